@@ -1,0 +1,39 @@
+import pathlib
+
+import pytest
+import torch
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--golden-rewrite", action="store_true", help="write what the tables show now as expected"
+    )
+
+
+@pytest.fixture
+def golden(request):
+    """Compare text with the file of the test's name in tests/golden/."""
+
+    def compare(text, name=request.node.name):
+        path = GOLDEN / request.path.stem / f"{name}.txt"
+        if request.config.getoption("--golden-rewrite"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n", encoding="utf-8")
+        assert text + "\n" == path.read_text(encoding="utf-8")
+
+    return compare
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items):
+    if torch.cuda.is_available() or torch.accelerator.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="no accelerator on this machine"))

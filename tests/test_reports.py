@@ -1,0 +1,51 @@
+import html.parser
+
+from d2lcompute.reports import Table
+
+TABLE = Table(
+    ("name", "count"), [("0.weight", 1234), ("a<b", 5)], title="A & B", notes=["at least 1,239"]
+)
+
+
+def test_text_aligns_numbers_right_and_groups_their_digits():
+    assert TABLE.text().splitlines() == [
+        "A & B",
+        "name        count",
+        "--------  -------",
+        "0.weight    1,234",
+        "a<b             5",
+        "at least 1,239",
+    ]
+
+
+def test_text_has_no_trailing_space():
+    wide = Table(("a", "long header"), [("x", "")])
+    assert all(line == line.rstrip() for line in wide.text().splitlines())
+
+
+def test_text_keeps_number_like_strings_as_they_are():
+    assert "1e3" in Table(("a",), [("1e3",)]).text()
+    assert "True" in Table(("a",), [(True,)]).text()
+
+
+def test_html_escapes_what_a_net_may_be_called():
+    assert "a&lt;b" in TABLE.html()
+    assert "A &amp; B" in TABLE.html()
+
+
+def test_html_closes_every_element():
+    stack = []
+
+    class Parser(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            stack.append(tag)
+
+        def handle_endtag(self, tag):
+            assert stack.pop() == tag
+
+    Parser().feed(TABLE.html())
+    assert stack == []
+
+
+def test_a_table_without_rows_shows_its_headers():
+    assert Table(("a", "b"), []).text().split() == ["a", "b", "---", "---"]
