@@ -1,0 +1,11 @@
+import pytest
+import torch
+from torch import nn
+
+import d2lcompute as d2c
+
+
+@pytest.fixture(autouse=True)
+def doctest_imports(doctest_namespace):
+    """Give every docstring example the names that a reader of this package has at hand."""
+    doctest_namespace.update(d2c=d2c, nn=nn, torch=torch)

@@ -1,0 +1,268 @@
+"""Layers and blocks: from a net in two lines to control flow in `forward`."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.linalg import vector_norm
+from torch.nn import functional as F
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "softsign": nn.Softsign,
+    "tanh": nn.Tanh,
+}
+
+Self = TypeVar("Self", bound="MySequential")
+
+
+def dense(
+    units: int, activation: str | nn.Module | None = None, in_units: int | None = None
+) -> nn.Module:
+    """Return a fully connected layer, lazy as long as its input size is not given.
+
+    >>> layer = d2c.dense(256, activation="relu")
+    >>> layer(torch.rand(2, 20)).shape
+    torch.Size([2, 256])
+    >>> d2c.dense(256, in_units=20)
+    Linear(in_features=20, out_features=256, bias=True)
+
+    `units` is the width of the output. `activation` is a name such as `"relu"` or a module.
+    `in_units` is the width of the input; without it the layer is lazy. Maps (..., in_units) to
+    (..., units): as in torch, and unlike Gluon's default, only the last axis is used.
+
+    Returns a linear layer, or an `nn.Sequential` of that layer and its activation. Raises
+    `ValueError` for a size that is not positive or an activation that is not known.
+    Source: D2L 6.1 / zh 5.1
+    """
+    units = positive("units", units)
+    layer: nn.Module
+    if in_units is None:
+        layer = nn.LazyLinear(units)
+    else:
+        layer = nn.Linear(positive("in_units", in_units), units)
+    return layer if activation is None else nn.Sequential(layer, _activation(activation))
+
+
+def mlp(
+    *units: int, activation: str | nn.Module = "relu", in_units: int | None = None
+) -> nn.Sequential:
+    """Return the section's two-line net in one call: dense layers, an activation between two.
+
+    >>> net = d2c.mlp(256, 10)
+    >>> net(torch.rand(2, 20)).shape
+    torch.Size([2, 10])
+    >>> d2c.mlp(256, 10, activation="tanh", in_units=20)[1]
+    Tanh()
+
+    `units` are the widths of the layers, the last one's that of the output. `activation` is a
+    name or a module, of which every place gets a copy of its own. `in_units` is the width of the
+    input; without it every layer is lazy. Maps (..., in_units) to (..., units[-1]).
+
+    Raises `ValueError` without `units`, and as `dense` does.
+    Source: D2L 6.1 / zh 5.1
+    """
+    if not units:
+        raise ValueError("`units` must name at least one width, got none; do mlp(256, 10)")
+    layers: list[nn.Module] = []
+    for width in units:
+        if layers:
+            layers.append(deepcopy(_activation(activation)))
+        layers.append(dense(width, in_units=in_units))
+        in_units = None if in_units is None else width
+    return nn.Sequential(*layers)
+
+
+class MLP(nn.Module):
+    """A hidden layer with ReLU and an output layer, written as a custom block.
+
+    >>> net = d2c.MLP()
+    >>> net(torch.rand(2, 20)).shape
+    torch.Size([2, 10])
+
+    `hidden_units` and `units` are the widths of the two layers, `in_units` that of the input;
+    without it both layers are lazy. Maps (..., in_units) to (..., units).
+    Source: D2L 6.1 / zh 5.1
+    """
+
+    def __init__(self, hidden_units: int = 256, units: int = 10, in_units: int | None = None):
+        super().__init__()
+        self.hidden = dense(hidden_units, in_units=in_units)
+        self.out = dense(units, in_units=None if in_units is None else hidden_units)
+
+    def forward(self, X: Tensor) -> Tensor:
+        H = F.relu(self.hidden(X))  # (..., hidden_units)
+        output: Tensor = self.out(H)
+        return output
+
+
+class MySequential(nn.Module):
+    """`nn.Sequential` from scratch: every entry runs in order, an entry placed twice runs twice.
+
+    >>> net = d2c.MySequential(nn.LazyLinear(256), nn.ReLU())
+    >>> net.add(nn.LazyLinear(10))(torch.rand(2, 20)).shape
+    torch.Size([2, 10])
+
+    `modules` are modules, in the order in which they run. Names in `state_dict` are those of
+    `nn.Sequential`: `"0.weight"`, `"0.bias"`, and so on.
+
+    Raises `TypeError` for what is not a module, before anything is added.
+    Source: D2L 6.1 / zh 5.1
+    """
+
+    def __init__(self, *modules: nn.Module):
+        super().__init__()
+        self.add(*modules)
+
+    def add(self: Self, *modules: nn.Module) -> Self:
+        """Append `modules`, as Gluon's `add` does, and return the net itself."""
+        for module in modules:
+            if not isinstance(module, nn.Module):
+                raise TypeError(f"`modules` must be modules, got {module!r}; do nn.ReLU(), say")
+        for module in modules:
+            self.add_module(str(len(self)), module)
+        return self
+
+    def forward(self, X: Tensor) -> Tensor:
+        for module in self:  # not `children()`: it drops repeats
+            X = module(X)
+        return X
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return (module for module in self._modules.values() if module is not None)
+
+    def __getitem__(self, index: int) -> nn.Module:
+        return list(self)[index]
+
+
+class FixedHiddenMLP(nn.Module):
+    """A constant in the middle, one layer at two places, and a loop: `forward` is just Python.
+
+    >>> net = d2c.FixedHiddenMLP()
+    >>> net(torch.rand(2, 20)).shape
+    torch.Size([])
+    >>> [name for name, _ in net.named_parameters()], [name for name, _ in net.named_buffers()]
+    (['linear.weight', 'linear.bias'], ['rand_weight'])
+
+    `units` is the width of input, constant and layer. `generator` draws the constant, which is a
+    buffer: saved and moved with the net, never trained. Maps (n, units) to a scalar: the sum
+    after halving until the absolute sum is at most 1.
+
+    Raises `ValueError` where the values to halve are infinite or NaN.
+    Source: D2L 6.1 / zh 5.1
+    """
+
+    rand_weight: Tensor
+
+    def __init__(self, units: int = 20, *, generator: torch.Generator | None = None):
+        super().__init__()
+        units = positive("units", units)
+        self.register_buffer("rand_weight", torch.rand(units, units, generator=generator))
+        self.linear = nn.Linear(units, units)  # used twice, so input and output are of one width
+
+    def forward(self, X: Tensor) -> Tensor:
+        X = self.linear(X)  # (n, units)
+        X = F.relu(X @ self.rand_weight + 1)
+        X = self.linear(X)
+        return _halve_while_above_one(X, order=1).sum()  # ()
+
+
+class FancyMLP(nn.Module):
+    """The first edition's block with a constant, a reused layer, a loop and a branch.
+
+    >>> d2c.FancyMLP()(torch.rand(2, 20)).shape
+    torch.Size([])
+
+    `units` and `generator` are as in `FixedHiddenMLP`. Maps (n, units) to a scalar: the sum after
+    halving until the norm is at most 1, then ten times that where the norm is below 0.8.
+
+    Raises `ValueError` as `FixedHiddenMLP` does.
+    Source: D2L (first edition) 4.1
+    """
+
+    rand_weight: Tensor
+
+    def __init__(self, units: int = 20, *, generator: torch.Generator | None = None):
+        super().__init__()
+        units = positive("units", units)
+        self.register_buffer("rand_weight", torch.rand(units, units, generator=generator))
+        self.dense = nn.Linear(units, units)
+
+    def forward(self, X: Tensor) -> Tensor:
+        X = F.relu(self.dense(X))  # (n, units)
+        X = F.relu(X @ self.rand_weight + 1)
+        X = F.relu(self.dense(X))
+        X = _halve_while_above_one(X, order=2)
+        if vector_norm(X).item() < 0.8:
+            X = X * 10
+        return X.sum()  # ()
+
+
+class NestMLP(nn.Module):
+    """A block that holds a net of its own: blocks nest.
+
+    >>> net = d2c.NestMLP()
+    >>> net(torch.rand(2, 20)).shape
+    torch.Size([2, 16])
+    >>> chimera = nn.Sequential(d2c.NestMLP(), nn.LazyLinear(20), d2c.FixedHiddenMLP())
+    >>> chimera(torch.rand(2, 20)).shape
+    torch.Size([])
+
+    `in_units` is the width of the input; without it every layer is lazy. Maps (..., in_units) to
+    (..., 16).
+    Source: D2L 6.1 / zh 5.1
+    """
+
+    def __init__(self, in_units: int | None = None):
+        super().__init__()
+        self.net = mlp(64, 32, in_units=in_units).append(nn.ReLU())
+        self.linear = dense(16, in_units=None if in_units is None else 32)
+
+    def forward(self, X: Tensor) -> Tensor:
+        output: Tensor = self.linear(self.net(X))
+        return output
+
+
+def positive(name: str, value: int) -> int:
+    """Return `value` as an int, or say which argument must be a positive integer."""
+    try:
+        size = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        size = 0
+    if size < 1:
+        raise ValueError(f"`{name}` must be a positive integer, got {value!r}; do {name}=256")
+    return size
+
+
+def _activation(activation: str | nn.Module) -> nn.Module:
+    if isinstance(activation, nn.Module):
+        return activation
+    if isinstance(activation, str) and activation in ACTIVATIONS:
+        return ACTIVATIONS[activation]()
+    raise ValueError(
+        f"`activation` must be a module or one of {', '.join(ACTIVATIONS)}, got {activation!r}; "
+        "do activation=nn.ReLU(), or any other module"
+    )
+
+
+def _halve_while_above_one(X: Tensor, order: int) -> Tensor:
+    if not torch.isfinite(X).all():  # inf / 2 is inf: the loop would never end
+        raise ValueError(
+            "`X` must lead to finite values before the loop that halves them, got infinity or "
+            "NaN; do check the input and the weights with torch.isfinite"
+        )
+    while vector_norm(X, order).item() > 1:
+        X = X / 2
+    return X
