@@ -73,10 +73,11 @@ def mlp(
     """
     if not units:
         raise ValueError("`units` must name at least one width, got none; do mlp(256, 10)")
+    between = _activation(activation)
     layers: list[nn.Module] = []
     for width in units:
         if layers:
-            layers.append(deepcopy(_activation(activation)))
+            layers.append(deepcopy(between))
         layers.append(dense(width, in_units=in_units))
         in_units = None if in_units is None else width
     return nn.Sequential(*layers)

@@ -1,0 +1,107 @@
+"""Each row of the chapter's errata: the book's version fails where ours passes."""
+
+import copy
+import signal
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+import d2lcompute as d2c
+
+# E2: Sequential from scratch drops repeated entries
+
+
+class BookSequential(nn.Module):
+    def __init__(self, *args):
+        super().__init__()
+        for idx, module in enumerate(args):
+            self.add_module(str(idx), module)
+
+    def forward(self, X):
+        for module in self.children():
+            X = module(X)
+        return X
+
+
+class PlusOne(nn.Module):
+    def forward(self, X):
+        return X + 1
+
+
+def test_E2_a_repeated_entry_runs_every_time():
+    plus_one, zero = PlusOne(), torch.zeros(())
+    assert BookSequential(plus_one, plus_one, plus_one)(zero) == 1
+    assert d2c.MySequential(plus_one, plus_one, plus_one)(zero) == 3
+    assert nn.Sequential(plus_one, plus_one, plus_one)(zero) == 3
+
+
+# E4: the constant weight is a plain attribute
+
+
+class BookFixedHiddenMLP(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rand_weight = torch.rand((20, 20))
+        self.linear = nn.Linear(20, 20)
+
+    def forward(self, X):
+        X = self.linear(X)
+        X = F.relu(X @ self.rand_weight + 1)
+        X = self.linear(X)
+        while X.abs().sum() > 1:
+            X /= 2
+        return X.sum()
+
+
+def test_E4_a_loaded_net_computes_what_the_saved_one_did():
+    X = torch.rand(2, 20)
+    for block, equal in [(BookFixedHiddenMLP, False), (d2c.FixedHiddenMLP, True)]:
+        saved, loaded = block(), block()
+        loaded.load_state_dict(saved.state_dict())
+        assert torch.equal(saved(X), loaded(X)) is equal
+
+
+def test_E4_the_constant_follows_double_and_to():
+    X = torch.rand(2, 20, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match="dtype"):
+        BookFixedHiddenMLP().double()(X)
+    assert d2c.FixedHiddenMLP().double()(X).dtype == torch.float64
+    assert BookFixedHiddenMLP().to("meta").rand_weight.device.type == "cpu"
+    assert d2c.FixedHiddenMLP().to("meta").rand_weight.device.type == "meta"
+
+
+# E13: the loop never ends on an infinite input
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timer on this system")
+def test_E13_an_infinite_input_ends_in_a_clear_error():
+    def interrupt(*_):
+        raise TimeoutError("the loop did not end")
+
+    book, ours = BookFixedHiddenMLP(), d2c.FixedHiddenMLP()
+    with torch.no_grad():
+        for net in (book, ours):
+            net.linear.weight.fill_(0.1)
+    infinite = torch.full((2, 20), float("inf"))
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(TimeoutError, match="did not end"):
+            book(infinite)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    with pytest.raises(ValueError, match="got infinity or NaN"):
+        ours(infinite)
+
+
+# E14: an exercise names a block that the edition no longer has
+
+
+def test_E14_FancyMLP_exists_and_runs():
+    net = d2c.FancyMLP()
+    assert net(torch.rand(2, 20)).shape == ()
+    assert_close(copy.deepcopy(net)(torch.ones(2, 20)), net(torch.ones(2, 20)))
