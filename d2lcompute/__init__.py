@@ -7,3 +7,6 @@ from .blocks import MySequential as MySequential
 from .blocks import NestMLP as NestMLP
 from .blocks import dense as dense
 from .blocks import mlp as mlp
+from .layers import CenteredLayer as CenteredLayer
+from .layers import MyDense as MyDense
+from .layers import MyLinear as MyLinear

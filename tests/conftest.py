@@ -1,7 +1,12 @@
 import pathlib
 
+import hypothesis
 import pytest
 import torch
+
+# A shared machine decides how long an example takes, and torch loads much on its first use.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
