@@ -11,6 +11,34 @@ from torch.testing import assert_close
 
 import d2lcompute as d2c
 
+# E1: the layer of one's own computes with `.data`
+
+
+class BookLinear(nn.Module):
+    def __init__(self, in_units, units):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(in_units, units))
+        self.bias = nn.Parameter(torch.randn(units))
+
+    def forward(self, X):
+        return F.relu(X @ self.weight.data + self.bias.data)
+
+
+def trains(layer):
+    """Whether one step of descent changes what an untrained head behind `layer` sees."""
+    before = copy.deepcopy(layer.state_dict())
+    net, X = nn.Sequential(layer, nn.Linear(8, 1)), torch.randn(16, 5)
+    net(X).sum().backward()
+    torch.optim.SGD(net.parameters(), lr=0.1).step()
+    return any(not torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+
+
+def test_E1_the_layer_of_ones_own_trains():
+    assert not trains(BookLinear(5, 8))
+    assert trains(d2c.MyLinear(5, 8))
+    assert trains(d2c.MyDense(8, 5))
+
+
 # E2: Sequential from scratch drops repeated entries
 
 
