@@ -1,0 +1,160 @@
+"""The command line: `d2lcompute run`, `open`, `build`, `info`."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from importlib import metadata, util
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from . import notebooks
+
+app = typer.Typer(
+    help="Dive into Deep Learning's chapter on computation: run, read, rebuild, grade.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+Sections = Annotated[
+    list[str] | None, typer.Argument(help="Sections by name, such as blocks; all without any.")
+]
+Language = Annotated[str | None, typer.Option(help="en or zh; both without it.")]
+EXTRAS = {"nbval": "notebooks", "jupytext": "notebooks", "jupyterlab": "lab"}
+
+
+@app.command()
+def run(section: Sections = None, lang: Language = None) -> None:
+    """Run the chapter's notebooks with nbval and compare what they show.
+
+    Example: `d2lcompute run blocks --lang en`
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    _require("nbval")
+    chosen = _find(section, lang)
+    console = Console(file=sys.stdout)  # pytest redirects the name, not the file
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def show(result: notebooks.Validation, total: int) -> None:
+            name = f"{result.section} ({result.language})"
+            progress.update(task, description=f"{name:20}", total=total, advance=1)
+
+        results = notebooks.validate(chosen, show)
+    for result in results:
+        for failure in result.failures:
+            print(f"\n{result.section} ({result.language}): {failure}")
+    console.print(_closing_table(results))
+    raise typer.Exit(any(result.failures for result in results))
+
+
+@app.command("open")
+def open_(
+    folder: Annotated[Path, typer.Argument(help="Where the copies go.")] = Path("d2l-notebooks"),
+    lang: Language = None,
+    lab: Annotated[bool, typer.Option(help="Start JupyterLab there.")] = True,
+) -> None:
+    """Copy the notebooks to a folder of yours and start JupyterLab there.
+
+    A file that is already in the folder is kept as it is.
+
+    Example: `d2lcompute open my-notebooks --lang en`
+    """
+    if lab:
+        _require("jupyterlab")
+    _find(None, lang)
+    copied, kept = notebooks.copy_out(folder, [lang] if lang else notebooks.LANGUAGES)
+    print(f"{folder}: {len(copied)} notebooks copied, {len(kept)} kept as they were")
+    if lab:
+        raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(folder)]))
+
+
+@app.command()
+def build(section: Sections = None) -> None:
+    """Rebuild the notebooks from their bilingual sources, in a checkout.
+
+    Example: `d2lcompute build 1_blocks`
+    """
+    _require("jupytext")
+    script = next((path for path in _build_scripts() if path.is_file()), None)
+    if script is None:
+        _wrong_use("`build` must run in a checkout, which holds chapters/build.py; got none here")
+    raise typer.Exit(subprocess.call([sys.executable, str(script), *(section or [])]))
+
+
+@app.command()
+def info() -> None:
+    """Show versions, devices and what is installed.
+
+    Example: `d2lcompute info`
+    """
+    import torch
+
+    print(f"d2lcompute {metadata.version('d2lcompute')}, torch {torch.__version__}")
+    print(f"Python {platform.python_version()} on {platform.platform()}")
+    accelerators = torch.accelerator.device_count()
+    print(f"devices: cpu, {torch.get_num_threads()} threads; accelerators: {accelerators}")
+    for package, extra in EXTRAS.items():
+        found = util.find_spec(package) is not None
+        missing = f'missing; do pip install "d2lcompute[{extra}]"'
+        print(f"{package}: {metadata.version(package) if found else missing}")
+    print(f"notebooks: {notebooks.folder()}")
+
+
+def _closing_table(results: list[notebooks.Validation]) -> object:
+    from rich.table import Table
+
+    table = Table("section", "language")
+    for column in ("cells", "result", "seconds"):
+        table.add_column(column, justify="right")
+    for result in results:
+        failed = len(result.failures)
+        verdict = f"[red]{failed} failed[/red]" if failed else "[green]passed[/green]"
+        seconds = f"{result.seconds:.1f}"
+        table.add_row(result.section, result.language, str(result.cells), verdict, seconds)
+    return table
+
+
+def _find(sections: list[str] | None, language: str | None) -> list[Path]:
+    try:
+        return notebooks.find(sections or (), [language] if language else notebooks.LANGUAGES)
+    except ValueError as error:
+        _wrong_use(str(error))
+
+
+def _build_scripts() -> list[Path]:
+    return [Path("chapters", "build.py").absolute(), notebooks.folder() / "build.py"]
+
+
+def _require(package: str) -> None:
+    if util.find_spec(package) is None:
+        _wrong_use(f'{package} is not installed; do pip install "d2lcompute[{EXTRAS[package]}]"')
+
+
+def _wrong_use(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run the command line; say what is wrong in one line, never with a traceback."""
+    try:
+        status = app(standalone_mode=False)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        message = usage() if usage else f"{type(error).__name__}: {error}"
+        if message:  # empty where the help was shown instead
+            print(f"error: {message}", file=sys.stderr)
+        status = 2 if usage else 1
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import d2lcompute
+from d2lcompute import __main__ as command_line
+from d2lcompute import notebooks
+
+PACKAGE = Path(d2lcompute.__file__).parent
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Call the command line in this process: (status, output, errors)."""
+
+    def run_main(*arguments):
+        monkeypatch.setattr(sys, "argv", ["d2lcompute", *map(str, arguments)])
+        with pytest.raises(SystemExit, match=r"\d?") as exit_:
+            command_line.main()
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return run_main
+
+
+@pytest.fixture
+def copied_house(tmp_path):
+    """A copy of the package with the first section's notebooks, free to be edited."""
+    shutil.copytree(PACKAGE, tmp_path / "d2lcompute", ignore=shutil.ignore_patterns("__pycache__"))
+    for language in notebooks.LANGUAGES:
+        target = tmp_path / "chapters" / language
+        target.mkdir(parents=True)
+        shutil.copy(notebooks.folder() / language / "1_blocks.ipynb", target)
+    return tmp_path
+
+
+def run_in(house, *arguments):
+    command = [sys.executable, "-m", "d2lcompute", "run", *arguments]
+    return subprocess.run(command, cwd=house, capture_output=True, text=True, encoding="utf-8")
+
+
+def test_run_validates_a_section_and_closes_with_a_table(copied_house):
+    finished = run_in(copied_house, "blocks", "--lang", "en")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    header, row = (line for line in finished.stdout.splitlines() if line[0] in "┃│")
+    assert header.split("┃")[1:-1] == [
+        " section ",
+        " language ",
+        " cells ",
+        " result ",
+        " seconds ",
+    ]
+    assert [cell.strip() for cell in row.split("│")[1:-2]] == ["blocks", "en", "25", "passed"]
+
+
+def test_run_names_notebook_cell_and_both_outputs_where_they_differ(copied_house):
+    path = copied_house / "chapters" / "zh" / "1_blocks.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert cells[1]["outputs"][0]["data"]["text/plain"] == ["torch.Size([2, 10])"]
+    cells[1]["outputs"][0]["data"]["text/plain"] = ["torch.Size([2, 11])"]
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    finished = run_in(copied_house, "blocks")
+    assert finished.returncode == 1
+    for part in ("blocks (zh)", "Cell 1", "torch.Size([2, 11])", "torch.Size([2, 10])", "1 failed"):
+        assert part in finished.stdout
+    assert finished.stdout.count("failed") == 3  # nbval's two and the table's one: nothing else
+
+
+def test_run_reports_a_file_that_is_no_notebook(copied_house):
+    (copied_house / "chapters" / "en" / "1_blocks.ipynb").write_text("{", encoding="utf-8")
+    finished = run_in(copied_house, "blocks")
+    assert finished.returncode == 1
+    assert "1_blocks.ipynb" in finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "open", "build", "info"])
+def test_every_command_has_help_with_an_example(call, command):
+    status, output, _ = call(command, "--help")
+    assert status == 0
+    assert f"Example: d2lcompute {command}" in output
+
+
+def test_no_command_shows_the_help():
+    finished = subprocess.run([sys.executable, "-m", "d2lcompute"], capture_output=True, text=True)
+    assert finished.returncode == 2
+    assert "info" in finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nothing"], "`section` must be one of blocks"),
+        (["run", "--lang", "de"], "`lang` must be one of en, zh, got 'de'"),
+        (["open", "--no-lab", "--lang", "de"], "`lang` must be one of en, zh, got 'de'"),
+        (["run", "--fast"], "No such option: --fast"),
+        (["fly"], "No such command 'fly'."),
+    ],
+)
+def test_wrong_use_exits_2_with_one_line(call, arguments, message):
+    status, output, errors = call(*arguments)
+    assert (status, output) == (2, "")
+    assert errors.startswith("error: ")
+    assert message in errors
+    assert errors.count("\n") == 1
+
+
+def test_open_copies_the_notebooks_and_says_how_many(call, tmp_path):
+    status, output, _ = call("open", tmp_path / "mine", "--lang", "en", "--no-lab")
+    count = len(notebooks.find(languages=["en"]))
+    assert status == 0
+    assert output.endswith(f"{count} notebooks copied, 0 kept as they were\n")
+    assert (tmp_path / "mine" / "en" / "1_blocks.ipynb").is_file()
+
+
+def test_open_starts_jupyterlab_in_the_folder(call, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(command_line.util, "find_spec", lambda _: True)
+    monkeypatch.setattr(command_line.subprocess, "call", lambda line: started.append(line) or 0)
+    assert call("open", tmp_path)[0] == 0
+    assert started == [[sys.executable, "-m", "jupyterlab", str(tmp_path)]]
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"), [("run", "notebooks"), ("open", "lab"), ("build", "notebooks")]
+)
+def test_a_missing_package_is_named_with_its_extra(call, tmp_path, monkeypatch, command, extra):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command_line.util, "find_spec", lambda _: None)
+    status, _, errors = call(command)
+    assert status == 2
+    assert f'do pip install "d2lcompute[{extra}]"' in errors
+
+
+def test_build_outside_a_checkout_says_where_it_must_run(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(notebooks, "folder", lambda: tmp_path)
+    status, _, errors = call("build")
+    assert status == 2
+    assert "`build` must run in a checkout" in errors
+
+
+def test_build_hands_the_sections_to_the_build_script(call, monkeypatch):
+    started = []
+    monkeypatch.setattr(command_line.subprocess, "call", lambda line: started.append(line) or 0)
+    assert call("build", "1_blocks")[0] == 0
+    assert started[0][1:] == [str(notebooks.folder() / "build.py"), "1_blocks"]
+
+
+def test_info_names_versions_and_devices(call):
+    status, output, _ = call("info")
+    assert status == 0
+    assert output.startswith("d2lcompute 0.1.0, torch ")
+    assert "devices: cpu" in output
+    assert "nbval: " in output
+
+
+def test_an_unforeseen_error_is_one_line_and_no_traceback(call, monkeypatch):
+    def broken(*_):
+        raise OSError("disk on fire")
+
+    monkeypatch.setattr(notebooks, "copy_out", broken)
+    assert call("open", "--no-lab") == (1, "", "error: OSError: disk on fire\n")
