@@ -7,6 +7,14 @@ from .blocks import MySequential as MySequential
 from .blocks import NestMLP as NestMLP
 from .blocks import dense as dense
 from .blocks import mlp as mlp
+from .devices import as_in_context as as_in_context
+from .devices import copyto as copyto
+from .devices import cpu as cpu
+from .devices import device_of as device_of
+from .devices import gpu as gpu
+from .devices import num_gpus as num_gpus
+from .devices import try_all_gpus as try_all_gpus
+from .devices import try_gpu as try_gpu
 from .layers import CenteredLayer as CenteredLayer
 from .layers import MyDense as MyDense
 from .layers import MyLinear as MyLinear

@@ -66,6 +66,25 @@ def test_E2_a_repeated_entry_runs_every_time():
     assert nn.Sequential(plus_one, plus_one, plus_one)(zero) == 3
 
 
+# E3, E6: the list of devices, and the device without a number
+
+
+def book_try_all_gpus():
+    return [torch.device(f"cuda:{i}") for i in range(torch.cuda.device_count())]
+
+
+def test_E3_a_machine_without_accelerator_still_has_a_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 0)
+    assert book_try_all_gpus() == []
+    assert d2c.try_all_gpus() == [d2c.cpu()]
+
+
+def test_E6_every_device_is_named_with_its_number():
+    assert torch.device("cuda") != torch.device("cuda:0")
+    assert d2c.gpu() == d2c.gpu(0) != torch.device(d2c.gpu().type)
+
+
 # E4: the constant weight is a plain attribute
 
 
