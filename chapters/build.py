@@ -48,6 +48,9 @@ def execute(notebook):
         )
         client.execute()
     notebook.metadata = deepcopy(METADATA)  # the kernel adds its Python's version
+    for output in (out for cell in notebook.cells for out in cell.get("outputs", [])):
+        if output.output_type == "error":  # the frames hold this machine's paths
+            output.traceback = [f"{output.ename}: {output.evalue}"]
     return notebook
 
 
