@@ -43,10 +43,12 @@ def load(source):
 def execute(notebook):
     """Run every code cell of `notebook` in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(
-            notebook, record_timing=False, resources={"metadata": {"path": folder}}
-        )
-        client.execute()
+        NotebookClient(
+            notebook,
+            record_timing=False,
+            coalesce_streams=True,  # prints arrive in pieces of any size
+            resources={"metadata": {"path": folder}},
+        ).execute()
     notebook.metadata = deepcopy(METADATA)  # the kernel adds its Python's version
     for output in (out for cell in notebook.cells for out in cell.get("outputs", [])):
         if output.output_type == "error":  # the frames hold this machine's paths
