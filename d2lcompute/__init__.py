@@ -15,6 +15,9 @@ from .devices import gpu as gpu
 from .devices import num_gpus as num_gpus
 from .devices import try_all_gpus as try_all_gpus
 from .devices import try_gpu as try_gpu
+from .exercises import check as check
+from .exercises import list_exercises as list_exercises
+from .exercises import progress as progress
 from .layers import CenteredLayer as CenteredLayer
 from .layers import MyDense as MyDense
 from .layers import MyLinear as MyLinear

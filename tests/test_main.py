@@ -54,7 +54,7 @@ def test_run_validates_a_section_and_closes_with_a_table(copied_house):
         " result ",
         " seconds ",
     ]
-    assert [cell.strip() for cell in row.split("│")[1:-2]] == ["blocks", "en", "25", "passed"]
+    assert [cell.strip() for cell in row.split("│")[1:-2]] == ["blocks", "en", "30", "passed"]
 
 
 def test_run_names_notebook_cell_and_both_outputs_where_they_differ(copied_house):
