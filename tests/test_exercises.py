@@ -157,7 +157,7 @@ def joining_function(first, second):
         (nn.Sequential, "The second net must read the same X"),
         (Stacked, "The outputs may have different widths"),
         (Swapped, "The columns of the first net come first"),
-        (FirstAxis, "For X of shape (2, 3, 4) two identities must give (2, 3, 8)"),
+        (FirstAxis, "The outputs may have different widths: join them along the last axis"),
         (Forgetful, "The block must know the parameters of both nets"),
         (joining_function, "Parallel(first, second) must be an nn.Module"),
     ],

@@ -1,9 +1,9 @@
-"""What an exercise is: a wish, and steps that an answer must pass."""
+"""What an exercise is: a wish, and tests that an answer must pass."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,20 +11,16 @@ Test = Callable[[Any, random.Random], None]
 
 
 @dataclass(frozen=True)
-class Step:
-    """One thing that an answer must do: `test(answer, draw)` calls `expect` on random cases."""
-
-    claim: str
-    test: Test
-
-
-@dataclass(frozen=True)
 class Exercise:
-    """An exercise of a section: `wanted` says what the answer is, `steps` are run in order."""
+    """An exercise of a section: what its answer is, and the tests it must pass, in order.
+
+    `name` is `"section.exercise"`. `steps` maps what an answer must do to a test that is called
+    with the answer and a source of random cases, and calls `expect`.
+    """
 
     name: str
     wanted: str
-    steps: Sequence[Step]
+    steps: Mapping[str, Test]
 
 
 class NotYetError(Exception):
