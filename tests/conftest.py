@@ -4,6 +4,8 @@ import hypothesis
 import pytest
 import torch
 
+from d2lcompute.exercises import checking
+
 # A shared machine decides how long an example takes, and torch loads much on its first use.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
@@ -29,6 +31,19 @@ def golden(request):
         assert text + "\n" == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture
+def said(tmp_path, monkeypatch, capsys):
+    """What `check` prints in a folder of its own, as lines without their indent."""
+    monkeypatch.chdir(tmp_path)
+    checking._failures.clear()
+
+    def run_check(name, answer):
+        checking.check(name, answer)
+        return [line.strip() for line in capsys.readouterr().out.splitlines()]
+
+    return run_check
 
 
 @pytest.fixture(autouse=True)
