@@ -7,6 +7,7 @@ from .blocks import MySequential as MySequential
 from .blocks import NestMLP as NestMLP
 from .blocks import dense as dense
 from .blocks import mlp as mlp
+from .description import describe as describe
 from .devices import as_in_context as as_in_context
 from .devices import copyto as copyto
 from .devices import cpu as cpu
@@ -21,4 +22,6 @@ from .exercises import progress as progress
 from .layers import CenteredLayer as CenteredLayer
 from .layers import MyDense as MyDense
 from .layers import MyLinear as MyLinear
+from .parameters import collect_params as collect_params
+from .parameters import set_data as set_data
 from .practice import practice_gpus as practice_gpus
