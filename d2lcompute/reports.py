@@ -20,7 +20,8 @@ class Table:
     8 in all
 
     `headers` and `rows` hold anything that `str` renders; `title` is a line above and `notes`
-    are lines below. Numbers align right, the rest left; HTML is escaped.
+    are lines below. Columns of numbers and blanks align right, the rest left; HTML is
+    escaped.
     """
 
     headers: Sequence[str]
@@ -62,7 +63,8 @@ def _cell(value: object) -> str:
 
 
 def _numeric(column: Sequence[object]) -> bool:
-    return bool(column) and all(isinstance(value, int | float) for value in column)
+    values = [value for value in column if value != ""]
+    return bool(values) and all(isinstance(value, int | float) for value in values)
 
 
 def _html_row(tag: str, cells: Sequence[str], sides: Sequence[str]) -> str:

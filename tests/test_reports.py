@@ -18,6 +18,14 @@ def test_text_aligns_numbers_right_and_groups_their_digits():
     ]
 
 
+def test_a_number_may_be_left_out():
+    assert Table(("a", "b"), [("x", 1000), ("y", "")]).text().splitlines()[1:] == [
+        "---  -----",
+        "x    1,000",
+        "y",
+    ]
+
+
 def test_text_has_no_trailing_space():
     wide = Table(("a", "long header"), [("x", "")])
     assert all(line == line.rstrip() for line in wide.text().splitlines())
