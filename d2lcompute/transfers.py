@@ -80,11 +80,12 @@ class Transfers:
     def _table(self) -> Table:
         sizes: dict[tuple[object, ...], list[int]] = {}
         for e in self.events:
-            key = (e.place, e.code, e.call, e.source, e.target, "yes" if e.waits else "no")
+            code = e.code if len(e.code) <= 60 else e.code[:57] + "..."
+            key = (e.place, code, e.call, e.source, e.target, "yes" if e.waits else "no")
             sizes.setdefault(key, []).append(e.bytes)
-        rows = [(*key, len(bytes_), sum(bytes_)) for key, bytes_ in sizes.items()]
+        rows = [(*key, len(each), sum(each)) for key, each in sizes.items()]
         waits = sum(e.waits for e in self.events)
-        note = f"{self.count:,} transfers, {self.bytes:,} bytes; Python waited {waits:,} times"
+        note = f"transfers: {self.count:,}, bytes: {self.bytes:,}, waits: {waits:,}"
         headers = ("line", "code", "call", "from", "to", "waits", "times", "bytes")
         return Table(headers, rows, notes=[note if rows else "nothing crossed between devices"])
 

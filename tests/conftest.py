@@ -4,6 +4,7 @@ import hypothesis
 import pytest
 import torch
 
+import d2lcompute as d2c
 from d2lcompute.exercises import checking
 
 # A shared machine decides how long an example takes, and torch loads much on its first use.
@@ -44,6 +45,13 @@ def said(tmp_path, monkeypatch, capsys):
         return [line.strip() for line in capsys.readouterr().out.splitlines()]
 
     return run_check
+
+
+@pytest.fixture
+def practice():
+    """Two practice accelerators, for the test alone."""
+    yield d2c.practice_gpus(2)
+    d2c.practice_gpus(0)
 
 
 @pytest.fixture(autouse=True)

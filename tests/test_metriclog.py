@@ -103,14 +103,8 @@ def test_the_capacity_is_a_positive_integer(capacity):
         d2c.MetricLog(capacity)
 
 
-@pytest.fixture
-def devices():
-    yield d2c.practice_gpus(2)
-    d2c.practice_gpus(0)
-
-
-def test_a_thousand_norms_cost_one_transfer_and_a_thousand_reads_a_thousand(devices):
-    X = torch.rand(10, 10, device=devices[0])
+def test_a_thousand_norms_cost_one_transfer_and_a_thousand_reads_a_thousand(practice):
+    X = torch.rand(10, 10, device=practice[0])
     log = d2c.MetricLog(1_000)
     with d2c.watch_transfers() as logging:
         for _ in range(1_000):
@@ -123,8 +117,8 @@ def test_a_thousand_norms_cost_one_transfer_and_a_thousand_reads_a_thousand(devi
     assert_close(values, torch.tensor(read_one_by_one, dtype=torch.float64))
 
 
-def test_floats_and_values_on_the_cpu_go_to_the_device_without_a_transfer(devices):
-    log = d2c.MetricLog(2, device=devices[1])
+def test_floats_and_values_on_the_cpu_go_to_the_device_without_a_transfer(practice):
+    log = d2c.MetricLog(2, device=practice[1])
     with d2c.watch_transfers() as transfers:
         log.append(0.5)
         log.append(torch.tensor(1.5))
@@ -134,18 +128,18 @@ def test_floats_and_values_on_the_cpu_go_to_the_device_without_a_transfer(device
     assert list(log) == [0.5, 1.5, 2]
 
 
-def test_no_append_waits_for_another_accelerator(devices):
-    log = d2c.MetricLog(2, device=devices[0])
+def test_no_append_waits_for_another_accelerator(practice):
+    log = d2c.MetricLog(2, device=practice[0])
     with d2c.watch_transfers() as transfers:
-        log.append(torch.ones((), device=devices[1]))
+        log.append(torch.ones((), device=practice[1]))
     assert [event.waits for event in transfers.events] == [False]
 
 
-def test_a_log_on_the_cpu_refuses_to_wait_for_an_accelerator(devices):
+def test_a_log_on_the_cpu_refuses_to_wait_for_an_accelerator(practice):
     log = d2c.MetricLog(2)
     log.append(0.5)
     with pytest.raises(ValueError, match=r"on the CPU.*on practice:0.*MetricLog\(2, device=\"pra"):
-        log.append(torch.ones((), device=devices[0]))
+        log.append(torch.ones((), device=practice[0]))
     assert list(log) == [0.5]
 
 
