@@ -1,5 +1,7 @@
 """The Deep Learning Computation chapter of Dive into Deep Learning, to import and to poke."""
 
+from typing import TYPE_CHECKING
+
 from .blocks import MLP as MLP
 from .blocks import FancyMLP as FancyMLP
 from .blocks import FixedHiddenMLP as FixedHiddenMLP
@@ -27,3 +29,18 @@ from .parameters import collect_params as collect_params
 from .parameters import set_data as set_data
 from .practice import practice_gpus as practice_gpus
 from .transfers import watch_transfers as watch_transfers
+from .tying import keep_ties as keep_ties
+from .tying import tie as tie
+from .tying import tied_groups as tied_groups
+from .tying import untie as untie
+
+if TYPE_CHECKING:
+    from . import grading as grading
+
+
+def __getattr__(name: str) -> object:
+    if name != "grading":  # imported where it is used: nothing else needs it
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return import_module(f"{__name__}.grading")

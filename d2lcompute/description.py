@@ -11,7 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from .parameters import Entry, known_shape, select, slots, tied_entries
+from .parameters import (
+    Entry,
+    Shape,
+    dtype_name,
+    known_shape,
+    select,
+    shape_text,
+    slots,
+    tied_entries,
+)
 from .reports import Table
 from .sharing import count_once
 
@@ -25,7 +34,7 @@ class ParameterRow:
     """
 
     name: str
-    shape: tuple[int | None, ...] | None
+    shape: Shape | None
     dtype: torch.dtype
     device: torch.device
     count: int | None
@@ -180,17 +189,9 @@ def _gradient_norms(parameters: Sequence[Tensor]) -> list[float | None]:
 
 
 def _cells(row: ParameterRow) -> tuple[object, ...]:
-    dtype = str(row.dtype).removeprefix("torch.")
     count = "?" if row.count is None else row.count
-    return (row.name, _shape_cell(row.shape), dtype, row.device, count, row.state,
+    return (row.name, shape_text(row.shape), dtype_name(row.dtype), row.device, count, row.state,
             _gradient_cell(row), _names_cell(row.tied_with))  # fmt: skip
-
-
-def _shape_cell(shape: tuple[int | None, ...] | None) -> str:
-    if shape is None:
-        return "?"
-    sizes = ["?" if size is None else str(size) for size in shape]
-    return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
 
 
 def _gradient_cell(row: ParameterRow) -> str:

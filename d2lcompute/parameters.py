@@ -20,6 +20,8 @@ _NORMS = (
 )  # fmt: skip
 
 
+# None stands for a size that is not known yet.
+Shape = tuple["int | None", ...]
 # What an `Entry` holds, as a plain tuple: large nets have many.
 Slot = tuple[str, nn.Module, str, Tensor, bool]
 
@@ -158,8 +160,8 @@ def set_data(param: Tensor, data: Any) -> None:
     natural = data if isinstance(data, Tensor) else torch.tensor(data)
     if not torch.can_cast(natural.dtype, param.dtype):
         raise ValueError(
-            f"`data` must be of a type that {_plain(param.dtype)} can hold, "
-            f"got {_plain(natural.dtype)}; do the conversion that you mean first"
+            f"`data` must be of a type that {dtype_name(param.dtype)} can hold, "
+            f"got {dtype_name(natural.dtype)}; do the conversion that you mean first"
         )
     if natural.dim() and natural.shape != param.shape:
         raise ValueError(
@@ -171,7 +173,7 @@ def set_data(param: Tensor, data: Any) -> None:
         param.copy_(exact)
 
 
-def known_shape(module: nn.Module, leaf: str) -> tuple[int | None, ...] | None:
+def known_shape(module: nn.Module, leaf: str) -> Shape | None:
     """Return the shape of `module.<leaf>`, with None for a size, or all, that is not known yet.
 
     >>> from d2lcompute.parameters import known_shape
@@ -190,6 +192,19 @@ def known_shape(module: nn.Module, leaf: str) -> tuple[int | None, ...] | None:
         weight = (None, module.out_channels // module.groups, *module.kernel_size)
         return {"weight": weight, "bias": (module.out_channels,)}.get(leaf)
     return (None,) if isinstance(module, _NORMS) else None
+
+
+def shape_text(shape: Shape | None) -> str:
+    """Return a shape as Python writes it, with `?` for what is not known yet."""
+    if shape is None:
+        return "?"
+    sizes = ["?" if size is None else str(size) for size in shape]
+    return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name without the package: `float32`."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _matcher(pattern: str | re.Pattern[str] | None) -> Callable[[str], object]:
@@ -225,7 +240,3 @@ def _check_writable(param: Tensor) -> None:
             "`param` must be a parameter or a slice of one, got a tensor computed from others, "
             "a copy; do pass the parameter itself"
         )
-
-
-def _plain(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
