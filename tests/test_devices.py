@@ -130,6 +130,32 @@ def test_only_tensors_are_copied(move, thing):
         move(thing, "cpu")
 
 
+def test_practice_accelerators_are_found_as_real_ones_are(practice):
+    assert d2c.num_gpus() == torch.accelerator.device_count() == 2
+    assert d2c.try_all_gpus() == practice == [d2c.gpu(), d2c.gpu(1)]
+    assert [d2c.try_gpu(1), d2c.try_gpu(2)] == [practice[1], d2c.cpu()]
+    d2c.practice_gpus(0)
+    assert d2c.try_all_gpus() == [d2c.cpu()]
+
+
+def test_tensors_move_between_practice_accelerators(practice):
+    X = torch.rand(2, 3)
+    Z = d2c.copyto(X, practice[1])
+    assert d2c.device_of(Z) == practice[1]
+    assert d2c.as_in_context(Z, practice[1]) is Z
+    assert d2c.copyto(Z, practice[1]).data_ptr() != Z.data_ptr()
+    assert_close(d2c.as_in_context(d2c.copyto(Z, practice[0]), "cpu"), X)
+
+
+def test_a_net_between_practice_accelerators_is_a_report(practice):
+    net = nn.Sequential(nn.LazyLinear(4).to(practice[0]), nn.Linear(4, 2).to(practice[1]))
+    assert d2c.device_of(net).names == {
+        practice[0]: ("0.weight", "0.bias"),
+        practice[1]: ("1.weight", "1.bias"),
+    }
+    assert d2c.device_of(net.to(practice[1])) == practice[1]
+
+
 @pytest.mark.gpu
 def test_a_real_accelerator_holds_tensors_and_nets():
     X = torch.ones(2, 3, device=d2c.try_gpu())
