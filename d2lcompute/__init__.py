@@ -21,6 +21,13 @@ from .devices import try_gpu as try_gpu
 from .exercises import check as check
 from .exercises import list_exercises as list_exercises
 from .exercises import progress as progress
+from .files import compare as compare
+from .files import load as load
+from .files import load_parameters as load_parameters
+from .files import save as save
+from .files import save_parameters as save_parameters
+from .files import verify as verify
+from .initialization import initialize as initialize
 from .layers import CenteredLayer as CenteredLayer
 from .layers import MyDense as MyDense
 from .layers import MyLinear as MyLinear
@@ -33,6 +40,7 @@ from .tying import keep_ties as keep_ties
 from .tying import tie as tie
 from .tying import tied_groups as tied_groups
 from .tying import untie as untie
+from .uses import gradients_by_use as gradients_by_use
 
 if TYPE_CHECKING:
     from . import grading as grading
