@@ -20,7 +20,7 @@ class MetricLog:
     >>> for step in range(3):
     ...     log.append(torch.full((4, 4), float(step)).norm())
     >>> log
-    MetricLog(3 values on cpu)
+    MetricLog(length=3, device='cpu')
     >>> log.values()
     tensor([0., 4., 8.], dtype=torch.float64)
 
@@ -76,8 +76,8 @@ class MetricLog:
         return iter(self.values().tolist())
 
     def __repr__(self) -> str:
-        place = "" if self._room is None else f" on {self._room.device}"
-        return f"MetricLog({self._count} values{place})"
+        device = None if self._room is None else str(self._room.device)
+        return f"MetricLog(length={self._count}, device={device!r})"
 
 
 def _number(value: Tensor | float) -> Tensor | float:

@@ -74,7 +74,7 @@ def test_a_log_goes_on_in_and_out_of_inference_mode():
 
 def test_an_empty_log_is_empty():
     log = d2c.MetricLog(8)
-    assert repr(log) == "MetricLog(0 values)"
+    assert repr(log) == "MetricLog(length=0, device=None)"
     assert log.values().shape == (0,)
     assert list(log) == list(d2c.MetricLog(8, device="cpu")) == []
 
@@ -124,7 +124,7 @@ def test_floats_and_values_on_the_cpu_go_to_the_device_without_a_transfer(practi
         log.append(torch.tensor(1.5))
         log.append(2)  # beyond the capacity
     assert transfers.count == 0
-    assert repr(log) == "MetricLog(3 values on practice:1)"
+    assert repr(log) == "MetricLog(length=3, device='practice:1')"
     assert list(log) == [0.5, 1.5, 2]
 
 
