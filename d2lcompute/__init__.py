@@ -41,6 +41,7 @@ from .tying import tie as tie
 from .tying import tied_groups as tied_groups
 from .tying import untie as untie
 from .uses import gradients_by_use as gradients_by_use
+from .uses import gradients_by_use as gradients_by_use
 
 if TYPE_CHECKING:
     from . import grading as grading
