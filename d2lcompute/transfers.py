@@ -123,7 +123,7 @@ def watch_transfers() -> Iterator[Transfers]:
 
 
 class _Calls(TorchFunctionMode):
-    """Knows what was called by the user, of whose inside the operators are."""
+    """Knows which call of the user's the operators belong to, and notes what they move."""
 
     def __init__(self, events: list[Transfer]) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class _Calls(TorchFunctionMode):
         self.thread = threading.get_ident()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        outer, self.call = self.call, self.call or func.__name__
+        outer, self.call = self.call, self.call or getattr(func, "__name__", "")
         try:
             result = func(*args, **(kwargs or {}))
             if _prints(func, args):  # torch switches the other mode off to print

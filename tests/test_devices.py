@@ -158,7 +158,7 @@ def test_a_net_between_practice_accelerators_is_a_report(practice):
 
 @pytest.mark.gpu
 def test_a_real_accelerator_holds_tensors_and_nets():
-    X = torch.ones(2, 3, device=d2c.try_gpu())
+    X = torch.ones(2, 3, device=d2c.gpu())
     assert d2c.device_of(X) == d2c.gpu() == d2c.device_of(nn.Linear(2, 3).to(d2c.gpu()))
     assert d2c.as_in_context(X, d2c.gpu()) is X
     assert d2c.copyto(X, d2c.gpu()) is not X
