@@ -6,9 +6,9 @@ import functools
 
 import torch
 
-from . import practice_kernels, practice_module
-from .practice_memory import Memory, physical_memory
-from .practice_tensor import MEMORIES
+from . import practice_module
+from .practice_memory import DEVICES
+from .practice_registry import register
 
 
 def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.device]:
@@ -19,11 +19,7 @@ def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.devic
     [device(type='practice', index=0), device(type='practice', index=1)]
     """
     _register()
-    while len(MEMORIES) < count:
-        MEMORIES.append(Memory(len(MEMORIES)))
-    del MEMORIES[count:]
-    for account in MEMORIES:
-        account.capacity = physical_memory() if memory is None else memory
+    DEVICES.set(count, memory)
     return [torch.device("practice", index) for index in range(count)]
 
 
@@ -32,4 +28,4 @@ def _register() -> object:
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
     _setup_privateuseone_for_python_backend("practice", practice_module)
-    return practice_kernels.register()
+    return register()

@@ -1,4 +1,4 @@
-"""What the practice devices have lent out: bytes, peaks, limits, and the error when full."""
+"""The practice devices there are, what each has lent out, and the error when one is full."""
 
 from __future__ import annotations
 
@@ -10,14 +10,6 @@ from collections import deque
 import torch
 
 
-def physical_memory() -> int:
-    """Return the bytes of memory that this machine has, or the largest int where unknown."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return sys.maxsize
-
-
 class Memory:
     """The account of one practice device, in bytes."""
 
@@ -26,9 +18,9 @@ class Memory:
         self.capacity = physical_memory()
         self.peak = 0
         self._lent = 0
-        # A tensor may die at any moment, in any thread, even while this very account is being
-        # changed; appending to a deque is the one thing that is safe then.
-        self._returned: deque[int] = deque()
+        # A tensor may die at any moment, in any thread, even while this account is being changed;
+        # appending to a deque is safe then, taking a lock is not.
+        self.returned: deque[int] = deque()
         self._lock = threading.Lock()
 
     def allocated(self) -> int:
@@ -36,28 +28,28 @@ class Memory:
         with self._lock:
             return self._settle()
 
-    def borrow(self, size: int) -> Loan:
-        """Lend `size` bytes until the returned loan dies, or raise torch's out-of-memory error."""
+    def borrow(self, size: int) -> None:
+        """Lend `size` bytes; whoever gets them appends `size` to `returned` when done."""
         with self._lock:
-            if self._settle() + size > self.capacity:
+            lent = self._settle() + size
+            if lent > self.capacity:
                 raise torch.OutOfMemoryError(self._refusal(size))
-            self._lent += size
-            self.peak = max(self.peak, self._lent)
-        return Loan(self._returned, size)
+            self._lent = lent
+            self.peak = max(self.peak, lent)
 
     def require(self, size: int) -> None:
-        """Raise torch's out-of-memory error if `size` bytes are not free."""
+        """Raise torch's out-of-memory error unless `size` bytes are free."""
         if self.allocated() + size > self.capacity:
             raise torch.OutOfMemoryError(self._refusal(size))
 
     def reset_peak(self) -> None:
-        """Forget the peak: it starts again at what is allocated now."""
+        """Start the peak again at what is allocated now."""
         with self._lock:
             self.peak = self._settle()
 
     def _settle(self) -> int:
-        while self._returned:
-            self._lent -= self._returned.popleft()
+        while self.returned:
+            self._lent -= self.returned.popleft()
         return self._lent
 
     def _refusal(self, size: int) -> str:
@@ -69,22 +61,58 @@ class Memory:
         )
 
 
-class Loan:
-    """Bytes on loan from a device; given back when the last reference goes."""
+class Devices:
+    """The practice devices of this process, and the current one of each thread."""
 
-    __slots__ = ("_returned", "_size")
+    def __init__(self) -> None:
+        self.count = 0
+        self._memories: list[Memory] = []
+        self._chosen = threading.local()
 
-    def __init__(self, returned: deque[int], size: int) -> None:
-        self._returned = returned
-        self._size = size
+    def set(self, count: int, capacity: int | None) -> None:
+        """Let there be `count` devices, with `capacity` bytes each or as many as the machine."""
+        while len(self._memories) < count:
+            self._memories.append(Memory(len(self._memories)))
+        for memory in self._memories:
+            memory.capacity = physical_memory() if capacity is None else capacity
+        self.count = count
 
-    def __del__(self) -> None:
-        self._returned.append(self._size)
+    def memory(self, index: int) -> Memory:
+        """Return the account of a device, or raise as torch does for a device that is not there."""
+        if 0 <= index < self.count:
+            return self._memories[index]
+        raise RuntimeError(
+            f"practice error: invalid device ordinal. There is no practice:{index}, as the number "
+            f"of practice devices is {self.count}; do practice_gpus({index + 1}) to have it"
+        )
+
+    @property
+    def current(self) -> int:
+        """The index that `practice` without a number stands for in this thread."""
+        index: int = getattr(self._chosen, "index", 0)
+        return index if index < self.count else 0
+
+    @current.setter
+    def current(self, index: int) -> None:
+        self.memory(index)
+        self._chosen.index = index
+
+
+DEVICES = Devices()
+
+
+def physical_memory() -> int:
+    """Return how many bytes of memory this machine has, the largest int where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return sys.maxsize
 
 
 def readable(size: int) -> str:
     """Return bytes in the words of torch's own out-of-memory message.
 
+    >>> from d2lcompute.practice_memory import readable
     >>> readable(512), readable(3 * 2**19), readable(5 * 2**30)
     ('512 bytes', '1.50 MiB', '5.00 GiB')
     """

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from .practice_tensor import MEMORIES
+from .practice_memory import DEVICES
+from .practice_random import default_generator
 
 
 def is_available() -> bool:
     """Return whether there is any practice device."""
-    return bool(MEMORIES)
+    return DEVICES.count > 0
 
 
 def device_count() -> int:
     """Return how many practice devices there are."""
-    return len(MEMORIES)
+    return DEVICES.count
 
 
 def is_initialized() -> bool:
@@ -22,16 +23,18 @@ def is_initialized() -> bool:
 
 def current_device() -> int:
     """Return the index of the current practice device."""
-    return 0
+    return DEVICES.current
 
 
 def memory_allocated(device: int = 0) -> int:
     """Return the bytes that tensors occupy on a device."""
-    return MEMORIES[device].allocated()
+    return DEVICES.memory(device).allocated()
 
 
 def manual_seed_all(seed: int) -> None:
     """Seed the random numbers of every practice device."""
+    for index in range(DEVICES.count):
+        default_generator(index).manual_seed(seed)
 
 
 def _is_in_bad_fork() -> bool:
