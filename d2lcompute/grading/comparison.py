@@ -1,0 +1,102 @@
+"""Whether an answer is the reference's, and if not, where they part.
+
+What is said about the student's value is short and of known form (a kind, a size, a shape, a
+number): it goes to students, and what their code has seen of a hidden check must not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Wider than torch's own for single precision: another order of summation is not an error.
+TOLERANCES = (1e-4, 1e-5)
+KINDS = {
+    Tensor: "a tensor", list: "a list", dict: "a dict", bool: "a boolean", int: "an integer",
+    float: "a float", complex: "a complex number", str: "a string", type(None): "None",
+}  # fmt: skip
+
+
+def difference(
+    got: Any, wanted: Any, tolerances: tuple[float, float] | None = None, path: str = "the answer"
+) -> str | None:
+    """Return where `got` first differs from `wanted`, None where it does not.
+
+    >>> from d2lcompute.grading.comparison import difference
+    >>> difference({"x": torch.ones(2)}, {"x": torch.ones(3)})
+    "the answer['x'] must have the shape (3,), got (2,)"
+
+    Both are made of what `payload.decode` gives. Kinds, lengths, keys, shapes, data types, whole
+    numbers, booleans and strings must be equal. Floating point numbers may differ by `tolerances`,
+    (rtol, atol) as in `torch.testing.assert_close`, which compares them; NaN is equal to NaN only,
+    an infinity to itself only.
+    """
+    if type(got) is not type(wanted):
+        return f"{path} must be {KINDS[type(wanted)]}, got {KINDS[type(got)]}"
+    if isinstance(wanted, dict):
+        return _between_dicts(got, wanted, tolerances, path)
+    if isinstance(wanted, list):
+        return _between_lists(got, wanted, tolerances, path)
+    if isinstance(wanted, Tensor):
+        return _between_tensors(got, wanted, tolerances, path)
+    if isinstance(wanted, float | complex):
+        return _between_values(got, wanted, tolerances or TOLERANCES, path)
+    if got == wanted:
+        return None
+    shown = "" if isinstance(got, str) or _is_huge(got) else f", got {got}"
+    return f"{path} must be {wanted!r}{shown}"
+
+
+def _between_dicts(
+    got: dict[Any, Any], wanted: dict[Any, Any], tolerances: tuple[float, float] | None, path: str
+) -> str | None:
+    missing = [key for key in wanted if key not in got]
+    if missing:
+        return f"{path} lacks {', '.join(map(repr, missing))}"
+    if len(got) > len(wanted):
+        return f"{path} must have {len(wanted)} keys, got {len(got)}"
+    found = (difference(got[key], wanted[key], tolerances, f"{path}[{key!r}]") for key in wanted)
+    return next(filter(None, found), None)
+
+
+def _between_lists(
+    got: list[Any], wanted: list[Any], tolerances: tuple[float, float] | None, path: str
+) -> str | None:
+    if len(got) != len(wanted):
+        return f"{path} must have {len(wanted)} items, got {len(got)}"
+    pairs = enumerate(zip(got, wanted, strict=True))
+    found = (difference(a, b, tolerances, f"{path}[{index}]") for index, (a, b) in pairs)
+    return next(filter(None, found), None)
+
+
+def _between_tensors(
+    got: Tensor, wanted: Tensor, tolerances: tuple[float, float] | None, path: str
+) -> str | None:
+    if got.shape != wanted.shape:
+        shape = f"{got.ndim} dimensions" if got.ndim > 8 else str(tuple(got.shape))
+        return f"{path} must have the shape {tuple(wanted.shape)}, got {shape}"
+    if got.dtype != wanted.dtype:
+        return f"{path} must have the data type {wanted.dtype}, got {got.dtype}"
+    if not (wanted.is_floating_point() or wanted.is_complex()) or wanted.dtype.itemsize == 1:
+        tolerances = (0.0, 0.0)
+    elif tolerances is None and wanted.dtype.itemsize > 2:  # else torch's own are wide enough
+        tolerances = TOLERANCES
+    return _between_values(got, wanted, tolerances, path)
+
+
+def _between_values(
+    got: Any, wanted: Any, tolerances: tuple[float, float] | None, path: str
+) -> str | None:
+    rtol, atol = tolerances or (None, None)
+    try:
+        torch.testing.assert_close(got, wanted, rtol=rtol, atol=atol, equal_nan=True)
+    except AssertionError as error:
+        _, *lines = filter(None, str(error).splitlines())
+        return f"{path} has other values: {'; '.join(lines)}"
+    return None
+
+
+def _is_huge(value: object) -> bool:
+    return isinstance(value, int) and abs(value) >= 2**63
