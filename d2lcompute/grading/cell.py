@@ -1,0 +1,117 @@
+"""What a kernel says about one cell, read with distrust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jupyter_client.session import Session
+from nbformat import NotebookNode
+from nbformat.v4 import new_output, output_from_msg
+
+from .failures import OutputLimitError, ProtocolError
+
+SHOWN = ("display_data", "execute_result", "error")
+
+
+@dataclass(frozen=True)
+class CellError:
+    """The exception that ended a cell, as the kernel tells it."""
+
+    name: str
+    text: str
+    traceback: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a cell that was run to its end showed, the exception that ended it, and its time."""
+
+    outputs: tuple[NotebookNode, ...]
+    error: CellError | None
+    seconds: float
+
+
+class CellMessages:
+    """Collects the messages of one cell until they are `complete`.
+
+    Raises `OutputLimitError` beyond `most` bytes of messages and `ProtocolError` on nonsense.
+    """
+
+    def __init__(self, session: Session, request: str, most: float) -> None:
+        self.error: CellError | None = None
+        self._session = session
+        self._request = request
+        self._left = most
+        self._shown: list[NotebookNode] = []
+        self._clear_next = False
+        self.replied = False
+        self._idle = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the kernel has said all that it says about a cell."""
+        return self.replied and self._idle
+
+    def outputs(self) -> tuple[NotebookNode, ...]:
+        """Return what was shown so far, as nbformat's outputs; adjacent prints are one."""
+        return tuple(
+            new_output("stream", name=node.name, text="".join(node.text))
+            if node.output_type == "stream"
+            else node
+            for node in self._shown
+        )
+
+    def take(self, frames: list[bytes]) -> None:
+        """Read a message from the wire, of this cell or not."""
+        self._left -= sum(map(len, frames))
+        if self._left < 0:
+            raise OutputLimitError("the cell shows too much", self.outputs())
+        try:
+            message = self._session.deserialize(self._session.feed_identities(frames)[1])
+            if message["parent_header"].get("msg_id") == self._request:
+                self._note(message)
+        except Exception as error:
+            raise ProtocolError(f"the kernel sent nonsense: {error!r}", self.outputs()) from error
+
+    def _note(self, message: dict[str, Any]) -> None:
+        kind, content = message["msg_type"], message["content"]
+        if kind == "status":
+            self._idle |= content["execution_state"] == "idle"
+        elif kind.endswith("_reply"):
+            self.replied = True
+            if content["status"] != "ok":
+                self.error = _error(content)
+        elif kind == "clear_output":
+            self._clear_next = True
+            if not content["wait"]:
+                self._clear()
+        elif kind == "stream":
+            self._print(content["name"], content["text"])
+        elif kind in SHOWN:
+            self._clear()
+            self._shown.append(output_from_msg(message))
+
+    def _print(self, name: str, text: str) -> None:
+        self._clear()
+        if not isinstance(text, str):
+            raise TypeError("text must be text")
+        last = self._shown[-1] if self._shown else {}
+        if last.get("name") == name:
+            last["text"].append(text)
+        else:
+            self._shown.append(new_output("stream", name=name, text=[text]))
+
+    def _clear(self) -> None:
+        if self._clear_next:
+            self._shown.clear()
+            self._clear_next = False
+
+
+def _error(content: dict[str, Any]) -> CellError:
+    lines = content.get("traceback", [])
+    return CellError(
+        str(content.get("ename", content["status"])),
+        str(content.get("evalue", "")),
+        tuple(map(str, lines)) if isinstance(lines, list) else (),
+    )

@@ -1,0 +1,187 @@
+"""A running kernel: it runs one cell at a time and cannot take its caller down."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+import zmq
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+from .cell import CellMessages, Result
+from .failures import (
+    CellTimeoutError,
+    KernelDiedError,
+    KernelError,
+    MemoryLimitError,
+    NotebookTimeoutError,
+    OutputLimitError,
+)
+from .isolation import MB, Limits
+from .provisioner import KernelProvisioner
+
+STARTUP_SECONDS = 60.0
+PULSE = 0.25
+FAREWELL_SECONDS = 1.0
+INTERRUPT_SECONDS = 2.0
+IDLE_SECONDS = 0.3
+
+
+class Kernel:
+    """A kernel from `start_kernel`. `why_cold` is None, or says why it was not forked.
+
+    `run` raises a `KernelError` of `failures` where a cell does not come to its end. After a
+    `CellTimeoutError` the kernel may live on (`is_alive`); after any other it has ended.
+    """
+
+    def __init__(
+        self, manager: KernelManager, provisioner: KernelProvisioner, limits: Limits, folder: Path
+    ) -> None:
+        self.why_cold = provisioner.why_cold
+        self.limits = limits
+        self._manager, self._provisioner, self._folder = manager, provisioner, folder
+        self._deadline = time.monotonic() + limits.seconds
+        self._client: BlockingKernelClient = manager.client(context=manager.context)
+        self._client.start_channels(stdin=False, hb=False)
+        self._channels = [self._client.iopub_channel.socket, self._client.shell_channel.socket]
+        self._poller = zmq.Poller()
+        for channel in self._channels:
+            self._poller.register(channel, zmq.POLLIN)
+            monitor = channel.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            self._poller.register(monitor, zmq.POLLIN)
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, code: str, timeout: float | None = None) -> Result:
+        """Run a cell and return what it showed; `timeout` is in seconds.
+
+        Raises `KernelError`.
+        """
+        start = time.monotonic()
+        left = max(0.0, self._deadline - start)
+        seconds = left if timeout is None else min(timeout, left)
+        if not self.is_alive():
+            raise KernelDiedError("the kernel has ended")
+        cell = self._messages(self._client.execute(code, allow_stdin=False, stop_on_error=False))
+        try:
+            if not self._read_until(_is_complete, cell, seconds):
+                self._stop(cell, seconds, whole=seconds == left)
+        except KernelError as error:
+            if not isinstance(error, CellTimeoutError) or not cell.complete:
+                self._provisioner.end()
+            raise
+        return Result(cell.outputs(), cell.error, time.monotonic() - start)
+
+    def is_alive(self) -> bool:
+        """Whether the kernel's process runs."""
+        process = self._provisioner.process
+        return process is not None and process.poll() is None
+
+    def close(self) -> None:
+        """End the kernel and all it started; nothing of it is left when this returns."""
+        self._provisioner.end()
+        self._client.stop_channels()
+        self._manager.cleanup_resources()
+        self._manager.context.destroy(linger=0)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _messages(self, request: str) -> CellMessages:
+        return CellMessages(self._client.session, request, self.limits.output_mb * MB)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < deadline:
+            hello = self._messages(self._client.kernel_info())
+            if not self._read_until(_has_replied, hello, STARTUP_SECONDS):
+                break
+            # What was published before our subscription arrived is lost: then ask again.
+            if self._read_until(_is_complete, hello, IDLE_SECONDS):
+                return
+        raise KernelError(f"the kernel did not start within {STARTUP_SECONDS:g} s")
+
+    def _read_until(
+        self, done: Callable[[CellMessages], bool], cell: CellMessages, seconds: float
+    ) -> bool:
+        deadline = time.monotonic() + seconds
+        while not done(cell):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            ready = dict(self._poller.poll(int(1000 * min(left, PULSE)) + 1))
+            waiting = [channel for channel in self._channels if channel in ready]
+            for channel in waiting:
+                cell.take(channel.recv_multipart())
+            if not waiting and (ready or not self.is_alive()):
+                self._tell_the_end(cell)
+        return True
+
+    def _stop(self, cell: CellMessages, seconds: float, whole: bool) -> None:
+        if whole:
+            text = f"the notebook took longer than {self.limits.seconds:g} s"
+            raise NotebookTimeoutError(text, cell.outputs())
+        self._manager.interrupt_kernel()
+        obeyed = self._read_until(_is_complete, cell, INTERRUPT_SECONDS)
+        end = "was interrupted" if obeyed else "ignored the interrupt, and the kernel was ended"
+        raise CellTimeoutError(f"the cell took longer than {seconds:g} s and {end}", cell.outputs())
+
+    def _tell_the_end(self, cell: CellMessages) -> NoReturn:
+        end, outputs = self._last_words(), cell.outputs()
+        if end is None:
+            size = self.limits.output_mb
+            raise OutputLimitError(f"the cell sent more than {size:g} MB at once", outputs)
+        if end["end"] == "memory":
+            text = f"the kernel used more than {self.limits.memory_mb} MB of memory"
+            raise MemoryLimitError(text, outputs)
+        if end["end"] == "error":
+            raise KernelDiedError(f"the kernel did not start: {end['text']}", outputs)
+        raise KernelDiedError(f"the kernel ended{_how(end.get('code'))}", outputs)
+
+    def _last_words(self) -> dict[str, Any] | None:
+        """Return how the kernel ended, None where it has not."""
+        provisioner = self._provisioner
+        try:
+            if provisioner.status is not None:
+                provisioner.status.settimeout(FAREWELL_SECONDS)
+                words = provisioner.status.recv(1 << 16)
+                return json.loads(words) if words else {"end": "exited"}
+            if provisioner.process is not None:
+                return {"end": "exited", "code": provisioner.process.wait(FAREWELL_SECONDS)}
+        except (TimeoutError, subprocess.TimeoutExpired):
+            return None
+        return {"end": "exited"}
+
+
+def _is_complete(cell: CellMessages) -> bool:
+    return cell.complete
+
+
+def _has_replied(cell: CellMessages) -> bool:
+    return cell.replied
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return ""
+    return f" with exit code {code}" if code >= 0 else f" by {signal.Signals(-code).name}"

@@ -1,0 +1,78 @@
+"""The first process of a box: it watches the kernel, and nothing outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+from pathlib import Path
+from typing import NoReturn
+
+PULSE = 0.1
+
+
+def guard(kernel: int, memory: int, status: socket.socket) -> NoReturn:
+    """Wait until the kernel process must end, say why on `status`, and leave no process behind."""
+    end = _watch(kernel, memory, status)
+    with contextlib.suppress(OSError):
+        status.send(json.dumps(end).encode())
+    if os.getpid() != 1:  # the end of a namespace's first process ends all others at once
+        _kill_descendants()
+    os._exit(0)
+
+
+def _kill_descendants() -> None:
+    while descendants := _descendants():
+        for process in descendants:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        _reap()
+
+
+def _watch(kernel: int, memory: int, status: socket.socket) -> dict[str, object]:
+    while True:
+        if select.select([status], [], [], PULSE)[0]:
+            return {"end": "closed"}  # the grader closed its side, or is gone
+        codes = _reap()
+        if kernel in codes:
+            return {"end": "exited", "code": codes[kernel]}
+        used = sum(map(_memory, _descendants()))
+        if used > memory:
+            return {"end": "memory", "bytes": used}
+
+
+def _reap() -> dict[int, int]:
+    """Collect the children that ended, orphans too: process -> exit code, negative for a signal."""
+    codes = {}
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            codes[found[0]] = os.waitstatus_to_exitcode(found[1])
+    return codes
+
+
+def _descendants() -> list[int]:
+    """Return the living descendants of this process, parents before children."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # The name, in parentheses, may hold anything; state and parent follow it.
+                state, parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:2]
+                if state not in b"ZX":
+                    parents[int(entry.name)] = int(parent)
+    found = [os.getpid()]
+    for process in found:
+        found += [child for child, parent in parents.items() if parent == process]
+    return found[1:]
+
+
+def _memory(process: int) -> int:
+    """Return the bytes that a process keeps in memory and no file holds."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc", str(process), "status").read_bytes().splitlines()
+        sizes = (line.split()[1] for line in lines if line.startswith((b"RssAnon", b"RssShmem")))
+        return 1024 * sum(map(int, sizes))
+    return 0

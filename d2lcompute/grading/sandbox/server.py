@@ -1,0 +1,138 @@
+"""The process that kernels come from: a warm one that forks them, or one that becomes a kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import linux
+from .box import Box, enter
+
+CHANNELS = ("shell_port", "iopub_port", "stdin_port", "control_port")
+LARGEST_REQUEST = 1 << 20
+
+
+def main() -> None:
+    """Serve the socket whose descriptor is the first argument; the others are modules to import.
+
+    With modules, answer each request with a forked kernel until the grader closes the socket.
+    Without, become the kernel of the first request.
+    """
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    modules = sys.argv[2:]
+    sys.argv[1:] = []
+    if modules:
+        _serve(channel, modules)
+    else:
+        request, sockets = _receive(channel)
+        channel.close()
+        _become_kernel(request, sockets)
+
+
+def _serve(channel: socket.socket, modules: Sequence[str]) -> None:
+    try:
+        _warm_up(modules)
+    except Exception as error:
+        channel.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+        return
+    channel.send(json.dumps({}).encode())
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the grader watches, nobody waits here
+    while True:
+        request, sockets = _receive(channel)
+        kernel = os.fork()
+        if kernel == 0:
+            channel.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+            _become_kernel(request, sockets)
+        for descriptor in sockets:
+            os.close(descriptor)
+        _hand_over(kernel, channel)
+
+
+def _warm_up(modules: Sequence[str]) -> None:
+    """Import, and never compute: after one parallel operation every forked child would hang."""
+    for module in modules:
+        importlib.import_module(module)
+    from . import app
+
+    if os.fork() == 0:  # ends the threads that OpenBLAS starts when imported, and restarts in need
+        os._exit(0)
+    os.wait()
+    threads = len([*Path("/proc/self/task").iterdir()])
+    if threads > 1:
+        raise RuntimeError(f"importing {', '.join(modules)} leaves {threads} threads running")
+    del app
+    gc.collect()
+    gc.freeze()
+
+
+def _receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    data, sockets, _, _ = socket.recv_fds(channel, LARGEST_REQUEST, 1 + len(CHANNELS))
+    if not data:
+        os._exit(0)
+    return json.loads(data), sockets
+
+
+def _hand_over(kernel: int, channel: socket.socket) -> None:
+    try:
+        handle = os.pidfd_open(kernel)
+    except ProcessLookupError:
+        channel.send(json.dumps({"error": "the kernel ended as it started"}).encode())
+        return
+    socket.send_fds(channel, [json.dumps({"pid": kernel}).encode()], [handle])
+    os.close(handle)
+
+
+def _become_kernel(request: Mapping[str, Any], sockets: Sequence[int]) -> NoReturn:
+    status, listeners = socket.socket(fileno=sockets[0]), sockets[1:]
+    try:
+        if request["box"]:
+            enter(Box(**request["box"]), status, listeners)
+        else:
+            os.setsid()
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        os.chdir(request["folder"])
+        _seed_anew()
+        _check_sight(request["must_be_hidden"])
+        from .app import start_app
+
+        if request["connection"] is None:  # the walls were on trial, not a kernel
+            os._exit(0)
+        ports = [request["connection"][name] for name in CHANNELS]
+        sockets_of = dict(zip(ports, listeners, strict=True))
+        app = start_app(request["connection"], sockets_of, request["arguments"])
+        status.close()  # nobody but the guard tells how this ends
+        app.start()
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            text = f"{type(error).__name__}: {error}"
+            status.send(json.dumps({"end": "error", "text": text}).encode())
+        os._exit(1)
+    os._exit(0)
+
+
+def _check_sight(hidden: Sequence[str]) -> None:
+    for path in hidden:
+        if Path(path).exists():
+            raise RuntimeError(f"{path} can be seen inside")
+
+
+def _seed_anew() -> None:
+    """Give a fork random numbers of its own: it has those of its parent (not in `random`)."""
+    random.seed()
+    if "torch" in sys.modules:
+        sys.modules["torch"].seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()

@@ -1,0 +1,155 @@
+"""Warm kernels: forked from a process that has imported torch, in a tenth of the time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from .servers import send_request, start_server
+
+PRELOAD = ("d2lcompute", "numpy", "matplotlib.pyplot", "matplotlib_inline.backend_inline")
+STARTUP_SECONDS = 60.0
+FORK_SECONDS = 10.0
+# What libraries read once, when they are loaded: a fork cannot have other values.
+READ_WHEN_LOADED = (
+    "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "TORCH_", "PYTORCH_", "CUDA_",
+    "MPL", "PYTHON", "LD_", "LC_", "LANG",
+)  # fmt: skip
+
+
+class NotWarmError(RuntimeError):
+    """A kernel cannot be forked; the message says why. An ordinary one can be started instead."""
+
+
+class Zygote:
+    """The process that warm kernels are forked from; Linux only.
+
+    It imports `preload` and never computes: after one parallel operation all its children would
+    hang. It starts at once and in the background, costs about one ordinary kernel, and so pays from
+    the second notebook on. Its kernels have its `environment` (this process's own by default). It
+    ends with `close`, at the end of a `with` block, or with this process; its kernels end with it.
+
+    Raises `NotWarmError` where nothing can be forked; `fork` raises it too.
+    """
+
+    def __init__(
+        self, preload: tuple[str, ...] = PRELOAD, environment: Mapping[str, str] | None = None
+    ) -> None:
+        _check_system()
+        self.environment = dict(os.environ if environment is None else environment)
+        backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+        self._process, self._socket = start_server(preload, backend | self.environment)
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+        self._ready = False
+
+    def fork(self, request: Mapping[str, Any], status: socket.socket) -> ForkedProcess:
+        """Return a new process that becomes the kernel of `request`, see `send_request`."""
+        if os.getpid() != self._owner:
+            raise NotWarmError("the warm process belongs to another process")
+        self._check_environment(request["environment"])
+        with self._lock:
+            try:
+                self._wait_until_ready()
+                send_request(self._socket, request, status)
+                answer, handles = self._receive(FORK_SECONDS)
+            except OSError as error:
+                raise NotWarmError(f"the warm process does not answer: {error}") from error
+        return ForkedProcess(answer["pid"], handles[0])
+
+    def close(self) -> None:
+        """End the process and every kernel that was forked from it."""
+        self._socket.close()
+        if os.getpid() == self._owner:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Zygote:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _wait_until_ready(self) -> None:
+        if not self._ready:
+            self._receive(STARTUP_SECONDS)
+            self._ready = True
+
+    def _receive(self, seconds: float) -> tuple[dict[str, Any], list[int]]:
+        self._socket.settimeout(seconds)
+        data, handles, _, _ = socket.recv_fds(self._socket, 1 << 16, 1)
+        if not data:
+            raise NotWarmError(f"the warm process ended with exit code {self._process.wait()}")
+        answer = json.loads(data)
+        if "error" in answer:
+            raise NotWarmError(answer["error"])
+        return answer, handles
+
+    def _check_environment(self, wanted: Mapping[str, str]) -> None:
+        for name in sorted({*wanted, *self.environment}):
+            differs = wanted.get(name) != self.environment.get(name)
+            if differs and name.startswith(READ_WHEN_LOADED):
+                raise NotWarmError(f"the warm process was started with another {name}")
+
+
+class ForkedProcess:
+    """The part of `subprocess.Popen` that `jupyter_client` uses, for a process not our child."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int, handle: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._handle = handle
+
+    def poll(self) -> int | None:
+        """Return 0 once the process has ended: who is not its parent cannot know its exit code."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end of the process; raises `subprocess.TimeoutExpired`."""
+        if self.returncode is None:
+            poll = select.poll()
+            poll.register(self._handle, select.POLLIN)
+            if not poll.poll(None if timeout is None else 1000 * timeout):
+                raise subprocess.TimeoutExpired("kernel", timeout or 0)
+            os.close(self._handle)
+            self.returncode = 0
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Signal the process, never another one that got its number later."""
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._handle, number)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        self.send_signal(signal.SIGTERM)
+
+
+def _check_system() -> None:
+    if sys.platform != "linux":
+        raise NotWarmError(f"kernels can be forked on Linux only, this is {sys.platform}")
+    if not hasattr(os, "pidfd_open"):
+        raise NotWarmError("this Python was built without os.pidfd_open")
