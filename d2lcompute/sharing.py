@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # Where the bytes of a tensor lie: storage (0 in main memory), first byte, end, position in a list.
 Extent = tuple[int, int, int, int]
+PLAIN = {Tensor, nn.Parameter, nn.Buffer}
 
 
 def overlapping(tensors: Sequence[Tensor]) -> list[list[int]]:
@@ -64,17 +65,15 @@ def span(tensor: Tensor) -> int:
 def extent(tensor: Tensor, index: int = 0) -> Extent | None:
     """Return the bytes from the first element to the last, gaps included; None without memory."""
     try:
-        start = tensor.data_ptr()
-    except (RuntimeError, ValueError):  # sparse or fake; lazy
+        if tensor.is_cpu and type(tensor) in PLAIN:
+            place, start = 0, tensor.data_ptr()
+        else:  # elsewhere, and where nothing is behind a tensor, addresses need not count bytes
+            place = tensor.untyped_storage()._cdata
+            start = int(tensor.storage_offset()) * tensor.element_size()
+    except (RuntimeError, ValueError):  # sparse; lazy
         return None
     length = tensor.nbytes if tensor.is_contiguous() else span(tensor) * tensor.element_size()
-    if tensor.is_cpu:
-        return (0, start, start + length, index) if start else None
-    if not length:
-        return None
-    storage: int = tensor.untyped_storage()._cdata  # addresses elsewhere need not count bytes
-    start = int(tensor.storage_offset()) * tensor.element_size()
-    return storage, start, start + length, index
+    return (place, start, start + length, index) if length else None
 
 
 def _extents(tensors: Sequence[Tensor]) -> list[Extent]:
@@ -99,7 +98,7 @@ def _close_pairs(extents: list[Extent]) -> Iterator[tuple[Extent, Extent]]:
 
 
 def _meet(left: Extent, right: Extent, tensors: Sequence[Tensor]) -> bool:
-    if _is_dense(left, tensors) and _is_dense(right, tensors):
+    if _is_dense(tensors[left[-1]]) and _is_dense(tensors[right[-1]]):
         return True
     return bool(torch.isin(_addresses(left, tensors), _addresses(right, tensors)).any())
 
@@ -108,15 +107,21 @@ def _distinct(tensors: Sequence[Tensor]) -> int:
     extents = _extents(tensors)
     widest = max(extents, key=lambda place: place[2] - place[1])
     inside = all(widest[1] <= start and stop <= widest[2] for _, start, stop, _ in extents)
-    if inside and _is_dense(widest, tensors):
+    if inside and _is_dense(tensors[widest[-1]]):
         return tensors[widest[-1]].numel()
     addresses = torch.cat([_addresses(place, tensors) for place in extents]).sort().values
     return 1 + int(addresses.diff().count_nonzero())
 
 
-def _is_dense(place: Extent, tensors: Sequence[Tensor]) -> bool:
-    _, start, stop, index = place
-    return stop - start == tensors[index].nbytes
+def _is_dense(tensor: Tensor) -> bool:
+    """Return whether the elements fill their memory in some order, without gaps and repeats."""
+    filled = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1:
+            if stride != filled:
+                return False
+            filled *= size
+    return True
 
 
 def _addresses(place: Extent, tensors: Sequence[Tensor]) -> Tensor:
