@@ -1,0 +1,228 @@
+"""Which tensor of a file belongs to which name of a net, and what does not fit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from .fileformat import repeats
+from .parameters import Entry, entries, known_shape, slots, tied_entries, walk
+from .restoring import Lesson, learn
+from .sharing import extent
+
+Rename = Mapping[str, str] | Callable[[str], str] | None
+Shape = tuple[int | None, ...]
+Shown = tuple[Shape | None, torch.dtype]
+EXTRA_STATE = "_extra_state"  # torch's name for what a module saves beside parameters and buffers
+
+
+@dataclass(frozen=True)
+class Match:
+    """A name, what the file and the net have under it, and whether that fits.
+
+    `found` and `wanted` are shape and dtype in the file and in the net, None where there is no
+    such tensor; a shape is None where the net takes any, and holds None for sizes not known yet.
+    """
+
+    name: str
+    found: Shown | None
+    wanted: Shown | None
+    outcome: str
+    fits: bool = True
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How the tensors of a file fit a net, and what is to be loaded if all of them do."""
+
+    matches: tuple[Match, ...]
+    values: Mapping[str, Any]
+    lessons: tuple[Lesson, ...]
+
+
+def rename_all(tensors: Mapping[str, Any], rename: Rename) -> dict[str, Any]:
+    """Return the tensors of a file under the names that the net has for them."""
+    table = {} if rename is None or callable(rename) else rename
+    unknown = [old for old in table if old not in tensors]
+    if unknown:
+        raise ValueError(
+            f"`rename` must map names that the file has, got {', '.join(map(repr, unknown))}; "
+            f"it has {', '.join(map(repr, tensors))}"
+        )
+    found: dict[str, Any] = {}
+    for old, tensor in tensors.items():
+        new = rename(old) if callable(rename) else table.get(old, old)
+        if not isinstance(new, str) or new in found:
+            raise ValueError(
+                f"`rename` must give each name one of its own, got {new!r} for {old!r}"
+            )
+        found[new] = tensor
+    return found
+
+
+def fit(
+    net: nn.Module, tensors: Mapping[str, Any], *, allow_missing: bool, ignore_extra: bool
+) -> Fitting:
+    """Hold the tensors of a file against the state of a net; neither is changed."""
+    check = _Check(net, tensors)
+    check.match(allow_missing, ignore_extra)
+    check.require_equal_ties()
+    lessons = tuple(check.lessons(net))
+    values = {n: tensors[n] for n, t in check.targets.items() if n in tensors and not is_lazy(t)}
+    return Fitting(tuple(check.matches.values()), values, lessons)
+
+
+class _Check:
+    """What is known so far of each name."""
+
+    def __init__(self, net: nn.Module, tensors: Mapping[str, Any]) -> None:
+        self.tensors = tensors
+        self.held = {entry.name: entry for entry in entries(net)}
+        self.targets: dict[str, Any] = net.state_dict(keep_vars=True)
+        self.groups = [[e for e in g if e.name in self.targets] for g in tied_entries(slots(net))]
+        self.ties = repeats(tensors)
+        self.stand_ins = _stand_ins(self.groups, tensors)
+        self.matches: dict[str, Match] = {}
+
+    def match(self, allow_missing: bool, ignore_extra: bool) -> None:
+        for name, target in self.targets.items():
+            wanted = _wanted(target, self.held.get(name))
+            if name in self.tensors:
+                self.matches[name] = _compare(name, self.tensors[name], wanted, self._cut(name))
+            elif name in self.stand_ins:
+                self.matches[name] = Match(name, None, wanted, f"tied to {self.stand_ins[name]}")
+            else:
+                outcome = "missing, kept as it was" if allow_missing else "missing"
+                self.matches[name] = Match(name, None, wanted, outcome, allow_missing)
+        for name in self.tensors:
+            if name not in self.targets:
+                found = _shown(self.tensors[name])
+                outcome = "extra, left out" if ignore_extra else "extra"
+                self.matches[name] = Match(name, found, None, outcome, ignore_extra)
+
+    def _cut(self, name: str) -> str:
+        """Say what a name is tied to in the file and not in the net."""
+        mine, other = self.held.get(name), self.held.get(self.ties.get(name, name))
+        if mine is None or other is None or _memory(mine.tensor) == _memory(other.tensor):
+            return ""
+        return f", but is tied to {other.name} in the file only"
+
+    def require_equal_ties(self) -> None:
+        """Refuse values of which only those written last would stay."""
+        for group in self.groups:
+            present = [e for e in group if e.name in self.tensors and self.matches[e.name].fits]
+            values = [self.tensors[entry.name].to(entry.tensor.dtype) for entry in present]
+            if len({id(value) for value in values}) > 1:
+                kept = _overlaid([entry.tensor for entry in present], values)
+                for entry, left, value in zip(present, kept, values, strict=True):
+                    if not torch.equal(_bits(left), _bits(value)):
+                        self._refuse(entry.name, f"differs from {present[0].name}, its tie")
+
+    def lessons(self, net: nn.Module) -> Iterator[Lesson]:
+        for prefix, module in walk(net):
+            held = itertools.chain(module._parameters.items(), module._buffers.items())
+            lazy = [leaf for leaf, tensor in held if tensor is not None and is_lazy(tensor)]
+            names = {leaf: f"{prefix}.{leaf}" if prefix else leaf for leaf in lazy}
+            values = {leaf: self._value(name) for leaf, name in names.items() if self._has(name)}
+            if not values or not all(self.matches[name].fits for name in names.values()):
+                continue
+            lesson = learn(module, values) if len(values) == len(lazy) else None
+            if lesson is not None:
+                yield lesson
+            for name in names.values() if lesson is None else ():
+                self._refuse(name, "the lazy layer needs all of its parameters, shapes that agree")
+
+    def _has(self, name: str) -> bool:
+        return name in self.tensors or name in self.stand_ins
+
+    def _value(self, name: str) -> Any:
+        return self.tensors[self.stand_ins.get(name, name)]
+
+    def _refuse(self, name: str, outcome: str) -> None:
+        self.matches[name] = replace(self.matches[name], outcome=outcome, fits=False)
+
+
+def _stand_ins(groups: Iterable[list[Entry]], tensors: Mapping[str, Any]) -> dict[str, str]:
+    """Map each missing name to one in the file that means the same memory."""
+    found: dict[str, str] = {}
+    for group in groups:
+        alike: dict[Hashable, list[str]] = {}
+        for entry in group:
+            alike.setdefault(_memory(entry.tensor), []).append(entry.name)
+        for names in alike.values():
+            present = [name for name in names if name in tensors]
+            found.update({name: present[0] for name in names if present and name not in tensors})
+    return found
+
+
+def _memory(tensor: Tensor) -> Hashable:
+    """Return what is equal for tensors that fill the same bytes without gaps."""
+    place = None if is_lazy(tensor) else extent(tensor)
+    dense = place is not None and place[2] - place[1] == tensor.nbytes
+    return place if dense else id(tensor)
+
+
+def _wanted(target: Any, entry: Entry | None) -> Shown | None:
+    if entry is None:
+        return _shown(target)
+    return known_shape(entry.module, entry.leaf), target.dtype
+
+
+def _shown(value: Any) -> Shown | None:
+    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else None
+
+
+def _compare(name: str, value: Any, wanted: Shown | None, note: str) -> Match:
+    found = _shown(value)
+    if found is None or value.is_meta or value.layout is not torch.strided:
+        return Match(name, found, wanted, "not a tensor with values", False)
+    if wanted is None or name.rpartition(".")[2] == EXTRA_STATE:
+        return Match(name, found, wanted, "fits")
+    if not _shape_fits(found[0], wanted[0]):
+        return Match(name, found, wanted, "other shape", False)
+    if not _converts(found[1], wanted[1]):
+        return Match(name, found, wanted, "other kind of number", False)
+    return Match(name, found, wanted, ("fits" if found[1] == wanted[1] else "converted") + note)
+
+
+def _shape_fits(found: Shape, wanted: Shape | None) -> bool:
+    if wanted is None:
+        return True
+    return len(found) == len(wanted) and all(
+        size is None or size == n for n, size in zip(found, wanted, strict=True)
+    )
+
+
+def _converts(found: torch.dtype, wanted: torch.dtype) -> bool:
+    """Whether numbers stay what they are, up to the precision of floating point."""
+    kinds = {(t.is_floating_point, t.is_complex, t is torch.bool) for t in (found, wanted)}
+    if found == wanted or len(kinds) > 1:
+        return found == wanted
+    if found.is_floating_point or found.is_complex:
+        return True
+    narrow, wide = torch.iinfo(found), torch.iinfo(wanted)
+    return wide.min <= narrow.min and narrow.max <= wide.max
+
+
+def _overlaid(homes: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
+    """Return what would be read from memory that overlaps after all values were written to it."""
+    if is_lazy(homes[0]):
+        return [values[0]] * len(values)
+    places = [place for home in homes if (place := extent(home)) is not None]
+    start = min(place[1] for place in places)
+    memory = torch.empty(max(place[2] for place in places) - start, dtype=torch.uint8)
+    copies = []
+    for home, place, value in reversed(list(zip(homes, places, values, strict=True))):
+        part = memory[place[1] - start : place[2] - start].view(home.dtype)
+        copies.append(part.as_strided(home.shape, home.stride()).copy_(value))
+    return copies[::-1]
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
