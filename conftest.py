@@ -1,3 +1,5 @@
+import doctest
+
 import pytest
 import torch
 from torch import nn
@@ -11,3 +13,10 @@ collect_ignore = ["d2lcompute/d2l.py"]  # importing it gives the book's module i
 def doctest_imports(doctest_namespace):
     """Give every docstring example the names that a reader of this package has at hand."""
     doctest_namespace.update(d2c=d2c, nn=nn, torch=torch)
+
+
+@pytest.fixture(autouse=True)
+def doctest_folder(request, tmp_path_factory, monkeypatch):
+    """Let every docstring example write its files into a folder of its own."""
+    if isinstance(getattr(request.node, "dtest", None), doctest.DocTest):
+        monkeypatch.chdir(tmp_path_factory.mktemp("doctest"))

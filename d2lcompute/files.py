@@ -115,11 +115,11 @@ def verify(path: Path) -> FileReport:
     >>> d2c.save_parameters(nn.Linear(20, 256), "linear.safetensors")
     >>> d2c.verify("linear.safetensors")
     linear.safetensors: whole
-    part     bytes  checksum
-    ------  ------  ---------------------
-    header     ...  xxh3:...
-    weight  20,480  xxh3:...
-    bias     1,024  xxh3:...
+    part      bytes  checksum
+    ------  -------  ---------------------
+    header      ...  xxh3:...
+    weight   20,480  xxh3:...
+    bias      1,024  xxh3:...
     every byte is under one of these checksums
     >>> with open("linear.safetensors", "r+b") as file:
     ...     _ = file.seek(-1, 2), file.write(b"!")
@@ -152,12 +152,12 @@ def load_parameters(
     >>> d2c.save_parameters(d2c.mlp(256, 10, in_units=20), "mlp.safetensors")
     >>> d2c.load_parameters(d2c.mlp(256, 10), "mlp.safetensors")
     mlp.safetensors: loaded
-    name      in the file        in the net         outcome
-    --------  -----------------  -----------------  ---------
-    0.weight  (256, 20) float32  (256, ?) float32   fits
-    0.bias    (256,) float32     (256,) float32     fits
-    2.weight  (10, 256) float32  (10, ?) float32    fits
-    2.bias    (10,) float32      (10,) float32      fits
+    name      in the file        in the net        outcome
+    --------  -----------------  ----------------  ---------
+    0.weight  (256, 20) float32  (256, ?) float32  fits
+    0.bias    (256,) float32     (256,) float32    fits
+    2.weight  (10, 256) float32  (10, ?) float32   fits
+    2.bias    (10,) float32      (10,) float32     fits
 
     `path` names a file from `save_parameters`, a safetensors file of another library, or a
     torch.save file of a `state_dict`; no code in it ever runs, and its checksums are verified.

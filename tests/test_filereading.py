@@ -176,9 +176,7 @@ def test_a_file_that_pretends_to_be_ours_is_refused(known, path):
 
 
 def test_what_is_no_file_is_named(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"must be a file, got 'nowhere': nothing is"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"must be a file, got 'nowhere': nothing is"):
         d2c.load("nowhere")
     with pytest.raises(IsADirectoryError, match="it is a folder"):
         d2c.verify(tmp_path)
