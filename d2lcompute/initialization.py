@@ -79,10 +79,15 @@ def initialize(
         if one.target.name not in kept
     ]
     modules = {} if net is None else dict(walk(net, every_name=True))
-    return InitReport(tuple(_carry_out(jobs, modules)), kept)
+    done = list(_carry_out(jobs, modules))
+    # Looked at only now: between two large tensors, whatever one does finds its caches cold.
+    return InitReport(tuple(_row(one, values) for one, values in done), kept)
 
 
-def _carry_out(jobs: Sequence[Job], modules: Mapping[str, nn.Module]) -> Iterator[Initialized]:
+def _carry_out(
+    jobs: Sequence[Job], modules: Mapping[str, nn.Module]
+) -> Iterator[tuple[Assignment, Tensor | None]]:
+    """Yield each assignment with the values that it gave, None if it has to wait."""
     written = _written([job for job in jobs if not is_lazy(job[1].target.tensor)])
     for order, one in jobs:
         values = None
@@ -93,7 +98,7 @@ def _carry_out(jobs: Sequence[Job], modules: Mapping[str, nn.Module]) -> Iterato
             values = next(written)
             order.announce(values)
         one.target.mark()
-        yield _row(one, values)
+        yield one, values
 
 
 def _row(one: Assignment, values: Tensor | None) -> Initialized:

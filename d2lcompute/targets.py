@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
@@ -58,15 +57,14 @@ class Target(NamedTuple):
     def write(self, fill: Callable[[Tensor], None]) -> Tensor:
         """Let `fill` write the values in place, and return them."""
         held: Any = self.places[0].entry.module
-        with torch.no_grad():
-            value: Tensor = held().clone() if self.in_parts else self.tensor.detach()
-            fill(value)
-            for place in self.places:
-                row = getattr(place.layer, "padding_idx", None)
-                if isinstance(place.layer, nn.Embedding | nn.EmbeddingBag) and row is not None:
-                    value[row] = 0
-            if self.in_parts:
-                held.right_inverse(value)
+        value: Tensor = held().detach().clone() if self.in_parts else self.tensor.detach()
+        fill(value)
+        for place in self.places:
+            row = getattr(place.layer, "padding_idx", None)
+            if isinstance(place.layer, nn.Embedding | nn.EmbeddingBag) and row is not None:
+                value[row] = 0
+        if self.in_parts:
+            held.right_inverse(value)
         return value
 
     def mark(self) -> None:
