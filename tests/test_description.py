@@ -1,0 +1,233 @@
+import math
+import re
+
+import pytest
+import torch
+from fingerprint import unchanged
+from hypothesis import given
+from strategies import plans
+from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.testing import assert_close
+
+import d2lcompute as d2c
+
+
+def backward(net, X):
+    loss = net(X).sum()
+    if loss.requires_grad:  # a net without parameters has nothing to learn
+        loss.backward()
+    return net
+
+
+def tied_net():
+    shared = nn.Linear(8, 8)
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), shared, nn.ReLU(), shared, nn.Linear(8, 1))
+    net[0].requires_grad_(False)
+    return net
+
+
+@given(plans())
+def test_totals_are_torchs(plan):
+    net = plan.build()
+    ready = [p for p in net.parameters() if not is_lazy(p)]
+    report = d2c.describe(net)
+    assert report.total == report.trainable == sum(p.numel() for p in ready)
+    assert report.complete == (len(ready) == len(list(net.parameters())))
+    assert [row.name for row in report.rows] == [name for name, _ in net.named_parameters()]
+
+
+@given(plans(lazy=False, aliases=True))
+def test_what_shares_memory_counts_once(plan):
+    net = plan.build()
+    own = {p.data_ptr(): p.numel() for p in net.parameters()}
+    assert d2c.describe(net).total == sum(own.values())
+
+
+@given(plans(aliases=True))
+def test_describe_changes_nothing(plan):
+    net = plan.build()
+    with unchanged(net):
+        str(d2c.describe(net))
+    backward(net, plan.inputs())
+    with unchanged(net):
+        str(d2c.describe(net))
+
+
+@given(plans(aliases=True))
+def test_tied_with_are_the_other_names_of_the_group(plan):
+    net = plan.build()
+    groups = {name: set(group) for group in d2c.tied_groups(net) for name in group}
+    for row in d2c.describe(net).rows:
+        assert set(row.tied_with) == groups.get(row.name, {row.name}) - {row.name}
+
+
+@given(plans(lazy=False))
+def test_gradients_are_their_norms(plan):
+    net = backward(plan.build(), plan.inputs())
+    for row in d2c.describe(net).rows:
+        gradient = net.get_parameter(row.name).grad
+        if gradient is None:
+            assert row.gradient is None
+        else:
+            assert_close(row.gradient, gradient.double().norm().item())
+
+
+def test_lazy_layers_show_what_is_known(golden):
+    net = nn.Sequential(
+        nn.LazyConv2d(32, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(256), nn.ReLU(),
+        nn.Linear(256, 10),
+    )  # fmt: skip
+    net.foreign = nn.Module()
+    net.foreign.gain = nn.UninitializedParameter()
+    golden(str(d2c.describe(net)))
+
+
+def test_a_tied_net_after_backward(golden):
+    net = backward(tied_net(), torch.ones(2, 4))
+    net[5].bias.grad.zero_()
+    text = re.sub(r"\b\d\.\d+\b", "0.123", str(d2c.describe(net)))
+    golden(text)
+
+
+def test_the_html_is_deterministic_and_has_every_row():
+    net = tied_net()
+    first, second = (d2c.describe(net)._repr_html_() for _ in range(2))
+    assert first == second
+    assert first.count("<tr>") == 1 + len(list(net.parameters()))
+
+
+def test_names_of_many_ties_are_shortened_in_the_table_only():
+    shared = nn.Linear(2, 2, bias=False)
+    report = d2c.describe(nn.Sequential(*[shared] * 9))
+    assert len(report.rows[0].tied_with) == 8
+    assert "1.weight, 2.weight and 6 more" in str(report)
+
+
+def test_a_pattern_selects_rows_and_totals():
+    report = d2c.describe(tied_net(), "4")
+    assert [(row.name, row.tied_with) for row in report.rows] == [
+        ("4.weight", ("2.weight",)),
+        ("4.bias", ("2.bias",)),
+    ]
+    assert report.total == 72
+
+
+def test_a_pattern_that_fits_nothing_says_how_names_are_matched():
+    report = d2c.describe(tied_net(), "weight")
+    assert (report.rows, report.total) == ((), 0)
+    assert "no name fits 'weight': names are matched from their start, '.*weight'" in str(report)
+
+
+def test_a_net_without_parameters_says_so():
+    assert str(d2c.describe(nn.ReLU())).endswith("no parameters")
+
+
+def test_frozen_parameters_are_told_and_counted_apart():
+    report = d2c.describe(tied_net())
+    assert (report.total, report.trainable) == (121, 81)
+    assert "none (frozen)" in str(report)
+    assert "trainable 81" in str(report)
+
+
+ODD = {
+    "integer": torch.arange(3),
+    "boolean": torch.tensor([True, False]),
+    "complex": torch.ones(2, dtype=torch.complex64),
+    "bfloat16": torch.ones(2, dtype=torch.bfloat16),
+    "float8": torch.ones(2).to(torch.float8_e4m3fn),
+    "no dimensions": torch.ones(()),
+    "empty": torch.ones(3, 0),
+    "expanded": torch.ones(1).expand(4),
+}
+
+
+@pytest.mark.parametrize("data", ODD.values(), ids=ODD)
+def test_odd_parameters_are_described(data):
+    net = nn.Module()
+    net.odd = nn.Parameter(data, requires_grad=data.is_floating_point() or data.is_complex())
+    if net.odd.requires_grad and data.dtype != torch.float8_e4m3fn:
+        net.odd.grad = torch.ones_like(data)
+    with unchanged(net):
+        report = d2c.describe(net)
+    (row,) = report.rows
+    assert (row.shape, row.dtype, row.count) == (tuple(data.shape), data.dtype, data.numel())
+    assert (row.gradient is None) == (net.odd.grad is None)
+    assert row.gradient is None or math.isclose(row.gradient, math.sqrt(data.numel()))
+    assert "odd" in str(report)
+
+
+@pytest.mark.parametrize("value", [1e-30, 1e30, -3.0])
+def test_norms_neither_overflow_nor_vanish(value):
+    net = nn.Linear(1, 1, bias=False)
+    net.weight.grad = torch.full((1, 1), value)
+    assert_close(d2c.describe(net).rows[0].gradient, abs(net.weight.grad.item()))
+
+
+def test_a_gradient_that_is_not_a_number_is_shown():
+    net = nn.Linear(2, 1, bias=False)
+    net.weight.grad = torch.tensor([[math.nan, 1.0]])
+    assert " nan" in str(d2c.describe(net))
+
+
+def test_sparse_gradients_have_a_norm():
+    net = nn.Embedding(5, 2, sparse=True)
+    backward(net, torch.tensor([1, 1, 3]))
+    (row,) = d2c.describe(net).rows
+    assert_close(row.gradient, net.weight.grad.to_dense().norm().item())
+    assert not net.weight.grad.is_coalesced()
+
+
+def test_on_the_meta_device_all_is_known_but_values():
+    net = nn.Sequential(nn.Linear(4, 4, device="meta"), nn.LazyLinear(2, device="meta"))
+    net[0].weight.grad = torch.empty(4, 4, device="meta")
+    report = d2c.describe(net)
+    assert report.total == 20
+    assert math.isnan(report.rows[0].gradient)
+    assert re.search(r"0\.weight +\(4, 4\) +float32 +meta +16 +ready +\?", str(report))
+    assert re.search(r"1\.weight +\(2, \?\) +float32 +meta +\? +lazy +none", str(report))
+
+
+def test_a_gradient_on_the_meta_device_is_unknown_although_others_are_known():
+    net = backward(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), torch.ones(1, 2))
+    net.append(nn.Linear(2, 2, device="meta"))
+    known = [row.gradient is not None for row in d2c.describe(net).rows]
+    assert known == [True] * 4 + [False] * 2
+
+
+def test_parametrized_modules_show_what_is_trained():
+    net = torch.nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
+    names = [row.name for row in d2c.describe(backward(net, torch.ones(1, 3))).rows]
+    assert names == [name for name, _ in net.named_parameters()]
+
+
+def test_a_parameter_that_shares_memory_with_a_buffer_is_told():
+    net = nn.Linear(2, 2, bias=False)
+    net.register_buffer("average", net.weight.detach())
+    report = d2c.describe(net)
+    assert report.rows[0].tied_with == ("average",)
+    assert report.total == 4
+
+
+def test_overlapping_slices_count_each_element_once():
+    flat = torch.zeros(10)
+    net = nn.ParameterList([nn.Parameter(flat[:6]), nn.Parameter(flat[4:]), nn.Parameter(flat[:2])])
+    report = d2c.describe(net)
+    assert report.total == 10
+    assert [row.tied_with for row in report.rows] == [("1", "2"), ("0", "2"), ("0", "1")]
+
+
+def test_depth_costs_nothing():
+    net = nn.Sequential(nn.Linear(2, 2))
+    for _ in range(2000):
+        net = nn.Sequential(net)
+    assert d2c.describe(net).total == 6
+
+
+@pytest.mark.gpu
+def test_norms_on_an_accelerator():
+    device = torch.accelerator.current_accelerator()
+    net = backward(nn.Linear(3, 1).to(device), torch.ones(2, 3, device=device))
+    row = d2c.describe(net).rows[0]
+    assert row.device.type == device.type
+    assert_close(row.gradient, math.sqrt(12))
