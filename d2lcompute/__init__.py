@@ -31,6 +31,10 @@ from .initialization import initialize as initialize
 from .layers import CenteredLayer as CenteredLayer
 from .layers import MyDense as MyDense
 from .layers import MyLinear as MyLinear
+from .lazy import apply_init as apply_init
+from .lazy import infer_shapes as infer_shapes
+from .lazy import materialize as materialize
+from .lazy import pending as pending
 from .metriclog import MetricLog as MetricLog
 from .parameters import collect_params as collect_params
 from .parameters import set_data as set_data
@@ -40,7 +44,6 @@ from .tying import keep_ties as keep_ties
 from .tying import tie as tie
 from .tying import tied_groups as tied_groups
 from .tying import untie as untie
-from .uses import gradients_by_use as gradients_by_use
 from .uses import gradients_by_use as gradients_by_use
 
 if TYPE_CHECKING:

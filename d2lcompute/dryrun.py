@@ -88,7 +88,10 @@ def _stand_in(tensor: Tensor) -> Tensor:
         kind: Any = type(tensor)
         stand_in: Tensor = kind(tensor.requires_grad, device="meta", dtype=tensor.dtype)
         return stand_in
-    return _leaf(torch.empty_like(tensor.detach(), device="meta"), tensor)
+    data = torch.empty_like(tensor.detach(), device="meta")
+    if isinstance(tensor, nn.Parameter):  # of a subclass with a `__deepcopy__` of its own
+        return nn.Parameter(data, tensor.requires_grad)
+    return _leaf(data, tensor)
 
 
 @contextmanager
@@ -150,6 +153,24 @@ class _Loan:
     def end(self) -> None:
         for place, name, tensor in reversed(self.taken):
             place[name] = tensor
+
+
+@contextmanager
+def undone_on_error(net: nn.Module) -> Iterator[None]:
+    """Make the lazy layers of `net` what they were if the block raises after sizing some."""
+    modules = [module for _, module in walk(net)]
+    waiting = [deferral for module in modules if (deferral := deferral_of(module))]
+    lazy = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values())]
+    sized = [(t, t.data) for t in lazy if t is not None and is_lazy(t)]
+    states = [State(holder) for holder in (*modules, *waiting, *(t for t, _ in sized))]
+    try:
+        yield
+    except BaseException:
+        for tensor, data in sized:
+            tensor.data = data
+        for state in states:
+            state.restore()
+        raise
 
 
 class State:

@@ -2,5 +2,173 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
 from .dryrun import dry_run as dry_run
 from .dryrun import meta_twin as meta_twin
+from .filling import Initializer
+from .firstpass import imagine, is_shape, lazy_entries, perform, repeat
+from .initialization import initialize
+from .parameters import Entry, collect_params, walk
+from .reports import Table
+from .watching import Shapes, Watch, is_waiting
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A parameter or buffer that got its shape, its layer, and the shapes that came in there."""
+
+    name: str
+    shape: tuple[int, ...]
+    layer: str
+    inputs: Shapes
+
+
+@dataclass(frozen=True)
+class ShapeReport:
+    """Which layer learned which shape from what input, and what the net gave out in the end."""
+
+    rows: tuple[Learned, ...]
+    output: Shapes
+    pending: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return self._table().text()
+
+    def _repr_html_(self) -> str:
+        return self._table().html()
+
+    def _table(self) -> Table:
+        headers = ("name", "shape", "layer", "learned from input")
+        rows = [(row.name, row.shape, row.layer, _listed(row.inputs)) for row in self.rows]
+        notes = [f"output: {_listed(self.output)}"] if self.output else []
+        if self.pending:
+            notes.append(f"not reached, and still without a shape: {', '.join(self.pending)}")
+        return Table(headers, rows, notes=notes)
+
+
+def pending(net: nn.Module) -> list[str]:
+    """Return the names of the parameters that have no shape yet.
+
+    >>> net = nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.LazyLinear(10))
+    >>> d2c.pending(net)
+    ['2.weight', '2.bias']
+
+    `net` is any module. A tied parameter comes once, under its first name.
+    Source: D2L 6.4 / zh 5.3
+    """
+    return [name for name, parameter in collect_params(net).items() if is_lazy(parameter)]
+
+
+def materialize(net: nn.Module, *inputs: Any) -> ShapeReport:
+    """Give the lazy layers of a net their shapes and first values, by a pass that leaves no trace.
+
+    >>> net = d2c.mlp(256, 10)
+    >>> d2c.materialize(net, (2, 20))
+    name      shape      layer    learned from input
+    --------  ---------  -------  --------------------
+    0.weight  (256, 20)  Linear   (2, 20)
+    0.bias    (256,)     Linear   (2, 20)
+    2.weight  (10, 256)  Linear   (2, 256)
+    2.bias    (10,)      Linear   (2, 256)
+    output: (2, 10)
+
+    `inputs` are what the net takes, tensors or the shapes of such; a shape stands for floats of
+    the net's type. What `initialize` deferred is done. The values are those that a first forward
+    pass would give, but training modes, BatchNorm statistics, gradients and random states stay
+    as they are. Where it can, the pass is made on the meta device: it computes nothing, and a
+    batch of 1,000 costs what a batch of one does. A net whose `forward` reads values runs for real.
+
+    Returns a report. Raises `RuntimeError`, and leaves the net as it was, if the pass fails: the
+    error names the module and its input. Source: D2L 6.4 / zh 5.3
+    """
+    lazy = lazy_entries(net)
+    if not lazy and not any(is_waiting(module) for _, module in walk(net)):
+        return ShapeReport((), (), ())
+    return _report(lazy, repeat(net, inputs) or perform(net, inputs))
+
+
+def infer_shapes(net: nn.Module, *shapes: Any) -> ShapeReport:
+    """Tell which shapes the lazy layers of a net would learn, without touching it or computing.
+
+    >>> net = nn.Sequential(nn.LazyConv2d(6, 5), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
+    >>> d2c.infer_shapes(net, (1, 3, 32, 32))
+    name      shape         layer    learned from input
+    --------  ------------  -------  --------------------
+    0.weight  (6, 3, 5, 5)  Conv2d   (1, 3, 32, 32)
+    0.bias    (6,)          Conv2d   (1, 3, 32, 32)
+    3.weight  (10, 4704)    Linear   (1, 4704)
+    3.bias    (10,)         Linear   (1, 4704)
+    output: (1, 10)
+    >>> d2c.pending(net)
+    ['0.weight', '0.bias', '3.weight', '3.bias']
+
+    `shapes` are those of the inputs, or tensors, of which only shape and type are used. The pass
+    is made by a copy on the meta device, which has no data, so a net of any size will do.
+
+    Returns a report. Raises `RuntimeError` if the pass fails, and for a net whose `forward` reads
+    values, as `while x.sum() > 1` does: `materialize` can run that one. Source: D2L 6.4 / zh 5.3
+    """
+    twin = meta_twin(net)
+    lazy = lazy_entries(twin)
+    return _report(lazy, imagine(twin, shapes))
+
+
+def apply_init(
+    net: Net, inputs: Any, init: Initializer | Callable[[nn.Module], None] | None = None
+) -> Net:
+    """Do the book's two steps in one: a dry run on `inputs`, then `init`.
+
+    >>> from d2lcompute import initializers as init
+    >>> net = d2c.apply_init(d2c.mlp(256, 10), [torch.rand(2, 20)], init.init_normal)
+    >>> net[0].weight.shape
+    torch.Size([256, 20])
+
+    `net` is any module, `inputs` the sequence of its inputs, or one tensor or shape. `init` is an
+    initializer, which sets all parameters, or a visitor for `net.apply`; without it the lazy ones
+    keep what the dry run gave them, see `materialize`.
+
+    Returns the net. Raises as `materialize` and `initialize` do, and `TypeError` for an `init`
+    that is neither. Source: D2L 6.4 / zh 5.3
+    """
+    if init is not None and (isinstance(init, type) or not callable(init)):
+        raise TypeError(
+            f"`init` must be an initializer or a function for net.apply, got {init!r}; "
+            f"do pass one such as initializers.Normal(0.01) or initializers.init_normal"
+        )
+    materialize(net, *([inputs] if isinstance(inputs, Tensor) or is_shape(inputs) else inputs))
+    if isinstance(init, Initializer):
+        initialize(net, init, force_reinit=True)
+    elif init is not None:
+        net.apply(init)
+    return net
+
+
+def _report(lazy: Sequence[Entry], made: Watch) -> ShapeReport:
+    rows, waiting = [], []
+    for entry in lazy:
+        if not is_lazy(entry.tensor):
+            source = _source(entry.name.rpartition(".")[0], made.inputs)
+            layer = type(entry.module).__name__
+            rows.append(Learned(entry.name, tuple(entry.tensor.shape), layer, source))
+        elif not entry.is_buffer:
+            waiting.append(entry.name)
+    return ShapeReport(tuple(rows), made.output, tuple(waiting))
+
+
+def _source(path: str, inputs: Mapping[str, Shapes]) -> Shapes:
+    """Return what came into a module, or for containers into the innermost one around them."""
+    while path and path not in inputs:
+        path = path.rpartition(".")[0]
+    return inputs.get(path, ())
+
+
+def _listed(shapes: Shapes) -> str:
+    return ", ".join(map(str, shapes))
