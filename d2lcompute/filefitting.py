@@ -18,7 +18,7 @@ from .sharing import extent
 
 Rename = Mapping[str, str] | Callable[[str], str] | None
 Shape = tuple[int | None, ...]
-Shown = tuple[Shape | None, torch.dtype]
+Shown = tuple[Shape | None, torch.dtype] | str
 EXTRA_STATE = "_extra_state"  # torch's name for what a module saves beside parameters and buffers
 
 
@@ -26,8 +26,9 @@ EXTRA_STATE = "_extra_state"  # torch's name for what a module saves beside para
 class Match:
     """A name, what the file and the net have under it, and whether that fits.
 
-    `found` and `wanted` are shape and dtype in the file and in the net, None where there is no
-    such tensor; a shape is None where the net takes any, and holds None for sizes not known yet.
+    `found` and `wanted` are shape and dtype in the file and in the net, None where the name is
+    not there, and the name of a type where it is no tensor. A shape holds None for a size that the
+    net does not know yet, and is None if it knows none.
     """
 
     name: str
@@ -168,21 +169,23 @@ def _memory(tensor: Tensor) -> Hashable:
     return place if dense else id(tensor)
 
 
-def _wanted(target: Any, entry: Entry | None) -> Shown | None:
+def _wanted(target: Any, entry: Entry | None) -> Shown:
     if entry is None:
         return _shown(target)
     return known_shape(entry.module, entry.leaf), target.dtype
 
 
-def _shown(value: Any) -> Shown | None:
-    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else None
+def _shown(value: Any) -> Shown:
+    if isinstance(value, Tensor) and value.layout is torch.strided and not is_lazy(value):
+        return tuple(value.shape), value.dtype
+    return str(value.layout) if isinstance(value, Tensor) else type(value).__name__
 
 
-def _compare(name: str, value: Any, wanted: Shown | None, note: str) -> Match:
+def _compare(name: str, value: Any, wanted: Shown, note: str) -> Match:
     found = _shown(value)
-    if found is None or value.is_meta or value.layout is not torch.strided:
+    if isinstance(found, str) or value.is_meta:
         return Match(name, found, wanted, "not a tensor with values", False)
-    if wanted is None or name.rpartition(".")[2] == EXTRA_STATE:
+    if isinstance(wanted, str) or name.rpartition(".")[2] == EXTRA_STATE:
         return Match(name, found, wanted, "fits")
     if not _shape_fits(found[0], wanted[0]):
         return Match(name, found, wanted, "other shape", False)

@@ -92,8 +92,8 @@ def _count(misfits: tuple[Match, ...]) -> str:
 
 
 def _cell(shown: Shown | None, nothing: str = "-") -> str:
-    if shown is None:
-        return nothing
+    if shown is None or isinstance(shown, str):
+        return shown or nothing
     shape, dtype = shown
     if shape is None:
         sizes = "(...)"

@@ -236,4 +236,10 @@ def _read_names(path: Path) -> Mapping[str, Any]:
             f"`path` must hold tensors by name, got '{os.fspath(path)}' with a {contents.kind}; "
             f"do load(path)"
         )
+    nested = [name for name, value in contents.tensors.items() if isinstance(value, dict)]
+    if nested:
+        raise ValueError(
+            f"`path` must hold tensors by name, got '{os.fspath(path)}' with dicts of them: "
+            f"{', '.join(nested)}; do torch.load(path, weights_only=True), and save one alone"
+        )
     return contents.tensors

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
-from .lazy import meta_twin
+from .dryrun import meta_twin
 from .parameters import entries, known_shape
 from .sharing import span
 from .targets import find_targets
