@@ -37,6 +37,8 @@ SPOKEN = {
     "__getitem__": "x[...]",
     "__setitem__": "x[...] =",
     "__contains__": "in",
+    "_to_copy": "to",
+    "_local_scalar_dense": "item",
 }
 NEEDS_VALUES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 TAGGED_IN_VAIN = {"_ctc_loss", "linalg_lstsq"}  # their shapes are known without the values

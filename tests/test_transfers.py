@@ -182,6 +182,16 @@ def test_nothing_is_left_behind_even_by_an_error(x):
     assert transfers.count == 1
 
 
+def test_a_callable_without_a_name_is_watched_too(x):
+    class Read:
+        def __call__(self, x):
+            if torch.overrides.has_torch_function_unary(x):
+                return torch.overrides.handle_torch_function(self, (x,), x)
+            return x.cpu()
+
+    assert seen(lambda: Read()(x)) == [("to", *OUT, 24)]
+
+
 def test_a_call_that_fails_moved_nothing(x):
     def act():
         with pytest.raises(TypeError, match="to numpy"):
