@@ -22,7 +22,7 @@ def read(path: str | os.PathLike[str]) -> Contents:
         raise ValueError("it is a TorchScript archive, code that is, and holds no tensors alone")
     try:
         objects = get_unsafe_globals_in_checkpoint(path)
-        found = None if objects else torch.load(path, "cpu", weights_only=True, mmap=True)
+        found = None if objects else _load(path)
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise ValueError(f"torch.load cannot read it ({type(error).__name__}: {reason})") from None
@@ -32,6 +32,13 @@ def read(path: str | os.PathLike[str]) -> Contents:
     covered, size = sum(part.bytes for part in parts), Path(path).stat().st_size
     note = f"{covered:,} of {size:,} bytes are under a CRC, the others hold the archive together"
     return Contents(*_kind_and_tensors(found), parts, note)
+
+
+def _load(path: str | os.PathLike[str]) -> Any:
+    if os.fspath(path).endswith(".safetensors"):  # torch would take the name for the content
+        with Path(path).open("rb") as file:
+            return torch.load(file, "cpu", weights_only=True)
+    return torch.load(path, "cpu", weights_only=True, mmap=True)
 
 
 def _kind_and_tensors(found: Any) -> tuple[str, dict[str, Any]]:

@@ -45,6 +45,12 @@ def test_a_state_dict_from_torch_save_is_loaded(net, path):
         same(dict(clone.state_dict()), dict(net.state_dict()))
 
 
+def test_the_content_counts_and_not_the_name(path):
+    path = path.with_suffix(".safetensors")
+    torch.save({"x": torch.ones(2)}, path)
+    same(d2c.load(path), {"x": torch.ones(2)})
+
+
 def test_ties_survive_a_file_of_torch_save(net, path):
     net.append(nn.Linear(2, 4)).append(nn.Linear(4, 2))
     d2c.tie(net, "2", "4")
