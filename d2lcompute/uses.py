@@ -186,9 +186,8 @@ def _check_loss(loss: Any) -> None:
     if not isinstance(loss, Tensor) or loss.numel() != 1 or loss.grad_fn is None:
         got = type(loss).__name__
         if isinstance(loss, Tensor):
-            got = (
-                "a tensor without a graph" if loss.grad_fn is None else f"shape {tuple(loss.shape)}"
-            )
+            kind = "without a graph" if loss.grad_fn is None else f"of shape {tuple(loss.shape)}"
+            got = f"a tensor {kind}"
         raise ValueError(
             f"`loss_fn` must return a scalar computed from the net's parameters, got {got}; "
             f"do return net(X).sum() or another loss, without item() or no_grad()"
