@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,16 @@ from torch.nn.parameter import is_lazy
 from .dryrun import dry_run, meta_twin, undone_on_error
 from .parameters import Entry, entries, walk
 from .streams import random_states_kept
-from .watching import Draws, Watch
+from .watching import Draws, Watch, shapes_in
+
+# To compute on so few numbers takes less time than torch does to get the meta device ready.
+_FEW = 4096
+
+
+def first_pass(net: nn.Module, inputs: Sequence[Any]) -> Watch:
+    """Do to `net` what a first pass would, and nothing else, in the cheapest way that works."""
+    few = sum(math.prod(shape) for shape in shapes_in(_on_meta(net, inputs))) <= _FEW
+    return (None if few else repeat(net, inputs)) or perform(net, inputs)
 
 
 def imagine(twin: nn.Module, inputs: Sequence[Any]) -> Watch:
@@ -38,14 +48,15 @@ def repeat(net: nn.Module, inputs: Sequence[Any]) -> Watch | None:
 
     Returns None, and leaves the net as it was, if the copy fails or if it would not be the same.
     """
-    watch = Watch()
+    watch = Watch(keep_steps=True)
     devices = {entry.tensor.device for entry in entries(net)}
     twin = meta_twin(net)
     try:
         with Draws(watch, on_cpu=devices <= {torch.device("cpu")}):
             _run_on_meta(watch, twin, inputs)
         with undone_on_error(net), random_states_kept(devices), torch.no_grad():
-            watch.repeat_on(net)
+            for step in watch.steps:
+                step(net)
             _check_same(net, twin, devices)
     except Exception:
         return None
@@ -69,12 +80,15 @@ def is_shape(item: object) -> bool:
 
 
 def _run_on_meta(watch: Watch, twin: nn.Module, inputs: Sequence[Any]) -> None:
-    def empty(shape: Sequence[int]) -> Tensor:
-        return torch.empty(*shape, dtype=_dtype(twin), device="meta")
-
-    arguments = [_map(item, lambda x: torch.empty_like(x, device="meta"), empty) for item in inputs]
     with random_states_kept(), torch.device("meta"):
-        watch.run(twin, arguments)
+        watch.run(twin, _on_meta(twin, inputs))
+
+
+def _on_meta(net: nn.Module, inputs: Sequence[Any]) -> list[Any]:
+    def empty(shape: Sequence[int]) -> Tensor:
+        return torch.empty(*shape, dtype=_dtype(net), device="meta")
+
+    return [_map(item, lambda x: torch.empty_like(x, device="meta"), empty) for item in inputs]
 
 
 def _check_same(net: nn.Module, twin: nn.Module, devices: set[torch.device]) -> None:

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from .dryrun import dry_run as dry_run
 from .dryrun import meta_twin as meta_twin
 from .filling import Initializer
-from .firstpass import imagine, is_shape, lazy_entries, perform, repeat
+from .firstpass import first_pass, imagine, is_shape, lazy_entries
 from .initialization import initialize
 from .parameters import Entry, collect_params, walk
 from .reports import Table
@@ -83,8 +83,8 @@ def materialize(net: nn.Module, *inputs: Any) -> ShapeReport:
     `inputs` are what the net takes, tensors or the shapes of such; a shape stands for floats of
     the net's type. What `initialize` deferred is done. The values are those that a first forward
     pass would give, but training modes, BatchNorm statistics, gradients and random states stay
-    as they are. Where it can, the pass is made on the meta device: it computes nothing, and a
-    batch of 1,000 costs what a batch of one does. A net whose `forward` reads values runs for real.
+    as they are. A pass on much input is made on the meta device where that is possible, which
+    computes nothing: a batch of 1,000 costs no more than a batch of one.
 
     Returns a report. Raises `RuntimeError`, and leaves the net as it was, if the pass fails: the
     error names the module and its input. Source: D2L 6.4 / zh 5.3
@@ -92,7 +92,7 @@ def materialize(net: nn.Module, *inputs: Any) -> ShapeReport:
     lazy = lazy_entries(net)
     if not lazy and not any(is_waiting(module) for _, module in walk(net)):
         return ShapeReport((), (), ())
-    return _report(lazy, repeat(net, inputs) or perform(net, inputs))
+    return _report(lazy, first_pass(net, inputs))
 
 
 def infer_shapes(net: nn.Module, *shapes: Any) -> ShapeReport:

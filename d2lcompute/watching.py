@@ -22,16 +22,17 @@ class Watch:
 
     `inputs` are the shapes that each module was first called with, by name, `output` those that
     the net gave, and `running` the names of the modules at work. `steps` do to another net of this
-    structure, without a pass, what the pass did to lazy layers and to the random state, and
-    `repeatable` says whether that was all of the kind.
+    structure, without a pass, what this one did to lazy layers and, on the way to the last of
+    them, to the random state; they hold on to inputs, so they are kept only if wanted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_steps: bool = False) -> None:
+        self.keep_steps = keep_steps
         self.inputs: dict[str, Shapes] = {}
         self.output: Shapes = ()
         self.running: list[str] = []
         self.steps: list[Step] = []
-        self.repeatable = True
+        self.draws: list[Step] = []
         self.sizing = False
 
     def run(self, net: nn.Module, inputs: Iterable[object]) -> None:
@@ -52,18 +53,12 @@ class Watch:
             for handle in handles:
                 handle.remove()
 
-    def repeat_on(self, net: nn.Module) -> None:
-        """Do to `net` what the pass did to layers and random states."""
-        if not self.repeatable:
-            raise RuntimeError("random numbers were drawn in a way that cannot be repeated")
-        for step in self.steps:
-            step(net)
-
     def _enter(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         self.running.append(name)
         self.inputs.setdefault(name, shapes_in((args, kwargs)))
-        if is_waiting(module):
-            self.steps.append(partial(_size, name, args, kwargs))
+        if self.keep_steps and is_waiting(module):
+            self.steps += [*self.draws, partial(_size, name, args, kwargs)]
+            self.draws.clear()
             self.sizing = True
 
     def _sized(self, module: nn.Module, args: object) -> None:
@@ -75,7 +70,7 @@ class Watch:
 
 
 class Draws(TorchDispatchMode):
-    """Add to the steps of a watch what draws random numbers, the initialization of layers apart."""
+    """Note for a watch what draws random numbers, the initialization of layers apart."""
 
     def __init__(self, watch: Watch, *, on_cpu: bool) -> None:
         super().__init__()
@@ -91,10 +86,8 @@ class Draws(TorchDispatchMode):
     ) -> Any:
         if torch.Tag.nondeterministic_seeded in func.tags and not self.watch.sizing:
             # Every kind of dropout comes to this; accelerators have one of their own.
-            if func is torch.ops.aten.bernoulli_.float and self.on_cpu:
-                self.watch.steps.append(partial(_drop, *args))
-            else:
-                self.watch.repeatable = False
+            dropout = func is torch.ops.aten.bernoulli_.float and self.on_cpu
+            self.watch.draws.append(partial(_drop, args) if dropout else _refuse)
         return func(*args, **(kwargs or {}))
 
 
@@ -127,5 +120,10 @@ def _size(name: str, args: Any, kwargs: Any, net: nn.Module) -> None:
                 args = result if isinstance(result, tuple) else (result,)
 
 
-def _drop(noise: Tensor, keep: float, net: nn.Module) -> None:
-    torch.empty(noise.shape, dtype=noise.dtype).bernoulli_(keep)
+def _drop(args: tuple[Any, ...], net: nn.Module) -> None:
+    noise, *keep = args
+    torch.empty(noise.shape, dtype=noise.dtype).bernoulli_(*keep)
+
+
+def _refuse(net: nn.Module) -> None:
+    raise NotImplementedError("what drew these random numbers can only be repeated with values")
