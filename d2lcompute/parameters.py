@@ -157,7 +157,7 @@ def set_data(param: Tensor, data: Any) -> None:
     from other tensors) or if shape or type of `data` do not fit. Source: D2L 6.3 / zh 5.2
     """
     _check_writable(param)
-    natural = data if isinstance(data, Tensor) else torch.tensor(data)
+    natural = _as_tensor(data)
     if not torch.can_cast(natural.dtype, param.dtype):
         raise ValueError(
             f"`data` must be of a type that {dtype_name(param.dtype)} can hold, "
@@ -168,9 +168,8 @@ def set_data(param: Tensor, data: Any) -> None:
             f"`data` must have the shape {tuple(param.shape)} of `param` or be one number, "
             f"got {tuple(natural.shape)}; do data.reshape(...) or data.expand_as(param) first"
         )
-    exact = data if isinstance(data, Tensor) else torch.tensor(data, dtype=param.dtype)
     with torch.no_grad():
-        param.copy_(exact)
+        param.copy_(_as_tensor(data, param.dtype))
 
 
 def known_shape(module: nn.Module, leaf: str) -> Shape | None:
@@ -216,6 +215,18 @@ def _matcher(pattern: str | re.Pattern[str] | None) -> Callable[[str], object]:
         raise ValueError(
             f"`pattern` must be a regular expression, got {pattern!r} ({error}); "
             f"write '.*' where a file pattern has '*'"
+        ) from None
+
+
+def _as_tensor(data: Any, dtype: torch.dtype | None = None) -> Tensor:
+    if isinstance(data, Tensor):
+        return data
+    try:
+        return torch.tensor(data, dtype=dtype)
+    except (TypeError, RuntimeError):
+        raise TypeError(
+            f"`data` must be a number, a tensor, an array or lists of numbers, "
+            f"got {type(data).__name__}; do pass numbers"
         ) from None
 
 

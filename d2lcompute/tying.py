@@ -125,6 +125,7 @@ def keep_ties(net: nn.Module) -> Iterator[None]:
 
 def _members(net: nn.Module, found: dict[str, Entry], role: str, name: str) -> dict[str, Entry]:
     """Return the parameter of that name under "", or those of the module by their names in it."""
+    _check_known(net, role, name)
     if name in found and not found[name].is_buffer:
         return {"": found[name]}
     prefix = f"{name}."
@@ -134,7 +135,6 @@ def _members(net: nn.Module, found: dict[str, Entry], role: str, name: str) -> d
         if other.startswith(prefix) and not entry.is_buffer
     }
     if not inside:
-        _check_known(net, role, name)
         kind = "a buffer" if name in found else "a module without parameters"
         raise ValueError(
             f"`{role}` must name a parameter or a module that has some, got {name!r}, {kind}; "
@@ -144,10 +144,15 @@ def _members(net: nn.Module, found: dict[str, Entry], role: str, name: str) -> d
 
 
 def _check_known(net: nn.Module, role: str, name: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(
+            f"`{role}` must be a name such as '0.weight', got {type(name).__name__}; "
+            f"do describe(net) to see all names"
+        )
     names = [module_name for module_name, _ in walk(net, every_name=True) if module_name]
     names += [slot[0] for slot in slots(net)]
     if name not in names:
-        near = get_close_matches(str(name), names, n=3) or names[:3]
+        near = get_close_matches(name, names, n=3) or names[:3]
         raise ValueError(
             f"`{role}` must name a parameter or a module of the net, got {name!r}; "
             f"names near it are {', '.join(map(repr, near)) or 'none: the net is empty'}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -17,77 +15,13 @@ from torch._C._autograd import _get_sequence_nr
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.parameter import is_lazy
 
-from .description import norm
-from .lazy import dry_run
+from .dryrun import dry_run
 from .parameters import slots, walk
 from .recording import hooked, type_name
-from .reports import Table
-from .tracetable import ordinal
+from .usereport import GradientsByUse, Use, UsedParameter, joined
 
 # A node of the backward graph, and which of the things that it passes a gradient to.
 Read = tuple[Node, int]
-
-
-@dataclass(frozen=True)
-class Use:
-    """One operation that read a parameter, and the gradient that came back through it.
-
-    `block` names the innermost block whose call it was part of, `call` counts that block's calls
-    from 1, and `grad_fn` is what torch calls the operation.
-    """
-
-    block: str
-    call: int
-    grad_fn: str
-    gradient: Tensor
-
-
-@dataclass(frozen=True)
-class UsedParameter:
-    """A parameter under all its names, its uses, and the gradient that backward accumulates."""
-
-    names: tuple[str, ...]
-    uses: tuple[Use, ...]
-    gradient: Tensor | None
-
-    @property
-    def difference(self) -> float:
-        """The largest difference between the sum over the uses and the accumulated gradient."""
-        if self.gradient is None:
-            return 0.0
-        remainder = -_dense(self.gradient)
-        for use in self.uses:
-            remainder = remainder + _dense(use.gradient)
-        return _number(remainder.abs().max()) if remainder.numel() else 0.0
-
-
-@dataclass(frozen=True)
-class GradientsByUse:
-    """The parameters that are tied or read several times; `report[name]` is the one of a name."""
-
-    parameters: tuple[UsedParameter, ...]
-
-    def __getitem__(self, name: str) -> UsedParameter:
-        for parameter in self.parameters:
-            if name in parameter.names:
-                return parameter
-        known = ", ".join(name for parameter in self.parameters for name in parameter.names)
-        raise KeyError(f"{name!r} is not tied or used repeatedly; what is: {known or 'nothing'}")
-
-    def __repr__(self) -> str:
-        return self._table().text()
-
-    def _repr_html_(self) -> str:
-        return self._table().html()
-
-    def _table(self) -> Table:
-        headers = ("parameter", "used by", "call", "grad_fn", "gradient norm")
-        rows = [row for parameter in self.parameters for row in _rows(parameter)]
-        if not rows:
-            return Table(headers, (), notes=["no trainable parameter is tied or used repeatedly"])
-        largest = max(parameter.difference for parameter in self.parameters)
-        note = f"the uses add up to the accumulated gradient: largest difference {largest:.3g}"
-        return Table(headers, rows, notes=[note])
 
 
 def gradients_by_use(net: nn.Module, loss_fn: Callable[[Any], Tensor]) -> GradientsByUse:
@@ -119,16 +53,16 @@ def gradients_by_use(net: nn.Module, loss_fn: Callable[[Any], Tensor]) -> Gradie
             loss = loss_fn(net)
         _check_loss(loss)
         reads = _reads(loss, leaves)
-        chosen = [key for key in parameters if len(reads[key]) > 1 or len(names[key]) > 1]
-        parts, totals = _gradients(loss, [(parameters[key], reads[key]) for key in chosen])
+        chosen = {k: found for k, found in reads.items() if len(found) > 1 or len(names[k]) > 1}
+        parts, totals = _backward(loss, parameters, chosen)
     return GradientsByUse(
         tuple(
             UsedParameter(
                 tuple(names[key]),
-                tuple(Use(*calls.at(node), node.name(), parts[node, i]) for node, i in reads[key]),
-                total,
+                tuple(Use(*calls.at(node), node.name(), parts[node, i]) for node, i in found),
+                totals.get(key),
             )
-            for key, total in zip(chosen, totals, strict=True)
+            for key, found in chosen.items()
         )
     )
 
@@ -149,7 +83,7 @@ class _Calls:
         self._marks = [(0, self._open[0])]
 
     def enter(self, block: nn.Module, *rest: object) -> None:
-        label = _joined(self._names.get(id(block), [type_name(block)]))
+        label = joined(self._names.get(id(block), [type_name(block)]))
         self._counts[label] += 1
         self._open.append((label, self._counts[label]))
         self._mark()
@@ -212,47 +146,24 @@ def _reads(loss: Tensor, leaves: dict[Node, int]) -> dict[int, list[Read]]:
     return reads
 
 
-def _gradients(
-    loss: Tensor, parameter_reads: Sequence[tuple[Tensor, list[Read]]]
-) -> tuple[dict[Read, Tensor], list[Tensor | None]]:
+def _backward(
+    loss: Tensor, parameters: dict[int, Tensor], reads: dict[int, list[Read]]
+) -> tuple[dict[Read, Tensor], dict[int, Tensor]]:
     """Run backward once; return the gradient through each read, and the accumulated ones."""
-    parts = {read: torch.zeros_like(p) for p, reads in parameter_reads for read in reads}
-    for read in parts:
-        read[0].register_hook(partial(_keep, parts, read))
-    parameters = [parameter for parameter, reads in parameter_reads if reads]
-    totals = iter(torch.autograd.grad(loss, parameters) if parameters else ())
-    return parts, [next(totals) if reads else None for _, reads in parameter_reads]
+    parts: dict[Read, Tensor] = {}
+    reached = [key for key, found in reads.items() if found]
+    for key in reached:
+        for read in reads[key]:
+            read[0].register_hook(partial(_keep, parts, read))
+    totals = torch.autograd.grad(loss, [parameters[key] for key in reached]) if reached else ()
+    for key in reached:
+        for read in reads[key]:
+            if read not in parts:  # an operation may pass nothing back
+                parts[read] = torch.zeros_like(parameters[key])
+    return parts, dict(zip(reached, totals, strict=True))
 
 
 def _keep(parts: dict[Read, Tensor], read: Read, arrived: Sequence[Tensor | None], _: Any) -> None:
     gradient = arrived[read[1]]
     if gradient is not None:
         parts[read] = gradient.detach()
-
-
-def _rows(parameter: UsedParameter) -> Iterator[tuple[object, ...]]:
-    name = _joined(parameter.names)
-    for use in parameter.uses:
-        yield name, use.block, ordinal(use.call), use.grad_fn, _norm_cell(use.gradient)
-        name = ""
-    if parameter.gradient is None:
-        yield name, "nothing", "", "", "none"
-    else:
-        yield name, "accumulated", "", "", _norm_cell(parameter.gradient)
-
-
-def _joined(names: Sequence[str]) -> str:
-    return " = ".join([*names[:3], "..."] if len(names) > 3 else names)
-
-
-def _norm_cell(gradient: Tensor) -> str:
-    measured = _number(norm(gradient))
-    return "?" if math.isnan(measured) and gradient.is_meta else f"{measured:.3g}"
-
-
-def _number(scalar: Tensor) -> float:
-    return math.nan if scalar.is_meta else scalar.item()
-
-
-def _dense(gradient: Tensor) -> Tensor:
-    return gradient.to_dense() if gradient.is_sparse else gradient

@@ -281,6 +281,13 @@ def test_set_data_refuses_what_would_lose_the_write(make, expected):
         d2c.set_data(make(), 1)
 
 
+@pytest.mark.parametrize("data", ["abc", None, nn.ReLU(), [None]])
+def test_set_data_refuses_what_holds_no_numbers(data):
+    expected = f"`data` must be a number, a tensor, .* got {type(data).__name__}; do pass numbers"
+    with pytest.raises(TypeError, match=expected):
+        d2c.set_data(torch.zeros(2), data)
+
+
 def test_set_data_refuses_a_name():
     with pytest.raises(TypeError, match="`param` must be a parameter, got str; do"):
         d2c.set_data("0.weight", 1)

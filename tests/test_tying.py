@@ -192,6 +192,16 @@ def test_what_does_not_fit_is_an_error_before_anything_changes(names, expected):
         d2c.tie(net, *names)
 
 
+def test_a_module_in_place_of_its_name_is_an_error_that_says_so():
+    net = linears()
+    with pytest.raises(TypeError, match=r"`source` must be a name such as '0\.weight', got Linear"):
+        d2c.tie(net, net[0], net[2])
+    with pytest.raises(
+        TypeError, match=r"`name` must be a name such as '0\.weight', got Parameter"
+    ):
+        d2c.untie(net, net[0].weight)
+
+
 def test_modules_that_are_tied_within_differently_are_not_tied():
     net = pair(lambda: nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)))
     d2c.tie(net, "2.0", "2.1")

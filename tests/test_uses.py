@@ -183,6 +183,13 @@ def test_a_layer_shared_across_depth():
     assert "0 = 2.0 = 2.2.0 = ..." in str(report)
 
 
+def test_many_uses_are_shortened_in_the_table_only():
+    net = nn.RNN(2, 2)
+    report = d2c.gradients_by_use(net, lambda net: net(torch.ones(30, 1, 2))[0].sum())
+    assert len(report["weight_hh_l0"].uses) == 30
+    assert str(report).count("24 more uses") == 2
+
+
 def test_parametrized_ties_are_followed_to_what_is_trained():
     layer = torch.nn.utils.parametrizations.weight_norm(nn.Linear(2, 2, bias=False))
     net = nn.Sequential(layer, nn.Tanh(), layer)
@@ -215,7 +222,7 @@ def test_a_tied_parameter_that_the_loss_does_not_reach_has_no_use():
     report = d2c.gradients_by_use(net, lambda net: net[0](torch.rand(1, 4)).sum())
     assert (report["2.weight"].uses, report["2.weight"].gradient) == ((), None)
     assert report["2.weight"].difference == 0
-    assert re.search(r"2\.weight = 4\.weight +nothing +none", str(report))
+    assert re.search(r"2\.weight +nothing +none\n= 4\.weight", str(report))
 
 
 def test_frozen_parameters_have_no_uses_to_show():
