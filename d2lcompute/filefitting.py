@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from .fileformat import repeats
 from .parameters import Entry, entries, known_shape, slots, tied_entries, walk
-from .restoring import Lesson, learn
+from .restoring import Lesson, is_unfinished, learn
 from .sharing import extent
 
 Rename = Mapping[str, str] | Callable[[str], str] | None
@@ -126,18 +125,25 @@ class _Check:
                         self._refuse(entry.name, f"differs from {present[0].name}, its tie")
 
     def lessons(self, net: nn.Module) -> Iterator[Lesson]:
+        """Yield what completes each lazy layer that the file knows."""
         for prefix, module in walk(net):
-            held = itertools.chain(module._parameters.items(), module._buffers.items())
-            lazy = [leaf for leaf, tensor in held if tensor is not None and is_lazy(tensor)]
-            names = {leaf: f"{prefix}.{leaf}" if prefix else leaf for leaf in lazy}
-            values = {leaf: self._value(name) for leaf, name in names.items() if self._has(name)}
-            if not values or not all(self.matches[name].fits for name in names.values()):
-                continue
-            lesson = learn(module, values) if len(values) == len(lazy) else None
-            if lesson is not None:
-                yield lesson
-            for name in names.values() if lesson is None else ():
-                self._refuse(name, "the lazy layer needs all of its parameters, shapes that agree")
+            leaves = (*module._parameters, *module._buffers)
+            names = {leaf: f"{prefix}.{leaf}" if prefix else leaf for leaf in leaves}
+            names = {leaf: name for leaf, name in names.items() if name in self.matches}
+            lazy = {leaf: name for leaf, name in names.items() if is_lazy(self.targets[name])}
+            given = any(self._has(name) for name in (lazy or names).values())
+            fits = all(self.matches[name].fits for name in (lazy or names).values())
+            if given and fits and (lazy or is_unfinished(module)):
+                yield from self._lesson(module, lazy)
+
+    def _lesson(self, module: nn.Module, lazy: Mapping[str, str]) -> list[Lesson]:
+        values = {leaf: self._value(name) for leaf, name in lazy.items() if self._has(name)}
+        lesson = learn(module, values) if len(values) == len(lazy) else None
+        if lesson is not None:
+            return [lesson]
+        for name in lazy.values():
+            self._refuse(name, "a lazy layer needs all that it has, in shapes that agree")
+        return []
 
     def _has(self, name: str) -> bool:
         return name in self.tensors or name in self.stand_ins

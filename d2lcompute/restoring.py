@@ -16,6 +16,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
 from .dryrun import meta_twin
+from .lazyties import await_shape
 from .parameters import entries, known_shape
 from .sharing import span
 from .targets import find_targets
@@ -37,30 +38,43 @@ class Lesson:
 
 
 def learn(layer: nn.Module, values: Mapping[str, Tensor]) -> Lesson | None:
-    """Find out how a layer comes to the shapes of `values`; None if a layer of torch never does."""
-    for inputs in _likely_inputs(layer, values):
+    """Find out how a layer comes to the shapes of `values`; None if a layer of torch never does.
+
+    `values` are those of its lazy tensors, none if it has all of its tensors and just not yet
+    looked at them, as after `load_state_dict`.
+    """
+    held = {**layer._parameters, **layer._buffers, **values}
+    shapes = {n: tuple(t.shape) for n, t in held.items() if t is not None and not is_lazy(t)}
+    for inputs in _likely_inputs(layer, shapes) if is_unfinished(layer) else ():
         twin = meta_twin(layer)
+        for leaf in () if values else shapes:
+            if shapes[leaf]:
+                await_shape(twin, leaf)
         before = dict(vars(twin))
         try:
             _show(twin, inputs)
         except Exception:  # these inputs mean nothing to this kind of layer
             continue
-        if all(getattr(twin, leaf).shape == value.shape for leaf, value in values.items()):
+        if all(tuple(getattr(twin, leaf).shape) == shape for leaf, shape in shapes.items()):
             learned = {k: v for k, v in vars(twin).items() if before.get(k) is not v}
             return Lesson(layer, values, learned, inputs)
-    foreign = all(known_shape(layer, leaf) is None for leaf in values)
-    return Lesson(layer, values, {}, None) if foreign else None
+    known = any(known_shape(layer, leaf) is not None for leaf in values)
+    return None if known else Lesson(layer, values, {}, None)
 
 
-def _likely_inputs(layer: nn.Module, values: Mapping[str, Tensor]) -> Iterator[Tensor]:
+def _likely_inputs(layer: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Tensor]:
     """Yield inputs of several ranks, all of whose sizes are one that would explain a shape."""
-    if isinstance(layer, LazyModuleMixin):
-        held = [t for t in (layer._parameters | layer._buffers).values() if t is not None]
-        shapes = [t.shape for t in [*values.values(), *held] if not is_lazy(t)]
-        factors = {1, getattr(layer, "groups", 1)}
-        sizes = {size * factor for shape in shapes for size in shape for factor in factors}
-        for rank, size in itertools.product((2, 3, 4), sorted(sizes)):
+    groups = getattr(layer, "groups", 1)
+    factors = {1, groups if isinstance(groups, int) else 1}
+    sizes = {size * factor for shape in shapes.values() for size in shape for factor in factors}
+    for rank, size in itertools.product((2, 3, 4), sorted(sizes)):
+        if size**rank < 2**60:  # torch counts elements in 64 bits
             yield torch.empty((size,) * rank, device="meta")
+
+
+def is_unfinished(layer: nn.Module) -> bool:
+    """Tell whether a layer is one that still waits for its first input."""
+    return isinstance(layer, LazyModuleMixin) and hasattr(layer, "_initialize_hook")
 
 
 def _show(layer: Any, inputs: Tensor) -> None:
@@ -129,7 +143,8 @@ def _all_or_nothing(net: nn.Module) -> Iterator[None]:
     homes = [(place, dict(place)) for m in modules for place in (m._parameters, m._buffers)]
     tensors = {id(t): t for _, held in homes for t in held.values() if t is not None}.values()
     data = [(tensor, tensor.data) for tensor in tensors]
-    state = None if all(map(_loads_plainly, modules)) else deepcopy(net.state_dict())
+    plain = all(map(_loads_plainly, modules))
+    state = {} if plain else {n: deepcopy(v) for n, v in net.state_dict().items() if not is_lazy(v)}
     try:
         yield
     except BaseException:
@@ -137,7 +152,7 @@ def _all_or_nothing(net: nn.Module) -> Iterator[None]:
             place.update(held)
         for tensor, before in data:
             tensor.data = before
-        if state is not None:
+        if state:
             with suppress(Exception):
                 net.load_state_dict(state, strict=False)
         raise
