@@ -152,3 +152,27 @@ def test_E14_FancyMLP_exists_and_runs():
     net = d2c.FancyMLP()
     assert net(torch.rand(2, 20)).shape == ()
     assert_close(copy.deepcopy(net)(torch.ones(2, 20)), net(torch.ones(2, 20)))
+
+
+# E15: writing `param.data` between forward and backward goes unnoticed
+
+
+def half_way(weight):
+    return (weight * weight).sum()  # its gradient at 1 is 2
+
+
+def test_E15_the_books_write_gives_a_wrong_gradient():
+    weight = nn.Parameter(torch.ones(1))
+    loss = half_way(weight)
+    weight.data[:] = 2
+    loss.backward()
+    assert weight.grad.item() == 4
+
+
+def test_E15_autograd_notices_set_data():
+    weight = nn.Parameter(torch.ones(1))
+    loss = half_way(weight)
+    d2c.set_data(weight, 2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    assert weight.grad is None
