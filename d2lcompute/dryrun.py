@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy, deepcopy
+from copy import deepcopy
 from typing import Any, TypeVar
 
 import torch
@@ -181,7 +181,7 @@ class State:
         self.kind = type(holder)
         self.values = dict(vars(holder))
         kinds = (dict, OrderedDict, list, set)
-        self.contents = [(v, copy(v)) for v in self.values.values() if type(v) in kinds]
+        self.contents = [(v, v.copy()) for v in self.values.values() if type(v) in kinds]
 
     def restore(self) -> None:
         """Put everything back, but for the values of tensors."""
