@@ -15,7 +15,7 @@ import torch
 from ..reports import Table
 from .exercise import Exercise, NotYetError
 
-SECTIONS = ("blocks", "parameters", "initializers", "lazy", "layers")
+SECTIONS = ("blocks", "parameters", "initializers", "lazy", "layers", "files")
 CASES = 10
 PROGRESS = Path("d2l-progress.json")
 
