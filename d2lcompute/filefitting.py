@@ -48,6 +48,11 @@ class Fitting:
 
 def rename_all(tensors: Mapping[str, Any], rename: Rename) -> dict[str, Any]:
     """Return the tensors of a file under the names that the net has for them."""
+    if not (rename is None or callable(rename) or isinstance(rename, Mapping)):
+        raise TypeError(
+            f"`rename` must be a dict or a function, got {type(rename).__name__}; "
+            "do rename={'name in the file': 'name in the net'}"
+        )
     table = {} if rename is None or callable(rename) else rename
     unknown = [old for old in table if old not in tensors]
     if unknown:

@@ -40,6 +40,7 @@ PAIRS = {torch.complex128: torch.float64, torch.complex32: torch.float16}  # nam
 METADATA = "__metadata__"
 CHECKSUM, KNOWN = "d2lcompute.checksum", "d2lcompute.contents"
 BLANK = "xxh3:" + "0" * 16
+LONGEST_HEADER = 100_000_000  # bytes that all readers of the format accept
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def write(file: BinaryIO, kind: str, tensors: Mapping[str, Tensor]) -> None:
     """Write the tensors, one after the other and each once, and then the header before them."""
     if METADATA in tensors:
         raise ValueError(
-            f"`data` must have names other than {METADATA!r}, which the format reserves"
+            f"`data` must have names other than {METADATA!r}, which the format keeps; do rename it"
         )
     ties = repeats(tensors)
     stored = {name: tensor for name, tensor in tensors.items() if name not in ties}
@@ -114,7 +115,13 @@ def write(file: BinaryIO, kind: str, tensors: Mapping[str, Tensor]) -> None:
         "pairs": [name for name, tensor in stored.items() if tensor.dtype in PAIRS],
         "checksums": dict.fromkeys(stored, BLANK),
     }
-    file.seek(len(_header(places, known)))
+    length = len(_header(places, known))
+    if length > LONGEST_HEADER:
+        raise ValueError(
+            f"`data` must have a table of contents below {LONGEST_HEADER:,} bytes, got {length:,} "
+            f"for {len(tensors):,} tensors; do torch.stack them, or save them in several files"
+        )
+    file.seek(length)
     with ThreadPoolExecutor(1) as pool:
         for name in _in_order(stored):
             data = _bytes(name, stored[name])
@@ -139,7 +146,7 @@ def _places(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
         dtype = PAIRS.get(tensor.dtype, tensor.dtype)
         if dtype not in NAMES:
             raise TypeError(
-                f"`{name}` must have a dtype that safetensors files know, got {dtype}; convert it"
+                f"`{name}` must have a dtype of safetensors files, got {dtype}; do convert it"
             )
         end += tensor.numel() * tensor.element_size()
         shape = [*tensor.shape, 2] if pair else [*tensor.shape]
@@ -164,7 +171,8 @@ def _bytes(name: str, tensor: Tensor) -> memoryview:
     except (RuntimeError, TypeError) as error:
         raise TypeError(
             f"`{name}` must be an ordinary tensor that holds its values, "
-            f"got {type(tensor).__name__} ({tensor.dtype}, {tensor.device}, {tensor.layout})"
+            f"got {type(tensor).__name__} ({tensor.dtype}, {tensor.device}, {tensor.layout}); "
+            "do convert it, or give it memory by to_empty(device=...)"
         ) from error
 
 

@@ -21,6 +21,7 @@ from .fileformat import (
     CHECKSUM,
     DTYPES,
     KNOWN,
+    LONGEST_HEADER,
     METADATA,
     Contents,
     Part,
@@ -29,7 +30,6 @@ from .fileformat import (
     in_threads,
 )
 
-LONGEST_HEADER = 100_000_000  # bytes that other readers of the format accept
 PROTECTED = "every byte is under one of these checksums"
 UNPROTECTED = "it holds no checksums: the structure is sound, changed values would go unnoticed"
 LOOKS_LIKE = {

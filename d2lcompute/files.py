@@ -210,23 +210,30 @@ def _named(data: Any) -> tuple[str, dict[str, Tensor]]:
     elif isinstance(data, dict):
         kind, tensors = "dict", dict(data)
     else:
-        hint = "save_parameters(net, path)" if isinstance(data, nn.Module) else "torch.save"
+        hint = "save_parameters(net, path)" if isinstance(data, nn.Module) else "torch.tensor(data)"
         raise TypeError(
             f"`data` must be a tensor, a list of tensors or a dict of tensors, "
             f"got {type(data).__name__}; do {hint}"
         )
     for name, tensor in tensors.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise TypeError(
-                f"`data` must hold tensors{' by names' if kind == 'dict' else ''}, "
-                f"got {type(tensor).__name__} at {name!r}; do save each level on its own"
-            )
-        if is_lazy(tensor):
-            raise ValueError(
-                f"`data` must hold values, got a lazy parameter at {name!r}; "
-                "do materialize(net, X) or one forward pass first"
-            )
+        _check_item(name, tensor)
     return kind, tensors
+
+
+def _check_item(name: object, tensor: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"`data` must have names as keys, got {name!r}; do use str({name!r})")
+    if not isinstance(tensor, Tensor):
+        nested = isinstance(tensor, list | tuple | dict)
+        hint = "save each level in a file of its own" if nested else "make it a tensor first"
+        raise TypeError(
+            f"`data` must hold tensors alone, got {type(tensor).__name__} at {name!r}; do {hint}"
+        )
+    if is_lazy(tensor):
+        raise ValueError(
+            f"`data` must hold values, got a lazy parameter at {name!r}; "
+            "do materialize(net, X) or one forward pass first"
+        )
 
 
 def _read_names(path: Path) -> Mapping[str, Any]:

@@ -125,9 +125,9 @@ def test_load_reads_what_torch_save_wrote(path):
         ((torch.ones(1),), "got tuple"),
         (nn.Linear(1, 1), "do save_parameters"),
         ([torch.ones(1), 2], "got int at '1'"),
-        ([[torch.ones(1)]], "got list at '0'"),
+        ([[torch.ones(1)]], "got list at '0'; do save each level"),
         ({"x": None}, "got NoneType at 'x'"),
-        ({3: torch.ones(1)}, "by names, got Tensor at 3"),
+        ({3: torch.ones(1)}, "names as keys, got 3"),
         (torch.ones(2).to_sparse(), "ordinary tensor that holds its values"),
         (torch.ones(2, device="meta"), "ordinary tensor that holds its values"),
         (nn.LazyLinear(2).weight, "got a lazy parameter at '0'; do materialize"),
@@ -141,6 +141,13 @@ def test_other_data_is_refused_and_the_old_file_stays(path, data, message):
         d2c.save(path, data)
     same(d2c.load(path), torch.ones(1))
     assert [entry.name for entry in path.parent.iterdir()] == ["saved"]
+
+
+def test_more_tensors_than_readers_accept_are_refused(path, monkeypatch):
+    monkeypatch.setattr("d2lcompute.fileformat.LONGEST_HEADER", 1000)
+    with pytest.raises(ValueError, match="for 20 tensors; do torch.stack them"):
+        d2c.save(path, [torch.ones(1) for _ in range(20)])
+    assert not path.exists()
 
 
 def test_swapped_arguments_are_named():
