@@ -181,7 +181,9 @@ class State:
         self.kind = type(holder)
         self.values = dict(vars(holder))
         kinds = (dict, OrderedDict, list, set)
-        self.contents = [(v, v.copy()) for v in self.values.values() if type(v) in kinds]
+        containers = [value for value in self.values.values() if type(value) in kinds]
+        self.empty = [container for container in containers if not container]
+        self.contents = [(container, container.copy()) for container in containers if container]
 
     def restore(self) -> None:
         """Put everything back, but for the values of tensors."""
@@ -189,6 +191,8 @@ class State:
             self.holder.__class__ = self.kind
         vars(self.holder).clear()
         vars(self.holder).update(self.values)
+        for container in self.empty:
+            container.clear()
         for container, content in self.contents:
             container.clear()
             if isinstance(container, list):

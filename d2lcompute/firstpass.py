@@ -54,6 +54,8 @@ def repeat(net: nn.Module, inputs: Sequence[Any]) -> Watch | None:
     try:
         with Draws(watch, on_cpu=devices <= {torch.device("cpu")}):
             _run_on_meta(watch, twin, inputs)
+        if not watch.can_be_repeated():
+            return None
         with undone_on_error(net), random_states_kept(devices), torch.no_grad():
             for step in watch.steps:
                 step(net)

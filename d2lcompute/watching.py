@@ -53,6 +53,10 @@ class Watch:
             for handle in handles:
                 handle.remove()
 
+    def can_be_repeated(self) -> bool:
+        """Return whether all draws of random numbers can be repeated without a pass."""
+        return _refuse not in self.steps
+
     def _enter(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         self.running.append(name)
         self.inputs.setdefault(name, shapes_in((args, kwargs)))
@@ -126,4 +130,4 @@ def _drop(args: tuple[Any, ...], net: nn.Module) -> None:
 
 
 def _refuse(net: nn.Module) -> None:
-    raise NotImplementedError("what drew these random numbers can only be repeated with values")
+    """Stand for draws whose number depends on values, or on the device."""
