@@ -1,6 +1,7 @@
 """Each row of the chapter's errata: the book's version fails where ours passes."""
 
 import copy
+import pickle
 import signal
 
 import pytest
@@ -176,3 +177,44 @@ def test_E15_autograd_notices_set_data():
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
     assert weight.grad is None
+
+
+# E11: a lazy layer that was loaded does not know it
+
+
+def test_E11_a_loaded_lazy_layer_shows_its_sizes(tmp_path):
+    sized, book, ours = nn.Linear(3, 4), nn.LazyLinear(4), nn.LazyLinear(4)
+    book.load_state_dict(sized.state_dict())
+    assert repr(book) == "LazyLinear(in_features=0, out_features=4, bias=True)"
+    d2c.save_parameters(sized, tmp_path / "layer")
+    d2c.load_parameters(ours, tmp_path / "layer")
+    assert repr(ours) == repr(sized)
+
+
+# E12: saving a lazy net that never ran works, loading it does not
+
+
+def test_E12_a_lazy_net_is_not_saved(tmp_path):
+    torch.save(nn.LazyLinear(4).state_dict(), tmp_path / "book")
+    with pytest.raises(pickle.UnpicklingError, match="UninitializedParameter"):
+        torch.load(tmp_path / "book")
+    with pytest.raises(ValueError, match=r"got lazy ones \(weight, bias\).*do materialize"):
+        d2c.save_parameters(nn.LazyLinear(4), tmp_path / "ours")
+
+
+# E16: torch's way of loading without a copy cuts ties
+
+
+def test_E16_loading_keeps_ties(tmp_path):
+    def tied():
+        net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+        net[1].weight = net[0].weight
+        return net
+
+    book, ours = tied(), tied()
+    state = {name: value.clone() for name, value in tied().state_dict().items()}
+    book.load_state_dict(state, assign=True)
+    assert book[1].weight is not book[0].weight
+    torch.save(state, tmp_path / "file")
+    d2c.load_parameters(ours, tmp_path / "file")
+    assert ours[1].weight is ours[0].weight
