@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +24,16 @@ from .parameters import (
 from .reports import Table
 from .sharing import count_once
 
+Gradient = float | Literal["?"] | None
+
 
 @dataclass(frozen=True)
 class ParameterRow:
     """One parameter: `count` and the sizes in `shape` are None where they are not known yet.
 
-    `gradient` is None before backward, else the norm of the gradient (NaN on the meta device);
-    `tied_with` are the other names of the parameter, and those of what shares its memory.
+    `gradient` is None before backward, else the norm of the gradient, or `"?"` where it cannot be
+    read, as on the meta device or where a gradient is spread over processes. `tied_with` are the
+    other names of the parameter, and those of what shares its memory.
     """
 
     name: str
@@ -39,7 +42,7 @@ class ParameterRow:
     device: torch.device
     count: int | None
     trainable: bool
-    gradient: float | None
+    gradient: Gradient
     tied_with: tuple[str, ...]
 
     @property
@@ -171,15 +174,15 @@ def _rows(chosen: Sequence[Entry], groups: list[list[Entry]]) -> tuple[Parameter
 
 
 @torch.no_grad()
-def _gradient_norms(parameters: Sequence[Tensor]) -> list[float | None]:
+def _gradient_norms(parameters: Sequence[Tensor]) -> list[Gradient]:
     """Measure every gradient where it lies, and read the results once for each device."""
-    norms: list[float | None] = [None] * len(parameters)
+    norms: list[Gradient] = [None] * len(parameters)
     places: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] = {}
     for index, parameter in enumerate(parameters):
         if not is_lazy(parameter) and parameter.is_leaf and parameter.grad is not None:
             measured = norm(parameter.grad)
-            norms[index] = math.nan
-            if not measured.is_meta:
+            norms[index] = "?"
+            if type(measured) is Tensor and not measured.is_meta:
                 places.setdefault((measured.device, measured.dtype), []).append((index, measured))
     for found in places.values():
         values = torch.stack([measured for _, measured in found]).tolist()
@@ -197,7 +200,7 @@ def _cells(row: ParameterRow) -> tuple[object, ...]:
 def _gradient_cell(row: ParameterRow) -> str:
     if row.gradient is None:
         return "none" if row.trainable else "none (frozen)"
-    if row.device.type == "meta":
+    if row.gradient == "?":
         return "?"
     return f"{row.gradient:.3g}" if row.gradient else "zero"
 
