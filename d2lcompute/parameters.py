@@ -133,7 +133,8 @@ def collect_params(
     included. A tied parameter comes once, under the first of its names that fits.
 
     Returns a dict in the order of the net, empty where no name fits. Raises `ValueError` if
-    `pattern` is not a regular expression. Source: D2L 6.2 / zh 5.2
+    `pattern` is not a regular expression.
+    Source: D2L 6.2 / zh 5.2
     """
     return {entry.name: cast(nn.Parameter, entry.tensor) for entry in select(slots(net), pattern)}
 
@@ -154,7 +155,8 @@ def set_data(param: Tensor, data: Any) -> None:
     `param.data` would silently give wrong gradients.
 
     Raises `ValueError` if `param` has no values to overwrite (lazy, on the meta device, computed
-    from other tensors) or if shape or type of `data` do not fit. Source: D2L 6.3 / zh 5.2
+    from other tensors) or if shape or type of `data` do not fit.
+    Source: D2L 6.3 / zh 5.2
     """
     _check_writable(param)
     natural = _as_tensor(data)

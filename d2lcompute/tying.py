@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from difflib import get_close_matches
 
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import nn
 
 from .lazyties import await_shape
-from .parameters import (
-    Entry,
-    Shape,
-    dtype_name,
-    entries,
-    known_shape,
-    shape_text,
-    slots,
-    tied_entries,
-    walk,
-)
+from .pairing import check_known, replacements
+from .parameters import entries, slots, tied_entries, walk
 from .retying import Tie, hang, restore
 
 
@@ -40,11 +29,12 @@ def tie(net: nn.Module, source: str, *targets: str) -> None:
     optimizer after tying: an earlier one steps the parameters that the targets had.
 
     Raises `ValueError`, and changes nothing, if a name is unknown or if names, shapes, types or
-    devices do not agree. Source: D2L 6.2 / zh 5.2
+    devices do not agree.
+    Source: D2L 6.2 / zh 5.2
     """
     if not targets:
         raise ValueError("`targets` must name what to tie to `source`, got none; do add a name")
-    replaced = _replacements(net, source, targets)
+    replaced = replacements(net, source, targets)
     for entry in entries(net):
         if id(entry.tensor) in replaced:
             hang(entry, replaced[id(entry.tensor)])
@@ -66,9 +56,10 @@ def untie(net: nn.Module, name: str) -> None:
     `name` is that of a parameter, a buffer or a module in `net`; under a module, all that is tied
     to something outside of it is untied. A module that hangs at several places is copied for this
     one. What is not tied stays as it is. The accumulated gradient, a sum over all uses, stays with
-    the other names. Raises `ValueError` if the name is unknown. Source: D2L 6.2 / zh 5.2
+    the other names. Raises `ValueError` if the name is unknown.
+    Source: D2L 6.2 / zh 5.2
     """
-    _check_known(net, "name", name)
+    check_known(net, "name", name)
     _own_modules(net, name)
     for group in tied_entries(slots(net)):
         inside = [entry for entry in group if _is_inside(entry.name, name)]
@@ -87,7 +78,8 @@ def tied_groups(net: nn.Module) -> list[tuple[str, ...]]:
 
     A group is one object under several names, or several that share memory, as one made from
     another's `.detach()` does: torch counts and steps those twice. Disjoint slices of one tensor
-    share nothing. Source: D2L 6.2 / zh 5.2
+    share nothing.
+    Source: D2L 6.2 / zh 5.2
     """
     return [tuple(entry.name for entry in group) for group in tied_entries(slots(net))]
 
@@ -107,7 +99,8 @@ def keep_ties(net: nn.Module) -> Iterator[None]:
     Of the names that were tied, the first that got a new tensor gives it to the others. Parameters
     that shared memory share it again. An error in the block goes on after the ties are restored.
     Raises `RuntimeError` if a tie cannot be restored, since the block removed or reshaped a
-    parameter; all others are. Source: D2L 6.2 / zh 5.2
+    parameter; all others are.
+    Source: D2L 6.2 / zh 5.2
     """
     ties = [Tie(group) for group in tied_entries(slots(net))]
     try:
@@ -121,112 +114,6 @@ def keep_ties(net: nn.Module) -> Iterator[None]:
             f"what was tied must keep its name and shape, got changes to {'; '.join(lost)}; "
             f"do untie(net, name) before such a change"
         )
-
-
-def _members(net: nn.Module, found: dict[str, Entry], role: str, name: str) -> dict[str, Entry]:
-    """Return the parameter of that name under "", or those of the module by their names in it."""
-    _check_known(net, role, name)
-    if name in found and not found[name].is_buffer:
-        return {"": found[name]}
-    prefix = f"{name}."
-    inside = {
-        other.removeprefix(prefix): entry
-        for other, entry in found.items()
-        if other.startswith(prefix) and not entry.is_buffer
-    }
-    if not inside:
-        kind = "a buffer" if name in found else "a module without parameters"
-        raise ValueError(
-            f"`{role}` must name a parameter or a module that has some, got {name!r}, {kind}; "
-            f"do describe(net) to see all names"
-        )
-    return inside
-
-
-def _check_known(net: nn.Module, role: str, name: str) -> None:
-    if not isinstance(name, str):
-        raise TypeError(
-            f"`{role}` must be a name such as '0.weight', got {type(name).__name__}; "
-            f"do describe(net) to see all names"
-        )
-    names = [module_name for module_name, _ in walk(net, every_name=True) if module_name]
-    names += [slot[0] for slot in slots(net)]
-    if name not in names:
-        near = get_close_matches(name, names, n=3) or names[:3]
-        raise ValueError(
-            f"`{role}` must name a parameter or a module of the net, got {name!r}; "
-            f"names near it are {', '.join(map(repr, near)) or 'none: the net is empty'}"
-        )
-
-
-def _replacements(net: nn.Module, source: str, targets: Sequence[str]) -> dict[int, Tensor]:
-    """Map the id of each parameter that has to go to the one that comes, or raise."""
-    found = {entry.name: entry for entry in entries(net)}
-    sources = _members(net, found, "source", source)
-    replaced: dict[int, Tensor] = {}
-    for target in targets:
-        members = _members(net, found, "targets", target)
-        _check_names((source, sources), (target, members))
-        for leaf, entry in members.items():
-            comes = sources[leaf].tensor
-            if entry.tensor is not comes:
-                _check_alike(sources[leaf], entry)
-                if replaced.setdefault(id(entry.tensor), comes) is not comes:
-                    raise _entangled(entry.name)
-    for entry in sources.values():
-        if id(entry.tensor) in replaced:
-            raise _entangled(entry.name)
-    return replaced
-
-
-def _check_names(
-    source: tuple[str, dict[str, Entry]], target: tuple[str, dict[str, Entry]]
-) -> None:
-    (source_name, sources), (target_name, members) = source, target
-    if sources.keys() == members.keys():
-        return
-    if "" in sources or "" in members:
-        kinds = ["a parameter" if "" in held else "a module" for held in (sources, members)]
-        raise ValueError(
-            f"`targets` must be {kinds[0]} as {source_name!r} is, got {target_name!r}, {kinds[1]}; "
-            f"do name two modules or two parameters"
-        )
-    both = [leaf for leaf in sources if leaf in members]
-    way_out = f"do tie {', '.join(both)} one by one" if both else "they have no name in common"
-    raise ValueError(
-        f"`targets` must have the parameters of {source_name!r}, {', '.join(sources)}, "
-        f"got {target_name!r} with {', '.join(members)}; {way_out}"
-    )
-
-
-def _check_alike(source: Entry, target: Entry) -> None:
-    if is_lazy(source.tensor) and not is_lazy(target.tensor):
-        raise ValueError(
-            f"`source` must have a shape if a target has one, got the lazy {source.name!r} for "
-            f"{target.name!r}; do tie them the other way round, the sized one first"
-        )
-    shapes = known_shape(source.module, source.leaf), known_shape(target.module, target.leaf)
-    kinds = [f"{dtype_name(e.tensor.dtype)} on {e.tensor.device}" for e in (source, target)]
-    if not _agree(*shapes) or kinds[0] != kinds[1]:
-        raise ValueError(
-            f"`targets` must be like {source.name!r}, {shape_text(shapes[0])} {kinds[0]}, "
-            f"got {target.name!r}, {shape_text(shapes[1])} {kinds[1]}; "
-            f"do tie parameters of one shape, type and device"
-        )
-
-
-def _agree(left: Shape | None, right: Shape | None) -> bool:
-    if left is None or right is None:
-        return True
-    pairs = zip(left, right, strict=False)
-    return len(left) == len(right) and all(a == b or None in (a, b) for a, b in pairs)
-
-
-def _entangled(name: str) -> ValueError:
-    return ValueError(
-        f"`source` and `targets` must not hold one parameter at two places that would part, "
-        f"got {name!r}, which is tied within them; do untie(net, {name!r}) first"
-    )
 
 
 def _own_modules(net: nn.Module, name: str) -> None:

@@ -43,7 +43,8 @@ def gradients_by_use(net: nn.Module, loss_fn: Callable[[Any], Tensor]) -> Gradie
 
     Returns a report with the uses in the order of the forward pass. `net`, its gradients, buffers
     and modes and the random state are afterwards what they were. Raises `ValueError` if the net is
-    lazy or the loss is not a scalar that depends on it. Source: D2L 6.2 / zh 5.2
+    lazy or the loss is not a scalar that depends on it.
+    Source: D2L 6.2 / zh 5.2
     """
     names, parameters = _trainable(net)
     leaves = {get_gradient_edge(parameter).node: key for key, parameter in parameters.items()}

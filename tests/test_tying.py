@@ -202,6 +202,13 @@ def test_a_module_in_place_of_its_name_is_an_error_that_says_so():
         d2c.untie(net, net[0].weight)
 
 
+def test_the_names_of_a_parametrized_layer_are_told():
+    net = nn.Sequential(torch.nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)))
+    expected = r"got '0\.weight'; names near it are '0\.parametrizations\.weight\.original0'"
+    with pytest.raises(ValueError, match=expected):
+        d2c.tie(net, "0.weight", "0.bias")
+
+
 def test_modules_that_are_tied_within_differently_are_not_tied():
     net = pair(lambda: nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)))
     d2c.tie(net, "2.0", "2.1")
