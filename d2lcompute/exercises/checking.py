@@ -15,7 +15,7 @@ import torch
 from ..reports import Table
 from .exercise import Exercise, NotYetError
 
-SECTIONS = ("blocks", "parameters", "initializers", "lazy", "layers", "files")
+SECTIONS = ("blocks", "parameters", "initializers", "lazy", "layers", "files", "devices")
 CASES = 10
 PROGRESS = Path("d2l-progress.json")
 
