@@ -113,10 +113,12 @@ class _Check:
 
     def _cut(self, name: str) -> str:
         """Say what a name is tied to in the file and not in the net."""
-        mine, other = self.held.get(name), self.held.get(self.ties.get(name, name))
-        if mine is None or other is None or _memory(mine.tensor) == _memory(other.tensor):
+        first = self.ties.get(name)
+        if first is None or first not in self.held or name not in self.held:
             return ""
-        return f", but is tied to {other.name} in the file only"
+        mine, other = self.held[name].tensor, self.held[first].tensor
+        tied = _memory(mine) == _memory(other)
+        return "" if tied else f", but is tied to {first} in the file only"
 
     def require_equal_ties(self) -> None:
         """Refuse values of which only those written last would stay."""

@@ -8,6 +8,7 @@ everything before the first tensor, and a JSON object with the rest of what it k
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -80,8 +81,15 @@ def checksum(data: bytes | memoryview) -> str:
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Map on as many threads as torch uses: checksums are computed outside the interpreter."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(pool.map(function, items))
+    waiting = enumerate(items)  # all threads draw from it, so that none is idle before the end
+
+    def work(_: int) -> list[tuple[int, Result]]:
+        return [(index, function(item)) for index, item in waiting]
+
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        done = dict(itertools.chain.from_iterable(pool.map(work, range(threads))))
+    return [done[index] for index in range(len(done))]
 
 
 def repeats(tensors: Mapping[str, Any]) -> dict[str, str]:
