@@ -220,6 +220,21 @@ def test_modules_that_are_tied_within_differently_are_not_tied():
     assert len(d2c.tied_groups(net)) == 2
 
 
+def test_modules_whose_parameters_are_tied_crosswise_are_not_tied():
+    net = pair(lambda: nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)))
+    d2c.tie(net, "0.1", "2.0")
+    with unchanged(net), pytest.raises(ValueError, match=r"would part, got '0\.1\.weight'"):
+        d2c.tie(net, "0", "2")
+
+
+def test_lazy_parameters_of_foreign_layers_are_tied_although_nothing_is_known():
+    net = nn.ModuleList([nn.Module(), nn.Module()])
+    for module in net:
+        module.gain = nn.UninitializedParameter()
+    d2c.tie(net, "0.gain", "1.gain")
+    assert net[1].gain is net[0].gain
+
+
 # lazy layers
 
 
@@ -596,6 +611,20 @@ def test_a_tie_whose_parameters_differ_in_shape_now_is_an_error():
     d2c.tie(net, "0", "2")
     with pytest.raises(RuntimeError, match="what was tied must keep"), d2c.keep_ties(net):
         net[2].weight = nn.Parameter(torch.zeros(2, 2))
+
+
+def test_memory_that_no_parameter_held_whole_cannot_be_restored():
+    flat = torch.zeros(10)
+    net = nn.ParameterList([nn.Parameter(flat[:6]), nn.Parameter(flat[4:])])
+    with pytest.raises(RuntimeError, match="got changes to 0 and 1; do untie"), d2c.keep_ties(net):
+        net.double()
+
+
+def test_a_view_of_what_was_reshaped_cannot_be_restored():
+    net = nn.ParameterList([torch.zeros(4, 4)])
+    net.append(nn.Parameter(net[0].detach()[1:]))
+    with pytest.raises(RuntimeError, match="got changes to 0 and 1; do untie"), d2c.keep_ties(net):
+        net[0] = nn.Parameter(torch.zeros(2, 2))
 
 
 def test_a_checkpoint_of_a_tied_net_loads_into_a_fresh_one():

@@ -209,6 +209,22 @@ def test_checkpointed_blocks_have_the_same_uses():
         assert_close(one.gradient, other.gradient)
 
 
+def test_an_operation_that_passes_nothing_back_contributes_zero():
+    class Blocked(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, X):
+            return X.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return None
+
+    net = nn.ParameterList([torch.ones(2)])
+    used = d2c.gradients_by_use(net, lambda net: (net[0] * 3 + Blocked.apply(net[0])).sum())["0"]
+    assert [use.gradient.tolist() for use in used.uses] == [[3, 3], [0, 0]]
+    assert [use.grad_fn for use in used.uses] == ["MulBackward0", "BlockedBackward"]
+
+
 def test_sparse_and_dense_gradients_add_up():
     net = LanguageModel().double()
     net.embedding.sparse = True
