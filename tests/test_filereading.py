@@ -35,9 +35,8 @@ def entry(begin, end, shape, dtype="F32"):
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
-def owner(path, position):
+def owner(raw, position):
     """The name of the part of a file of ours that holds the byte at `position`."""
-    raw = path.read_bytes()
     begin = 8 + int.from_bytes(raw[:8], "little")
     for name, place in json.loads(raw[8:begin]).items():
         if name != "__metadata__":
@@ -51,14 +50,14 @@ def test_each_of_a_thousand_flipped_bytes_is_found_and_named(net, path):
     d2c.save_parameters(net, path)
     raw = path.read_bytes()
     draw = random.Random(0)
-    for position in [*range(len(raw))[:1500], *(draw.randrange(len(raw)) for _ in range(1000))]:
+    for position in [*range(8), *(draw.randrange(len(raw)) for _ in range(1000))]:
+        part = owner(raw, position)
         flipped = bytearray(raw)
         flipped[position] ^= draw.randrange(1, 256)
         path.write_bytes(flipped)
         with pytest.raises(ValueError, match=r"got '.*net\.safetensors'") as caught:
             d2c.verify(path)
-        path.write_bytes(raw)
-        assert owner(path, position) in str(caught.value)
+        assert part in str(caught.value)
 
 
 def test_a_damaged_file_changes_nothing_in_the_net(net, path):
