@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .sandbox.box import Box
-from .sandbox.namespaces import DEVICES, SCRATCH, STUDENT
+from .sandbox.namespaces import SCRATCH, STUDENT
 
 
 def wrapper(box: Box) -> list[str]:
@@ -19,13 +19,15 @@ def wrapper(box: Box) -> list[str]:
     and changes the user. Raises `FileNotFoundError` where there is no bubblewrap that can limit
     the size of a folder in memory (it can since 0.5).
     """
-    program = _program()
+    program = find_program()
     command = [program, "--unshare-ipc", "--unshare-net", "--unshare-pid", "--unshare-uts"]
     command += ["--as-pid-1", "--new-session", "--hostname", "box", "--cap-drop", "ALL"]
     if box.user is None:
         command += ["--unshare-user", "--uid", str(STUDENT), "--gid", str(STUDENT)]
-    else:  # root: what it takes to become another user
-        command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:  # root: what it takes to become another user, and to see how much memory that one uses
+        for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SYS_PTRACE"):
+            command += ["--cap-add", capability]
+    command += ["--dev", "/dev"]
     for folder in SCRATCH:
         command += ["--perms", "1777", "--size", str(box.scratch), "--tmpfs", folder]
     for folder in _parents(box.show):
@@ -34,9 +36,7 @@ def wrapper(box: Box) -> list[str]:
         command += ["--ro-bind", outside, inside]
     for path, target in box.links.items():
         command += ["--symlink", target, path]
-    for device in DEVICES:
-        command += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
-    return [*command, "--proc", "/proc", "--remount-ro", "/", "--chdir", "/tmp", "--"]
+    return [*command, "--proc", "/proc", "--remount-ro", "/dev", "--remount-ro", "/", "--"]
 
 
 def _parents(paths: Iterable[str]) -> list[str]:
@@ -46,7 +46,8 @@ def _parents(paths: Iterable[str]) -> list[str]:
 
 
 @functools.cache
-def _program() -> str:
+def find_program() -> str:
+    """Return the path of a bubblewrap that can be used; raises `FileNotFoundError`."""
     program = shutil.which("bwrap")
     if program is None:
         raise FileNotFoundError("bubblewrap is not installed")

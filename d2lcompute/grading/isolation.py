@@ -46,8 +46,8 @@ class Limits:
     >>> Limits(seconds=60).seconds
     60
 
-    `memory_mb` is for all processes together, and further writes to its private folder may take
-    twice `scratch_mb`; `processes` counts threads; `file_mb` is the size of one file; `output_mb`
+    `memory_mb` is for all processes and the files in the private folders together, `scratch_mb` for
+    the files of each of the two; `processes` counts threads; `file_mb` is the size of one file; `output_mb`
     is for one cell; `seconds` are wall-clock time from the start of the kernel to its end. Memory,
     processes and files are limited in a box only.
     """
@@ -151,12 +151,13 @@ def _try(box: Box, hidden: list[str]) -> str | None:
         "environment": clean_environment(), "must_be_hidden": hidden,
     }  # fmt: skip
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, tempfile.TemporaryFile() as errors:
+    with ours, theirs, tempfile.TemporaryFile() as errors:
         try:
             prefix = wrapper(box) if box.rung == "bubblewrap" else []
             process, server = start_server((), clean_environment(), prefix, errors)
-            with theirs, server:
+            with server:
                 send_request(server, request, theirs)
+            theirs.close()  # or the end of all others could not be noticed
         except OSError as error:
             return str(error)
         ours.settimeout(TRIAL_SECONDS)

@@ -28,6 +28,8 @@ from .failures import (
 from .isolation import MB, Limits
 from .provisioner import KernelProvisioner
 
+# Checking a notebook must not write into its reader's history.
+ARGUMENTS = ["--HistoryManager.enabled=False"]
 STARTUP_SECONDS = 60.0
 PULSE = 0.25
 FAREWELL_SECONDS = 1.0
@@ -36,7 +38,7 @@ IDLE_SECONDS = 0.3
 
 
 class Kernel:
-    """A kernel from `start_kernel`. `why_cold` is None, or says why it was not forked.
+    """A kernel from `start_kernel`.
 
     `run` raises a `KernelError` of `failures` where a cell does not come to its end. After a
     `CellTimeoutError` the kernel may live on (`is_alive`); after any other it has ended.
@@ -45,19 +47,27 @@ class Kernel:
     def __init__(
         self, manager: KernelManager, provisioner: KernelProvisioner, limits: Limits, folder: Path
     ) -> None:
-        self.why_cold = provisioner.why_cold
         self.limits = limits
         self._manager, self._provisioner, self._folder = manager, provisioner, folder
         self._deadline = time.monotonic() + limits.seconds
-        self._client: BlockingKernelClient = manager.client(context=manager.context)
-        self._client.start_channels(stdin=False, hb=False)
-        self._channels = [self._client.iopub_channel.socket, self._client.shell_channel.socket]
+        self._channels: list[zmq.Socket[bytes]] = []
         self._poller = zmq.Poller()
-        for channel in self._channels:
-            self._poller.register(channel, zmq.POLLIN)
-            monitor = channel.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-            self._poller.register(monitor, zmq.POLLIN)
+
+    @property
+    def why_cold(self) -> str | None:
+        """None for a forked kernel, else why it is an ordinary one."""
+        return self._provisioner.why_cold
+
+    def start(self, **arguments: Any) -> None:
+        """Start the process, with `arguments` like those of `subprocess.Popen`; once only."""
         try:
+            self._manager.start_kernel(
+                extra_arguments=ARGUMENTS,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                **arguments,
+            )
+            self._connect()
             self._wait_until_ready()
         except BaseException:
             self.close()
@@ -91,7 +101,8 @@ class Kernel:
     def close(self) -> None:
         """End the kernel and all it started; nothing of it is left when this returns."""
         self._provisioner.end()
-        self._client.stop_channels()
+        for channel in self._channels:
+            channel.disable_monitor()
         self._manager.cleanup_resources()
         self._manager.context.destroy(linger=0)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -106,6 +117,16 @@ class Kernel:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _connect(self) -> None:
+        self._client: BlockingKernelClient = self._manager.client(context=self._manager.context)
+        self._client.start_channels(stdin=False, hb=False)
+        self._channels += [self._client.iopub_channel.socket, self._client.shell_channel.socket]
+        for channel in self._channels:
+            self._poller.register(channel, zmq.POLLIN)
+            # A message over ZeroMQ's limit is answered by disconnecting.
+            monitor = channel.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            self._poller.register(monitor, zmq.POLLIN)
 
     def _messages(self, request: str) -> CellMessages:
         return CellMessages(self._client.session, request, self.limits.output_mb * MB)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -21,8 +19,6 @@ from .warm import Zygote
 
 # A kernel could fill the memory of who reads it: so large a message, so many of them unread.
 MESSAGES_UNREAD = 32
-# Checking a notebook must not write into its reader's history.
-ARGUMENTS = ["--HistoryManager.enabled=False"]
 
 
 def start_kernel(
@@ -47,27 +43,18 @@ def start_kernel(
     """
     limits = limits or Limits()
     scratch = Path(tempfile.mkdtemp(prefix="d2l-"))
-    try:
-        manager = _manager(scratch, limits)
-        provisioner = KernelProvisioner(
-            kernel_id=scratch.name, kernel_spec=manager.kernel_spec, parent=manager
-        )
-        manager.provisioner = provisioner
-        provisioner.zygote = zygote
-        if isolation is not None:
-            provisioner.box = isolation.box(limits)
-            folder = _private_folder(scratch, provisioner.box)
-        manager.start_kernel(
-            env=_environment(zygote, isolation),
-            cwd=str(folder),
-            extra_arguments=ARGUMENTS,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        return Kernel(manager, provisioner, limits, scratch)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
+    manager = _manager(scratch, limits)
+    provisioner = KernelProvisioner(
+        kernel_id=scratch.name, kernel_spec=manager.kernel_spec, parent=manager
+    )
+    manager.provisioner = provisioner
+    provisioner.zygote = zygote
+    if isolation is not None:
+        provisioner.box = isolation.box(limits)
+        folder = _private_folder(scratch, provisioner.box)
+    kernel = Kernel(manager, provisioner, limits, scratch)
+    kernel.start(env=_environment(zygote, isolation), cwd=str(folder))
+    return kernel
 
 
 class _ThisPython(KernelSpecManager):
@@ -83,12 +70,12 @@ def _manager(scratch: Path, limits: Limits) -> KernelManager:
     context.setsockopt(zmq.MAXMSGSIZE, int(limits.output_mb * MB))
     context.setsockopt(zmq.RCVHWM, MESSAGES_UNREAD)
     context.setsockopt(zmq.LINGER, 0)
+    place = {"transport": "ipc", "ip": str(scratch / "kernel")} if zmq.has("ipc") else {}
     return KernelManager(
         context=context,
         kernel_spec_manager=_ThisPython(),
-        transport="ipc",
-        ip=str(scratch / "kernel"),
         connection_file=str(scratch / "kernel.json"),
+        **place,
     )
 
 

@@ -65,7 +65,7 @@ class KernelProvisioner(LocalProvisioner):
                     pass
             self.status.close()
         if self.process is not None:
-            if self.box is None:
+            if self.box is None and hasattr(os, "killpg"):
                 with contextlib.suppress(OSError):
                     os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()

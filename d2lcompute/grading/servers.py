@@ -12,10 +12,11 @@ from typing import IO, Any
 
 from .sandbox.server import CHANNELS
 
-# Imported as a package of its own: d2lcompute would bring torch in before the walls stand.
+# Imported as a package of its own: d2lcompute would bring torch in before the walls stand. The
+# empty path, this folder, comes back where a kernel wants it.
 LAUNCH = (
     "import sys; sys.path.insert(0, {folder!r}); from sandbox.server import main; "
-    "del sys.path[0]; main()"
+    "del sys.path[:2]; main()"
 )
 
 

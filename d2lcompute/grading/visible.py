@@ -27,14 +27,13 @@ def shown() -> dict[str, str]:
     >>> all(Path(outside).exists() for outside in shown().values())
     True
     """
-    found: dict[Path, Path] = {}
-    for path in sorted(set(_wanted()), key=lambda path: (len(path.parts), path)):
-        if path.exists():
-            real = path.resolve()
-            for inside in (path, real):
-                if not any(inside.is_relative_to(other) for other in found):
-                    found[inside] = real
-    return {str(inside): str(outside) for inside, outside in found.items()}
+    wanted = {path for path in _wanted() if path.exists()}
+    wanted |= {path.resolve() for path in wanted if path.is_dir()}
+    found: list[Path] = []
+    for path in sorted(wanted, key=lambda path: (len(path.parts), path)):
+        if not any(path.is_relative_to(other) for other in found):
+            found.append(path)
+    return {str(path): str(path.resolve()) for path in found}
 
 
 @functools.cache

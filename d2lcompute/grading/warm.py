@@ -17,7 +17,14 @@ from typing import Any
 
 from .servers import send_request, start_server
 
-PRELOAD = ("d2lcompute", "numpy", "matplotlib.pyplot", "matplotlib_inline.backend_inline")
+PRELOAD = (
+    # Not the inline backend: it looks for the kernel when it is imported.
+    "d2lcompute", "numpy.random", "matplotlib.backends.backend_agg", "matplotlib.pyplot",
+    # What a kernel imports as it starts, a tenth of a second of it the debugger.
+    "IPython.core.completerlib", "IPython.core.debugger", "IPython.core.logger",
+    "IPython.core.oinspect", "IPython.core.pylabtools", "IPython.extensions.storemagic",
+    "ipykernel.debugger", "tornado.platform.asyncio",
+)  # fmt: skip
 STARTUP_SECONDS = 60.0
 FORK_SECONDS = 10.0
 # What libraries read once, when they are loaded: a fork cannot have other values.

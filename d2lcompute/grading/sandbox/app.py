@@ -49,7 +49,6 @@ def start_app(
     """
     app: Any = KernelApp.instance(parent_handle=0)
     app.connection, app.listeners = connection, listeners
-    sys.path[0:0] = [""]
     sys.argv = ["ipykernel_launcher"]
     app.initialize([*arguments])
     # The debugger would try every 0.1 s to reach a path that is not visible in here.

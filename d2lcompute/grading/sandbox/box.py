@@ -59,7 +59,7 @@ def enter(box: Box, status: socket.socket, sockets: Sequence[int]) -> None:
     kernel = os.fork()
     if kernel:
         _close(sockets)
-        guard(kernel, box.memory, status)
+        guard(kernel, box.memory, () if box.rung == "limits" else namespaces.SCRATCH, status)
     _tighten(box)
 
 

@@ -8,15 +8,20 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 PULSE = 0.1
+BYTES_PER_FILE = 1024
 
 
-def guard(kernel: int, memory: int, status: socket.socket) -> NoReturn:
-    """Wait until the kernel process must end, say why on `status`, and leave no process behind."""
-    end = _watch(kernel, memory, status)
+def guard(kernel: int, memory: int, scratch: Sequence[str], status: socket.socket) -> NoReturn:
+    """Wait until the kernel process must end, say why on `status`, and leave no process behind.
+
+    `memory` is the most, in bytes, for all processes and for the files in `scratch`.
+    """
+    end = _watch(kernel, memory, scratch, status)
     with contextlib.suppress(OSError):
         status.send(json.dumps(end).encode())
     if os.getpid() != 1:  # the end of a namespace's first process ends all others at once
@@ -32,16 +37,18 @@ def _kill_descendants() -> None:
         _reap()
 
 
-def _watch(kernel: int, memory: int, status: socket.socket) -> dict[str, object]:
+def _watch(
+    kernel: int, memory: int, scratch: Sequence[str], status: socket.socket
+) -> dict[str, object]:
     while True:
         if select.select([status], [], [], PULSE)[0]:
             return {"end": "closed"}  # the grader closed its side, or is gone
         codes = _reap()
         if kernel in codes:
             return {"end": "exited", "code": codes[kernel]}
-        used = sum(map(_memory, _descendants()))
-        if used > memory:
-            return {"end": "memory", "bytes": used}
+        left = memory - sum(map(_memory_of_files, scratch))
+        if _memory_of_all(_descendants(), left) > left:
+            return {"end": "memory"}
 
 
 def _reap() -> dict[int, int]:
@@ -69,10 +76,25 @@ def _descendants() -> list[int]:
     return found[1:]
 
 
-def _memory(process: int) -> int:
-    """Return the bytes that a process keeps in memory and no file holds."""
+def _memory_of_all(processes: list[int], enough: int) -> int:
+    """Return the memory of `processes` in bytes; what forks share counts only once if it matters."""
+    quick = sum(_memory(process, "status", (b"RssAnon", b"RssShmem")) for process in processes)
+    if quick <= enough:
+        return quick
+    exact = sum(_memory(one, "smaps_rollup", (b"Pss_Anon", b"Pss_Shmem")) for one in processes)
+    return exact or quick  # a guard without rights over another user cannot know better
+
+
+def _memory_of_files(folder: str) -> int:
+    """Return the bytes that a file system in memory takes; an empty file takes some too."""
+    used = os.statvfs(folder)
+    files = used.f_files - used.f_ffree
+    return (used.f_blocks - used.f_bfree) * used.f_frsize + files * BYTES_PER_FILE
+
+
+def _memory(process: int, file: str, fields: tuple[bytes, ...]) -> int:
+    """Return the bytes that a process keeps in memory and that no file holds."""
     with contextlib.suppress(OSError):
-        lines = Path("/proc", str(process), "status").read_bytes().splitlines()
-        sizes = (line.split()[1] for line in lines if line.startswith((b"RssAnon", b"RssShmem")))
-        return 1024 * sum(map(int, sizes))
+        lines = Path("/proc", str(process), file).read_bytes().splitlines()
+        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(fields))
     return 0

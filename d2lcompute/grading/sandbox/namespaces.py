@@ -49,8 +49,7 @@ def build_root(show: Mapping[str, str], links: Mapping[str, str], user: int, scr
     linux.pivot_root("/tmp", "/tmp" + HOST)
     os.chdir("/")
     _add_scratch(scratch)
-    for name in DEVICES:
-        _bind(f"/dev/{name}", f"/dev/{name}")
+    _add_devices()
     for path, target in links.items():
         Path(path).symlink_to(target)
     for inside, outside in show.items():
@@ -65,11 +64,21 @@ def build_root(show: Mapping[str, str], links: Mapping[str, str], user: int, scr
 
 
 def _add_scratch(size: int) -> None:
-    # An empty file costs memory too, which only the number of inodes limits.
-    options = f"mode=1777,size={size},nr_inodes=65536"
     for path in SCRATCH:
         Path(path).mkdir(parents=True, exist_ok=True)
-        linux.mount("scratch", path, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
+        linux.mount(
+            "scratch", path, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, f"mode=1777,size={size}"
+        )
+
+
+def _add_devices() -> None:
+    for name in DEVICES:
+        _bind(f"/dev/{name}", f"/dev/{name}")
+    Path("/dev/pts").mkdir()
+    flags = linux.MS_NOSUID | linux.MS_NOEXEC
+    linux.mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=666,mode=620")
+    Path("/dev/ptmx").symlink_to("pts/ptmx")
+    Path("/dev/fd").symlink_to("/proc/self/fd")
 
 
 def _bind(inside: str, outside: str) -> None:

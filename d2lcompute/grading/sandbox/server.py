@@ -62,17 +62,14 @@ def _serve(channel: socket.socket, modules: Sequence[str]) -> None:
 
 def _warm_up(modules: Sequence[str]) -> None:
     """Import, and never compute: after one parallel operation every forked child would hang."""
-    for module in modules:
+    for module in (f"{__package__}.app", *modules):
         importlib.import_module(module)
-    from . import app
-
     if os.fork() == 0:  # ends the threads that OpenBLAS starts when imported, and restarts in need
         os._exit(0)
     os.wait()
     threads = len([*Path("/proc/self/task").iterdir()])
     if threads > 1:
         raise RuntimeError(f"importing {', '.join(modules)} leaves {threads} threads running")
-    del app
     gc.collect()
     gc.freeze()
 

@@ -1,0 +1,163 @@
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+pytest_plugins = ["pytester"]
+
+
+def cell(source, *outputs, count=1, tags=(), **metadata):
+    metadata = {"tags": list(tags), **metadata}
+    return new_code_cell(source, outputs=list(outputs), execution_count=count, metadata=metadata)
+
+
+def printed(text, name="stdout"):
+    return new_output("stream", name=name, text=text)
+
+
+def value(text, **more):
+    return new_output("execute_result", {"text/plain": text, **more}, execution_count=1)
+
+
+@pytest.fixture
+def run(pytester):
+    """Run `pytest --d2l` on notebooks given as lists of cells."""
+
+    def run_notebooks(*notebooks, options=("--d2l",), runpytest=pytester.runpytest_inprocess):
+        for number, cells in enumerate(notebooks):
+            path = pytester.path / f"notebook{number}.ipynb"
+            nbformat.write(new_notebook(cells=list(cells)), path)
+        plugin = ["-p", "pytest_d2l", "-p", "no:cacheprovider", "-rA"]
+        return runpytest(*plugin, *options)
+
+    return run_notebooks
+
+
+def test_what_agrees_passes_and_what_does_not_fails(run):
+    result = run(
+        [
+            cell("print('loss', 0.12345)", printed("loss 0.12346\n")),
+            cell("0.5 + 1e-9", value("0.5")),
+            cell("6 * 7;"),
+            cell("import sys; print('w', file=sys.stderr)", printed("other\n", "stderr")),
+            cell("1 / 0", tags=["raises-exception", "nbval-ignore-output"]),
+            cell("skipped", tags=["nbval-skip"]),
+            cell("print(128)", printed("129\n")),
+        ],
+    )
+    result.assert_outcomes(passed=5, skipped=1, failed=1)
+    result.stdout.fnmatch_lines(["*Cell outputs differ*", "*mismatch 'stdout'*"])
+
+
+def test_html_is_compared_with_a_tolerance_too(run):
+    code = "class T:\n    def _repr_html_(self): return '<td>0.33333</td>'\n"
+    code += "    def __repr__(self): return 'T'\nT()"
+    shown = {"text/html": "<td>0.33334</td>"}
+    run([cell(code, value("T", **shown))]).assert_outcomes(passed=1)
+
+
+def test_a_notebook_stops_at_its_first_failure_and_the_next_one_runs(run):
+    result = run([cell("1 / 0"), cell("x = 1"), cell("x")], [cell("6 * 7", value("42"))])
+    result.assert_outcomes(passed=1, failed=1, skipped=2)
+    result.stdout.fnmatch_lines(["*ZeroDivisionError*", "*stopped at Cell 0: 1 / 0*"])
+
+
+def test_tests_have_the_names_of_what_cells_do(run):
+    cells = [
+        cell("# a comment\n\nx = 1  # one"),
+        cell("a = 'x::y'"),
+        cell("y = 2", name="the second"),
+        cell(""),
+    ]
+    result = run([cell("x" * 100 + " = 1")], cells, options=["--d2l", "--collect-only", "-q"])
+    lines = [line for line in result.outlines if "::" in line]
+    assert lines == [
+        f"notebook0.ipynb::Cell 0: {'x' * 60}",
+        "notebook1.ipynb::Cell 0: x = 1  # one",
+        "notebook1.ipynb::Cell 1: a = 'x:y'",
+        "notebook1.ipynb::Cell 2: the second",
+        "notebook1.ipynb::Cell 3: ",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("%no_such_magic", "*UsageError*no_such_magic*"),
+        ("import os; os._exit(3)", "*the kernel ended with exit code 3*"),
+        ("print('x' * 3_000_000)", "*the cell sent more than 1 MB at once*"),
+        ("import time; time.sleep(60)", "*the notebook took longer than 2 s*"),
+    ],
+    ids=["magic", "dead", "output", "time"],
+)
+def test_what_nbval_overlooks_fails(run, code, message):
+    limits = ["--d2l-output=1", "--d2l-timeout=2"]
+    result = run([cell(code), cell("x")], options=["--d2l", *limits])
+    result.assert_outcomes(failed=1, skipped=1)
+    result.stdout.fnmatch_lines([message])
+
+
+def test_a_cell_has_nbvals_time_limit(run):
+    result = run([cell("while True: x = 1")], options=["--d2l", "--nbval-cell-timeout=0.5"])
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*the cell took longer than 0.5 s and was interrupted*"])
+
+
+def test_options_change_tolerance_and_stderr(run):
+    cells = [
+        cell("print(0.5)", printed("0.6\n")),
+        cell("import sys; print('a', file=sys.stderr)", printed("b\n", "stderr")),
+    ]
+    result = run(cells, options=["--d2l", "--d2l-rtol=0.5", "--d2l-stderr=compare"])
+    result.assert_outcomes(passed=1, failed=1)
+
+
+def test_a_text_may_be_sanitized_before_it_is_compared(run, pytester):
+    pytester.makefile(".cfg", sanitize="[time]\nregex: \\d+ s\nreplace: TIME\n")
+    result = run(
+        [cell("print('12 s 0.50001')", printed("7 s 0.50002\n"))],
+        options=["--d2l", "--nbval-sanitize-with=sanitize.cfg"],
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_both_options_give_each_notebook_once(run):
+    cells = [cell("print(0.12345)", printed("0.12346\n"))]
+    run(cells, options=["--d2l", "--nbval"]).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("options", [["--nbval", "--nbval-current-env"], []])
+def test_without_the_option_nothing_changes(run, pytester, options):
+    cells = [cell("print(0.12345)", printed("0.12346\n")), cell("print(1)", printed("1\n"))]
+    # In a process of its own: nbval leaves a file open.
+    result = run(cells, options=options, runpytest=pytester.runpytest_subprocess)
+    if options:
+        result.assert_outcomes(passed=1, failed=1)
+        result.stdout.fnmatch_lines(["PASSED notebook0.ipynb::Cell 1"])
+    else:
+        result.assert_outcomes()
+
+
+def test_lax_compares_what_is_marked(run):
+    cells = [cell("1", value("2")), cell("# NBVAL_CHECK_OUTPUT\n1", value("2"))]
+    run(cells, options=["--d2l", "--nbval-lax"]).assert_outcomes(passed=1, failed=1)
+
+
+def test_the_options_cost_no_import(pytester):
+    pytester.makepyfile("import sys\ndef test_light(): assert 'd2lcompute' not in sys.modules")
+    result = pytester.runpytest_subprocess("-p", "pytest_d2l", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+
+
+def test_without_nbval_the_way_out_is_said(pytester):
+    result = pytester.runpytest_inprocess("-p", "pytest_d2l", "-p", "no:nbval", "--d2l")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(['*do pip install "d2lcompute?notebooks?"*'])
+
+
+def test_warm_kernels_are_forked_where_there_are_two_notebooks(run):
+    code = "import sys; print('torch' in sys.modules)"
+    warm = [cell(code, printed("True\n"))]
+    run(warm, warm, options=["--d2l", "--warm"]).assert_outcomes(passed=2)
+    result = run(warm, options=["--d2l", "--warm", "notebook0.ipynb"])
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["1 of the notebooks started cold: one notebook alone*"])
