@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from dataclasses import Field, fields, is_dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,10 @@ class Initializer:
         self.fill(role_of(name.rpartition(".")[2]), name, data, generator)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        given: tuple[Field[Any], ...] = fields(self) if is_dataclass(self) else ()
+        values = [(field, getattr(self, field.name)) for field in given]
+        shown = [f"{field.name}={value!r}" for field, value in values if value != field.default]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def fill(self, role: Role, name: str, data: Tensor, generator: Source = None) -> None:
         """Fill `data` with what `_init_<role>` writes into it."""
@@ -82,9 +86,9 @@ class Initializer:
         """Raise `ValueError` if a parameter of this shape cannot be filled."""
         if role == "weight" and len(shape) < self.min_dim:
             raise ValueError(
-                f"`init` must fit every parameter, got {self!r} for {name!r} of shape "
-                f"{tuple(shape)}, and it takes {self.min_dim} dimensions or more; "
-                f"do Mixed({{{name!r}: Normal(0.01), '.*': {self!r}}}) or give a `pattern`"
+                f"`init` must fit every parameter, got {self!r}, which takes {self.min_dim} "
+                f"dimensions or more, for {name!r} of shape {tuple(shape)}; "
+                f"do give that one another initializer, by Mixed or by `pattern`"
             )
 
     def _init_weight(self, name: str, data: Tensor) -> None:

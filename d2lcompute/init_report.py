@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +46,7 @@ class InitReport:
 
     def _table(self) -> Table:
         headers = ("parameter", "shape", "rule", "as", "mean", "expected", "deviation", "expected")
-        notes = [f"initialized before, and kept: {', '.join(self.kept)}"] if self.kept else []
+        notes = [f"kept, as initialized before: {first_few(self.kept)}"] if self.kept else []
         return Table(headers, [_cells(row) for row in self.rows], notes=notes)
 
 
@@ -59,6 +60,12 @@ def measure(tensor: Tensor) -> Moments | None:
     values = values.to("cpu", torch.float64)
     variance, mean = torch.var_mean(values, correction=0)
     return float(mean), float(variance) ** 0.5
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Return a list of names that stays short."""
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return ", ".join(map(repr, names[:2])) + more
 
 
 def _cells(row: Initialized) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from .deferral import Order, defer
 from .filling import Initializer, Role
-from .init_report import Initialized, InitReport, measure
+from .init_report import Initialized, InitReport, first_few, measure
 from .initializers import BUILT_IN, Orthogonal, Uniform
 from .parameters import walk
 from .rules import Assignment, assign
@@ -64,9 +65,11 @@ def initialize(
     memory (on the meta device), that no rule matches or two disagree on, or whose shape or type
     does not suit, and `TypeError` for what is no initializer. Source: D2L 6.3 / zh 5.2
     """
+    seed = None if seed is None else operator.index(seed)
     net = None if isinstance(net_or_parameter, Tensor) else net_or_parameter
     targets = _targets(net_or_parameter, pattern)
-    assignments = assign(_checked(Uniform() if init is None else init), targets)
+    given = _checked(Uniform() if init is None else init)
+    assignments = assign(given, targets, selected=net is None or pattern is not None)
     for one in assignments:
         _check(one, alone=net is None)
     _rehearse(assignments)
@@ -213,10 +216,9 @@ def _try_to_fill(
 
 
 def _warn_of(kept: Sequence[str]) -> None:
-    more = f" and {len(kept) - 2} more" if len(kept) > 2 else ""
     warnings.warn(
         f"`force_reinit` must be True to initialize again, got False; "
-        f"{', '.join(map(repr, kept[:2]))}{more} were initialized before and keep their values; "
+        f"{first_few(kept)} were initialized before and keep their values; "
         f"do initialize(..., force_reinit=True) to give them new ones",
         UserWarning,
         stacklevel=3,

@@ -138,7 +138,7 @@ class One(Initializer):
         return 1.0, 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Xavier(Initializer):
     """Draw weights with variance 2 / (inputs + outputs), so that signals keep their size both ways.
 
@@ -169,7 +169,7 @@ class Xavier(Initializer):
         return 0.0, self.gain * math.sqrt(2 / sum(_fans(shape)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Kaiming(Initializer):
     """Draw weights with variance gain² / inputs, which suits ReLU and its kin.
 
@@ -212,7 +212,7 @@ class Kaiming(Initializer):
         return nn.init.calculate_gain(function, self.a)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Orthogonal(Initializer):
     """Draw weights whose rows (or columns, if fewer) are orthogonal and of length `gain`.
 

@@ -65,12 +65,16 @@ class Assignment:
     role: Role
 
 
-def assign(init: Initializer, targets: Sequence[Target]) -> list[Assignment]:
+def assign(
+    init: Initializer, targets: Sequence[Target], *, selected: bool = True
+) -> list[Assignment]:
     """Return what each target gets, or raise `ValueError` if one would get nothing or two things.
 
-    A rule means its initializer for the most weight-like role among all that it matches.
+    A rule, or a pattern by which the targets were `selected`, means its initializer for the most
+    weight-like among what it matches.
     """
     rules = list(init.rules.items()) if isinstance(init, Mixed) else [(".*", init)]
+    deliberate = selected or isinstance(init, Mixed)
     table = [[[_matches(key, place) for key, _ in rules] for place in t.places] for t in targets]
     roles = [role_of(t.places[0].leaf, t.places[0].layer, t.tensor) for t in targets]
     meant: list[Role] = []
@@ -78,7 +82,7 @@ def assign(init: Initializer, targets: Sequence[Target]) -> list[Assignment]:
         reached = [
             r for r, rows in zip(roles, table, strict=True) if any(row[rule] for row in rows)
         ]
-        meant.append(min(reached, key=ROLES.index, default="weight"))
+        meant.append(min(reached, key=ROLES.index, default="weight") if deliberate else "weight")
     found = []
     for target, role, rows in zip(targets, roles, table, strict=True):
         rule = _first(rules, target, rows)

@@ -42,7 +42,8 @@ class Target(NamedTuple):
     @property
     def name(self) -> str:
         """Return the first of the names under which it was asked for."""
-        return self.places[0].name
+        name = self.places[0].name
+        return name.rpartition(".")[0] if self.in_parts else name
 
     @property
     def tensor(self) -> Tensor:
@@ -59,10 +60,12 @@ class Target(NamedTuple):
         held: Any = self.places[0].entry.module
         value: Tensor = held().detach().clone() if self.in_parts else self.tensor.detach()
         fill(value)
-        for place in self.places:
-            row = getattr(place.layer, "padding_idx", None)
-            if isinstance(place.layer, nn.Embedding | nn.EmbeddingBag) and row is not None:
-                value[row] = 0
+        layers = [place.layer for place in self.places] + [
+            entry.module for entry in self.everywhere
+        ]
+        for layer in layers:
+            if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.padding_idx is not None:
+                value[layer.padding_idx] = 0
         if self.in_parts:
             held.right_inverse(value)
         return value
