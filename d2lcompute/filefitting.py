@@ -134,7 +134,7 @@ class _Check:
     def lessons(self, net: nn.Module) -> Iterator[Lesson]:
         """Yield what completes each lazy layer that the file knows."""
         for prefix, module in walk(net):
-            leaves = (*module._parameters, *module._buffers)
+            leaves = (*module._parameters.keys(), *module._buffers.keys())
             names = {leaf: f"{prefix}.{leaf}" if prefix else leaf for leaf in leaves}
             names = {leaf: name for leaf, name in names.items() if name in self.matches}
             lazy = {leaf: name for leaf, name in names.items() if is_lazy(self.targets[name])}

@@ -112,6 +112,8 @@ def write(file: BinaryIO, kind: str, tensors: Mapping[str, Tensor]) -> None:
         raise ValueError(
             f"`data` must have names other than {METADATA!r}, which the format keeps; do rename it"
         )
+    for name, tensor in tensors.items():
+        _check_storable(name, tensor)
     ties = repeats(tensors)
     stored = {name: tensor for name, tensor in tensors.items() if name not in ties}
     places = _places(stored)
@@ -150,15 +152,10 @@ def _places(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
     end = 0
     for name in _in_order(tensors):
         tensor, begin = tensors[name], end
-        pair = tensor.dtype in PAIRS
-        dtype = PAIRS.get(tensor.dtype, tensor.dtype)
-        if dtype not in NAMES:
-            raise TypeError(
-                f"`{name}` must have a dtype of safetensors files, got {dtype}; do convert it"
-            )
         end += tensor.numel() * tensor.element_size()
-        shape = [*tensor.shape, 2] if pair else [*tensor.shape]
-        places[name] = {"dtype": NAMES[dtype], "shape": shape, "data_offsets": [begin, end]}
+        dtype = NAMES[PAIRS.get(tensor.dtype, tensor.dtype)]
+        shape = [*tensor.shape, 2] if tensor.dtype in PAIRS else [*tensor.shape]
+        places[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
     return places
 
 
@@ -172,16 +169,29 @@ def _header(places: Mapping[str, Any], known: Mapping[str, Any]) -> bytes:
     return blank.replace(BLANK.encode(), checksum(blank).encode(), 1)
 
 
+def _check_storable(name: str, tensor: Tensor) -> None:
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
+        raise _not_storable(name, tensor)
+    if tensor.dtype not in NAMES and tensor.dtype not in PAIRS:
+        raise TypeError(
+            f"`{name}` must have a dtype of safetensors files, got {tensor.dtype}; do convert it"
+        )
+
+
+def _not_storable(name: str, tensor: Tensor) -> TypeError:
+    kind = "nested" if tensor.is_nested else str(tensor.layout)
+    return TypeError(
+        f"`{name}` must be an ordinary tensor that holds its values, got {type(tensor).__name__} "
+        f"({kind}, {tensor.device}); do convert it, or give it memory by to_empty(device=...)"
+    )
+
+
 def _bytes(name: str, tensor: Tensor) -> memoryview:
     try:
         plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
         return memoryview(plain.reshape(-1).view(torch.uint8).numpy())
-    except (RuntimeError, TypeError) as error:
-        raise TypeError(
-            f"`{name}` must be an ordinary tensor that holds its values, "
-            f"got {type(tensor).__name__} ({tensor.dtype}, {tensor.device}, {tensor.layout}); "
-            "do convert it, or give it memory by to_empty(device=...)"
-        ) from error
+    except (RuntimeError, TypeError) as error:  # a subclass that only looks like a tensor
+        raise _not_storable(name, tensor) from error
 
 
 def _write_all(file: BinaryIO, data: memoryview) -> None:

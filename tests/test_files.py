@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
 import d2lcompute as d2c
@@ -17,6 +18,10 @@ DTYPES = [
     torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.bool,
     torch.complex64, torch.complex128,
 ]  # fmt: skip
+
+
+with FakeTensorMode():
+    FAKE = torch.ones(2)
 
 
 @pytest.fixture
@@ -130,6 +135,8 @@ def test_load_reads_what_torch_save_wrote(path):
         ({3: torch.ones(1)}, "names as keys, got 3"),
         (torch.ones(2).to_sparse(), "ordinary tensor that holds its values"),
         (torch.ones(2, device="meta"), "ordinary tensor that holds its values"),
+        (torch.nested.nested_tensor([torch.ones(1)], layout=torch.jagged), "got NestedTensor"),
+        (FAKE, "got FakeTensor"),
         (nn.LazyLinear(2).weight, "got a lazy parameter at '0'; do materialize"),
         (torch.empty(2, dtype=torch.bits8), "got torch.bits8"),
         ({"__metadata__": torch.ones(1)}, "other than '__metadata__'"),

@@ -337,3 +337,15 @@ def test_an_unknown_device_is_an_error_before_anything_changes(path):
     d2c.save_parameters(net, path)
     with unchanged(net), pytest.raises(RuntimeError, match=r"[Dd]evice"):
         d2c.load_parameters(net, path, device="nonsense")
+
+
+def test_a_tensor_that_torch_cannot_write_stops_the_others_too(path):
+    net = nn.Module()
+    net.layer = nn.Linear(2, 2)
+    net.register_buffer("same", torch.zeros(1).expand(3))
+    values = {"layer.weight": torch.ones(2, 2), "layer.bias": torch.ones(2), "same": torch.ones(3)}
+    d2c.save(path, values)
+    before = copy.deepcopy(net.layer.state_dict())
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+        d2c.load_parameters(net, path)
+    same(dict(net.layer.state_dict()), dict(before))
