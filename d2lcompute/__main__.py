@@ -1,4 +1,4 @@
-"""The command line: `d2lcompute run`, `open`, `build`, `info`."""
+"""The command line: `d2lcompute run`, `open`, `build`, `info`; grading adds its commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from . import notebooks
+from .grading.commands import add_commands
 
 app = typer.Typer(
     help="Dive into Deep Learning's chapter on computation: run, read, rebuild, grade.",
@@ -106,6 +107,9 @@ def info() -> None:
         missing = f'missing; do pip install "d2lcompute[{extra}]"'
         print(f"{package}: {metadata.version(package) if found else missing}")
     print(f"notebooks: {notebooks.folder()}")
+
+
+add_commands(app)
 
 
 def _closing_table(results: list[notebooks.Validation]) -> object:

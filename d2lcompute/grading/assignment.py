@@ -50,9 +50,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Assignment:
-    """The code cells of a reference notebook, in their order."""
+    """The code cells of a reference notebook, in their order, and its first heading."""
 
     cells: tuple[Cell, ...]
+    title: str = ""
 
     @cached_property
     def solutions(self) -> dict[str, Cell]:

@@ -119,7 +119,7 @@ def _in_archive(archive: Path) -> Iterator[File]:
             with opened.open(entry) as file:
                 data = file.read(LARGEST + 1)  # however much the archive says that there is
         except Exception as error:  # damaged, encrypted, compressed in an unknown way
-            return Submission(name, fault=f"the file can not be unpacked: {str(error)[:100]}")
+            return Submission(name, fault=f"the file can not be unpacked: {plain(str(error), 100)}")
         left -= len(data)
         if left < 0:
             raise ValueError(f"`submissions` unpacks to more than {LARGEST_ARCHIVE >> 30} GiB")

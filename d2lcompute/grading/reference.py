@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import jupytext
@@ -15,8 +16,11 @@ class AssignmentError(ValueError):
     """A reference notebook is no assignment; `defects` are what is wrong with it, a line each."""
 
     def __init__(self, defects: list[str]) -> None:
-        super().__init__("\n".join(defects))
+        super().__init__(defects)
         self.defects = defects
+
+    def __str__(self) -> str:
+        return "\n".join(self.defects)
 
 
 def read_notebook(path: str | Path) -> NotebookNode:
@@ -37,7 +41,9 @@ def parse(notebook: NotebookNode) -> Assignment:
     defects = find_defects(code)
     if defects:
         raise AssignmentError(defects)
-    return Assignment(tuple(map(_parse_cell, code)))
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    heading = re.search(r"^# (.+)$", prose, re.MULTILINE)
+    return Assignment(tuple(map(_parse_cell, code)), heading[1].strip() if heading else "")
 
 
 def _parse_cell(node: NotebookNode) -> Cell:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .plaintext import plain
+
 LARGEST = 32 << 20
 
 
@@ -46,7 +48,7 @@ def read(name: str, data: bytes) -> Submission:
                     [*filter(None, [solutions.get(identity)]), _source(cell)]
                 )
     except Exception as error:  # a file can be wrong in any way
-        return Submission(name, fault=f"the file is not a notebook: {str(error)[:100]}")
+        return Submission(name, fault=f"the file is not a notebook: {plain(str(error), 100)}")
     return Submission(name, solutions)
 
 

@@ -1,0 +1,200 @@
+"""The command line: `d2lcompute release`, `grade`, `report`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import util
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from .grade import Crew, Progress
+    from .journal import Journal
+
+Reference = Annotated[Path, typer.Argument(help="The instructor's notebook, .md or .ipynb.")]
+Unisolated = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unisolated", help="Run student code with your rights where it can not be isolated."
+    ),
+]
+
+
+# What each extra brings, by a package of it.
+EXTRAS = {"grading": ("nbval", "jupytext"), "cluster": ("distributed",)}
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (release, grade, report):
+        app.command()(command)
+
+
+def release(
+    reference: Reference,
+    to: Annotated[Path, typer.Option(help="The folder for the students' notebook.")] = Path(
+        "release"
+    ),
+) -> None:
+    """Make the students' notebook: solutions become stubs, hidden checks stay here.
+
+    The reference is run, and what in it invites guessing is told.
+
+    Example: `d2lcompute release reference.md`
+    """
+    _require("grading")
+    from . import reference as reading
+    from . import release as releasing
+    from .conditions import Conditions
+
+    with _defects():
+        notebook = reading.read_notebook(reference)
+        assignment = reading.parse(notebook)
+        conditions = Conditions(allow_unisolated=True)
+        warnings = releasing.rehearse(assignment, conditions)
+    released = releasing.release(notebook, releasing.show_checks(assignment, conditions))
+    for path in releasing.write(released, to):
+        print(path)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def grade(
+    reference: Reference,
+    submissions: Annotated[
+        Path, typer.Argument(help="A folder, a zip of one, or a list of files.")
+    ],
+    to: Annotated[Path, typer.Option(help="The folder for the results.")] = Path("results"),
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes; one a core without it.")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds for a cell; a submission has ten times that.")
+    ] = 30.0,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Start every kernel instead of forking it.")
+    ] = False,
+    allow_unisolated: Unisolated = False,
+) -> None:
+    """Grade submissions against the reference. A run that was stopped goes on where it was.
+
+    Example: `d2lcompute grade reference.md submissions --to results`
+    """
+    _require("grading")
+    if scheduler is not None:
+        _require("cluster")
+    from . import reference as reading
+    from .collecting import find
+    from .conditions import Conditions, NotIsolatedError
+    from .grade import grade as grade_all
+    from .journal import Journal
+
+    with _defects():
+        assignment = reading.parse(reading.read_notebook(reference))
+    conditions = Conditions(not cold, allow_unisolated, timeout)
+    try:
+        found = find(submissions, assignment.solutions)
+        journal = Journal.start(to, assignment)
+        crew = _crew(jobs, scheduler)
+        with _defects(), _progress_bar() as show:
+            grade_all(assignment, found, journal, conditions, crew, show)
+    except (ValueError, NotIsolatedError, OSError) as error:
+        _fail(str(error), status=2)
+    except KeyboardInterrupt:
+        _fail("stopped; the same command goes on where it was", status=1)
+    raise typer.Exit(_sum_up(journal))
+
+
+def report(
+    results: Annotated[Path, typer.Argument(help="The folder that `grade` wrote.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Make marks.csv, report.json, junit.xml, Gradescope's files and a page from the results.
+
+    Example: `d2lcompute report results`
+    """
+    _require("grading")
+    from .journal import Journal
+    from .report import write_reports
+
+    try:
+        journal = Journal.open(results)
+    except ValueError as error:
+        _fail(str(error), status=2)
+    for path in write_reports(journal, results):
+        print(path)
+
+
+def _crew(jobs: int | None, scheduler: str | None) -> Crew:
+    from . import executors
+    from .grade import Crew
+
+    if scheduler is not None:
+        # More than any cluster takes at once; each submission in flight costs little memory.
+        return Crew(lambda: executors.cluster(scheduler), width=1000)
+    count = jobs or executors.count_cores()
+    return Crew(lambda: executors.processes(count), width=count)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[Progress], None]]:
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("grading"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[failures]} failed"),
+        progress.TextColumn("{task.fields[left]}"),
+    )
+    with progress.Progress(*columns) as bar:
+        task = bar.add_task("", total=None, failures=0, left="")
+
+        def show(state: Progress) -> None:
+            minutes, seconds = divmod(round(state.left), 60)
+            left = f"{minutes}:{seconds:02} left" if state.done else "running the reference"
+            failures = state.failures
+            bar.update(task, total=state.total, completed=state.done, failures=failures, left=left)
+
+        yield show
+
+
+def _sum_up(journal: Journal) -> int:
+    """Say what came out, and return the exit status."""
+    results = journal.results
+    troubled = [result for result in results if result.trouble]
+    graded = [result.earned for result in results if not result.trouble]
+    mean = f", mean {sum(graded) / len(graded):.1f} of {journal.heading.points:g}" if graded else ""
+    print(f"{journal.path}: {len(graded)} graded{mean}")
+    for result in troubled:
+        print(f"error: {result.submission} was not graded: {result.trouble}", file=sys.stderr)
+    return 1 if troubled else 0
+
+
+@contextmanager
+def _defects() -> Iterator[None]:
+    """End with a line for each defect where the reference has any."""
+    from .reference import AssignmentError
+
+    try:
+        yield
+    except AssignmentError as error:
+        _fail(*error.defects, status=1)
+
+
+def _require(extra: str) -> None:
+    for package in EXTRAS[extra]:
+        if util.find_spec(package) is None:
+            _fail(f'{package} is not installed; do pip install "d2lcompute[{extra}]"', status=2)
+
+
+def _fail(*messages: str, status: int) -> NoReturn:
+    for message in messages:
+        print(f"error: {message}", file=sys.stderr)
+    raise typer.Exit(status)

@@ -1,0 +1,115 @@
+"""A run's results on disk, line by line as they come: what was written survives a killed run."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .assignment import Assignment
+from .results import Result
+
+NAME = "results.jsonl"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The first line: the assignment's title and digest, and what each check is worth."""
+
+    title: str
+    assignment: str
+    checks: dict[str, float]
+
+    @property
+    def points(self) -> float:
+        """What a perfect submission earns."""
+        return sum(self.checks.values())
+
+
+class Journal:
+    """The results in `folder`; of one submission the last counts.
+
+    >>> import tempfile
+    >>> from d2lcompute.grading.journal import Journal
+    >>> Journal.open(tempfile.mkdtemp())
+    Traceback (most recent call last):
+    ValueError: `results` must be a folder with a results.jsonl, got ...; do grade first
+
+    Each line is appended in one write and reaches the disk before the next submission is counted.
+    A line that was cut off is dropped, and its submission graded again.
+    """
+
+    def __init__(self, path: Path, heading: Heading, results: dict[str, Result]) -> None:
+        self.path = path
+        self.heading = heading
+        self._results = results
+
+    @classmethod
+    def start(cls, folder: str | Path, assignment: Assignment) -> Journal:
+        """Return the journal of a new run in `folder`, or of the run that stopped there.
+
+        Raises `ValueError` where the folder has results for another assignment.
+        """
+        path = Path(folder, NAME)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checks = {name: check.points for name, check in assignment.checks.items()}
+        heading = Heading(assignment.title, assignment.digest, checks)
+        if not _whole_lines(path):
+            path.write_bytes(_line(asdict(heading)))
+        journal = cls.open(folder)
+        if journal.heading != heading:
+            raise ValueError(
+                f"`results` must be a folder for this assignment, got {path.parent}, which has "
+                "results for another version of it; do --to ANOTHER-FOLDER"
+            )
+        return journal
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Journal:
+        """Return the journal of the run in `folder`; raises `ValueError` where there is none."""
+        path = Path(folder, NAME)
+        lines = _whole_lines(path)
+        if not lines:
+            raise ValueError(
+                f"`results` must be a folder with a {NAME}, got {folder}; do grade first"
+            )
+        heading, *results = map(json.loads, lines)
+        found = map(Result.from_dict, results)
+        return cls(path, Heading(**heading), {result.submission: result for result in found})
+
+    @property
+    def results(self) -> list[Result]:
+        """The last result of each submission, sorted by name."""
+        return [self._results[name] for name in sorted(self._results)]
+
+    def has(self, submission: str, digest: str) -> bool:
+        """Say whether a submission, as it is now, was graded."""
+        result = self._results.get(submission)
+        return result is not None and result.digest == digest and not result.trouble
+
+    def add(self, result: Result) -> None:
+        """Write a result."""
+        self._results[result.submission] = result
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(descriptor, _line(asdict(result)))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """Return the lines of a file, without a last one that was cut off, which goes."""
+    if not path.is_file():
+        return []
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
+    return whole.splitlines()
+
+
+def _line(data: dict[str, Any]) -> bytes:
+    return json.dumps(data).encode("ascii") + b"\n"

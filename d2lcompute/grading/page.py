@@ -1,0 +1,210 @@
+"""The results as one page for the instructor, with nothing in it that comes from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from importlib.resources import files
+from xml.etree.ElementTree import Element
+
+from .journal import Heading
+from .markup import tag, to_html
+from .results import Mark, Result, Work
+
+BINS = 10
+FOOTER = (
+    "For the instructor: it shows what hidden checks found. What students may read is in "
+    "gradescope/ and, as “feedback”, in report.json."
+)
+
+
+def render(heading: Heading, results: Sequence[Result]) -> str:
+    """Return the page; nothing that a student wrote can be markup in it, and nothing can load."""
+    graded = [result for result in results if not result.trouble]
+    style, script = (
+        files(__package__).joinpath(name).read_text() for name in ("page.css", "page.js")
+    )
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    title = heading.title or "Marks"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", f"Marks: {title}"),
+        tag("style", style),
+    )
+    main = tag(
+        "main",
+        tag("header", tag("h1", title), _figures(heading, results, graded)),
+        _isolation(graded),
+        _section("Distribution of marks", _histogram(heading, graded)),
+        _section("Checks, hardest first", _checks(graded)),
+        _section("Submissions", _controls(), _submissions(heading, results)),
+        tag("footer", FOOTER),
+    )
+    page = tag("html", head, tag("body", main, tag("script", script)), lang="en")
+    return f"<!doctype html>\n{to_html(page)}\n"
+
+
+def _section(title: str, *content: Element, class_: str | None = None) -> Element:
+    return tag("section", tag("h2", title), *content, class_=class_)
+
+
+def _figures(heading: Heading, results: Sequence[Result], graded: Sequence[Result]) -> Element:
+    earned = [result.earned for result in graded]
+    states = [result.state for result in results]
+    figures = tag("dl", _figure("submissions", len(results)), class_="figures")
+    if earned:
+        points = f" of {heading.points:g}"
+        figures.append(_figure("mean", round(statistics.mean(earned), 1), points))
+        figures.append(_figure("median", round(statistics.median(earned), 1), points))
+        figures.append(_figure("full marks", sum(one == heading.points for one in earned)))
+    for state in ("unreadable", "not graded"):
+        if state in states:
+            figures.append(_figure(state, states.count(state)))
+    return figures
+
+
+def _figure(name: str, value: float, unit: str = "") -> Element:
+    return tag("div", tag("dt", name), tag("dd", f"{value:g}", tag("small", unit)))
+
+
+def _isolation(graded: Sequence[Result]) -> Element:
+    by_rung: defaultdict[str, list[Result]] = defaultdict(list)
+    for result in graded:
+        by_rung[result.isolation].append(result)
+    lines = []
+    for rung, those in by_rung.items():
+        kept = "; ".join(those[0].gaps) or "no network, no files, no other processes, limits on all"
+        lines.append(tag("p", f"{len(those)} of {len(graded)} by {rung}: {kept}."))
+    seconds, warm = sum(one.seconds for one in graded), sum(one.warm for one in graded)
+    each = f"{seconds / max(1, len(graded)):.1f} s for a submission, {seconds:.0f} s in all"
+    lines.append(tag("p", f"{warm} in warm kernels; {each}.", class_="soft small"))
+    if any(result.gaps for result in graded):
+        return _section("Student code was not fully held back", *lines, class_="warning")
+    return _section("Student code was isolated", *lines)
+
+
+def _histogram(heading: Heading, graded: Sequence[Result]) -> Element:
+    counts = [0] * BINS
+    for result in graded:
+        part = result.earned / heading.points if heading.points else 1.0
+        counts[min(BINS - 1, int(part * BINS))] += 1
+    edges = [100 * edge // BINS for edge in range(BINS + 1)]
+    bars = [
+        tag("div", str(count or ""), _bar(count / max(counts)), tag("i", str(edge)))
+        for edge, count in zip(edges, counts, strict=False)
+    ]
+    told = ", ".join(
+        f"{edges[index]} to {edges[index + 1]} %: {count}"
+        for index, count in enumerate(counts)
+        if count
+    )
+    label = f"Submissions by percent of the points. {told}"
+    caption = tag("figcaption", "submissions by percent of the points, from")
+    chart = tag("div", *bars, class_="histogram", role="img", aria_label=label)
+    return tag("figure", chart, caption)
+
+
+def _bar(part: float) -> Element:
+    return tag("b", style=f"--part: {part:.3f}")
+
+
+def _checks(graded: Sequence[Result]) -> Element:
+    marks: defaultdict[str, list[Mark]] = defaultdict(list)
+    for mark in (mark for result in graded for mark in result.marks):
+        marks[mark.check].append(mark)
+    rows = []
+    for check, those in sorted(marks.items(), key=lambda item: _rate(item[1])):
+        passed = f"{sum(mark.passed for mark in those)} of {len(those)}"
+        rows.append(
+            tag(
+                "tr",
+                tag("th", check, _badge(those[0].hidden, "hidden"), scope="row"),
+                tag("td", f"{those[0].points:g}", class_="number"),
+                tag("td", passed, class_="number"),
+                tag("td", tag("span", _bar(_rate(those)), class_="track"), class_="rate"),
+            )
+        )
+    return _table(("check", "points", "passed", ""), rows)
+
+
+def _rate(marks: Sequence[Mark]) -> float:
+    return sum(mark.passed for mark in marks) / len(marks)
+
+
+def _table(names: Sequence[str], rows: Sequence[Element], class_: str | None = None) -> Element:
+    right = ("points", "passed")
+    cells = [tag("th", name, class_="number" if name in right else None) for name in names]
+    head = tag("thead", tag("tr", *cells))
+    return tag("table", head, tag("tbody", *rows), class_=class_)
+
+
+def _badge(wanted: bool, text: str) -> Element | None:
+    return tag("span", text, class_="badge") if wanted else None
+
+
+def _controls() -> Element:
+    orders = {"name": "by name", "low": "lowest mark first", "high": "highest mark first"}
+    options = [tag("option", text, value=value) for value, text in orders.items()]
+    search = tag("input", id="search", type="search", autocomplete="off")
+    return tag(
+        "div",
+        tag("label", "Search by name", search),
+        tag("label", "Order", tag("select", *options, id="order")),
+        class_="controls",
+        hidden="",
+    )
+
+
+def _submissions(heading: Heading, results: Sequence[Result]) -> Element:
+    return tag("div", *(_submission(heading, result) for result in results), id="submissions")
+
+
+def _submission(heading: Heading, result: Result) -> Element:
+    total = "not graded" if result.trouble else f"{result.earned:g} of {heading.points:g}"
+    dots = [tag("i", class_="yes" if mark.passed else "no") for mark in result.marks]
+    summary = tag(
+        "summary",
+        tag("span", result.submission, class_="name"),
+        tag("span", *dots, class_="strip", aria_hidden="true"),
+        tag("span", total, class_="number"),
+    )
+    fault = result.trouble or result.fault
+    body = tag("div", tag("p", fault, class_="fail said") if fault else None, class_="body")
+    if result.marks:
+        names = ("check", "points", "what the student may read")
+        body.append(_table(names, [_mark(mark) for mark in result.marks], class_="marks"))
+        body.append(tag("ul", *map(_work, result.works), class_="works small"))
+    name, earned = result.submission.lower(), f"{result.earned:g}"
+    return tag("details", summary, body, data_name=name, data_earned=earned)
+
+
+def _mark(mark: Mark) -> Element:
+    sign, kind = ("✓", "pass") if mark.passed else ("✗", "fail")
+    said = ": ".join(filter(None, [mark.reason, mark.words]))
+    kept = tag("span", said, " ", _badge(True, "not for students"), class_="kept")
+    return tag(
+        "tr",
+        tag(
+            "th",
+            tag("span", sign, class_=f"sign {kind}", aria_hidden="true"),
+            f" {mark.check} ",
+            _badge(mark.hidden, "hidden"),
+            scope="row",
+        ),
+        tag("td", f"{mark.earned:g} of {mark.points:g}", class_="number"),
+        tag("td", mark.feedback, kept if said not in ("", mark.feedback) else None, class_="said"),
+    )
+
+
+def _work(work: Work) -> Element:
+    state = tag("span", work.state, class_="pass" if work.state == "done" else "fail")
+    words = f": {work.words} " if work.words else ""
+    note = _badge(bool(work.words) and work.private, "not for students")
+    return tag("li", f"{work.solution} ", state, words, note, class_="said")
