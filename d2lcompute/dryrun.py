@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
@@ -111,7 +112,7 @@ def _gradients_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def _modules_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
-    states = [(module, State(module), holds_lazy(module)) for module in modules]
+    states = [(module, State(module), is_unfinished(module)) for module in modules]
     loan = _Loan()
     for module in modules:
         loan(module)
@@ -123,7 +124,7 @@ def _modules_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
         for handle in late:
             handle.remove()
         for module, state, lazy in states:
-            if lazy and not holds_lazy(module):
+            if lazy and not is_unfinished(module):
                 module.training = state.values["training"]
             else:
                 state.restore()
@@ -201,10 +202,15 @@ class State:
                 container.update(content)
 
 
-def holds_lazy(module: nn.Module) -> bool:
-    """Tell whether a parameter or buffer of the module itself has no shape yet."""
+def is_waiting(module: nn.Module) -> bool:
+    """Tell whether torch will complete this lazy layer when it is called."""
+    return isinstance(module, LazyModuleMixin) and hasattr(module, "_initialize_hook")
+
+
+def is_unfinished(module: nn.Module) -> bool:
+    """Tell whether a call will complete the module: a tensor of its own may have no shape yet."""
     held = (*module._parameters.values(), *module._buffers.values())
-    return any(tensor is not None and is_lazy(tensor) for tensor in held)
+    return is_waiting(module) or any(tensor is not None and is_lazy(tensor) for tensor in held)
 
 
 def _leaf(stand_in: Tensor, tensor: Tensor) -> Tensor:

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from .dryrun import dry_run as dry_run
+from .dryrun import is_unfinished
 from .dryrun import meta_twin as meta_twin
 from .filling import Initializer
 from .firstpass import first_pass, imagine, is_shape, lazy_entries
 from .initialization import initialize
 from .parameters import Entry, collect_params, walk
 from .reports import Table
-from .watching import Shapes, Watch, is_waiting
+from .watching import Shapes, Watch
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -90,7 +91,7 @@ def materialize(net: nn.Module, *inputs: Any) -> ShapeReport:
     error names the module and its input. Source: D2L 6.4 / zh 5.3
     """
     lazy = lazy_entries(net)
-    if not lazy and not any(is_waiting(module) for _, module in walk(net)):
+    if not any(is_unfinished(module) for _, module in walk(net)):
         return ShapeReport((), (), ())
     return _report(lazy, first_pass(net, inputs))
 

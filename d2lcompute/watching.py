@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .dryrun import is_waiting
 from .parameters import walk
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -93,11 +93,6 @@ class Draws(TorchDispatchMode):
             dropout = func is torch.ops.aten.bernoulli_.float and self.on_cpu
             self.watch.draws.append(partial(_drop, args) if dropout else _refuse)
         return func(*args, **(kwargs or {}))
-
-
-def is_waiting(module: nn.Module) -> bool:
-    """Tell whether torch will size this lazy layer when it is called."""
-    return isinstance(module, LazyModuleMixin) and hasattr(module, "_initialize_hook")
 
 
 def shapes_in(value: object) -> Shapes:

@@ -348,3 +348,232 @@ def test_infer_shapes_knows_the_output_of_well_known_nets(name):
             d2c.infer_shapes(net, *inputs)
     else:
         assert d2c.infer_shapes(net, *inputs).output == expected
+
+
+# What the reports say
+
+
+def test_the_report_as_text(golden):
+    net = nn.Sequential(every_lazy_layer(), nn.ModuleDict({"unused": nn.LazyLinear(3)}))
+    net[1].forward = lambda X: X
+    golden(repr(d2c.infer_shapes(net, (8, 3, 16, 16))))
+
+
+def test_the_report_of_a_net_that_has_all_its_shapes(golden):
+    golden(repr(d2c.infer_shapes(nn.LSTM(3, 4), (7, 2, 3))))
+    assert d2c.materialize(nn.Linear(2, 3), "whatever").rows == ()
+
+
+def test_the_report_as_html():
+    assert "<td" in d2c.materialize(nn.LazyLinear(2), (1, 3))._repr_html_()
+
+
+def test_what_sits_in_a_container_learned_from_what_came_to_the_module_around_it():
+    report = d2c.materialize(nn.Sequential(SizesItself(3)), (2, 5))
+    assert [(row.name, row.shape, row.inputs) for row in report.rows] == [
+        ("0.weight", (3, 5), ((2, 5),)),
+        ("0.offsets.0", (3,), ((2, 5),)),
+    ]
+
+
+def test_pending_names_a_tied_parameter_once():
+    net = nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 4), nn.LazyLinear(4, bias=False))
+    d2c.tie(net, "0.weight", "2.weight")
+    assert d2c.pending(net) == ["0.weight", "0.bias"]
+    d2c.materialize(net, (2, 4))
+    assert d2c.pending(net) == []
+    assert net[0].weight is net[2].weight
+
+
+@pytest.mark.parametrize("batch", [2, 2000])
+def test_a_shape_stands_for_numbers_of_the_type_of_the_net(batch):
+    net = nn.Sequential(nn.Linear(3, 4), nn.LazyLinear(2)).double()
+    d2c.materialize(net, torch.Size([batch, 3]))
+    assert net[1].weight.dtype == torch.float64
+
+
+def test_inputs_may_be_nested_and_of_other_kinds():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.LazyLinear(2)
+
+        def forward(self, states, extra, flag, *, scale=1):
+            assert flag == "yes"
+            assert extra["mask"].dtype == torch.bool
+            return {"out": self.layer(states[0] + states[1]), "rest": [states[0]]}
+
+    mask = torch.ones(2, dtype=torch.bool)
+    report = d2c.infer_shapes(Net(), ((2, 3), torch.ones(3)), {"mask": mask}, "yes")
+    assert report.output == ((2, 2), (2, 3))
+
+
+def test_infer_shapes_of_a_net_too_large_for_any_memory():
+    net = nn.Sequential(*[nn.LazyLinear(10**6) for _ in range(7)])
+    assert d2c.infer_shapes(net, (10**6, 10**6)).rows[-1].shape == (10**6,)
+
+
+def test_what_was_loaded_into_a_lazy_layer_is_kept_and_the_layer_completed():
+    net, sized = nn.Sequential(nn.LazyLinear(3)), nn.Sequential(nn.Linear(2, 3))
+    net.load_state_dict(sized.state_dict())
+    d2c.materialize(net, (1, 2))
+    torch.testing.assert_close(net.state_dict(), sized.state_dict(), rtol=0, atol=0)
+    assert type(net[0]) is nn.Linear
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2000, 3)])
+def test_materialize_runs_what_was_deferred_and_prints_it_once(shape, capsys):
+    net = nn.Sequential(nn.LazyLinear(4), nn.LazyLinear(2))
+    d2c.initialize(net, init.Constant(2), verbose=True)
+    with unchanged(net):
+        d2c.infer_shapes(net, shape)
+    assert capsys.readouterr().out == ""
+    d2c.materialize(net, shape)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert net[1].weight.eq(2).all()
+    assert not net[1]._forward_pre_hooks
+
+
+# Failures
+
+
+class Sulks(init.One):
+    sulks = True
+
+    def _init_weight(self, name, data, generator=None):
+        if Sulks.sulks and data.shape == (2, 4):
+            raise ZeroDivisionError("not today")
+        super()._init_weight(name, data)
+
+
+@pytest.mark.parametrize("batch", [2, 2000])
+def test_a_pass_that_fails_leaves_the_net_as_it_was(batch):
+    net = nn.Sequential(nn.LazyLinear(4), nn.LazyBatchNorm1d(), nn.Dropout(), nn.Linear(5, 2))
+    d2c.initialize(net, init.One())
+    message = r"got \(\d+, 3\): '3' \(Linear\) fails on \(\d+, 4\) with .*; the net is as"
+    for call in (d2c.materialize, d2c.infer_shapes):
+        with unchanged(net), pytest.raises(RuntimeError, match=message):
+            call(net, (batch, 3))
+    net[3] = nn.Linear(4, 2)
+    d2c.materialize(net, (batch, 3))
+    assert net[0].weight.eq(1).all()
+
+
+@pytest.mark.parametrize("batch", [2, 2000])
+def test_an_initializer_that_fails_leaves_the_net_as_it_was(batch):
+    net = nn.Sequential(nn.LazyLinear(4), SizesItself(4), nn.LazyLinear(2))
+    d2c.initialize(net, Sulks())
+    Sulks.sulks = True
+    with unchanged(net), pytest.raises(RuntimeError, match=r"'2' .* ZeroDivisionError: not today"):
+        d2c.materialize(net, (batch, 3))
+    Sulks.sulks = False
+    d2c.materialize(net, (batch, 3))
+    assert all(parameter.eq(1).all() for name, parameter in net.named_parameters() if "w" in name)
+
+
+class Catches(nn.Module):
+    """A module that recovers from the failure of another, and one that fails itself then."""
+
+    def __init__(self):
+        super().__init__()
+        self.wrong = nn.Linear(9, 9)
+        self.right = nn.LazyLinear(2)
+        self.last = nn.Sequential(nn.Linear(7, 7))
+
+    def forward(self, X):
+        try:
+            X = self.wrong(X)
+        except RuntimeError:
+            X = self.right(X)
+        return self.last(X)
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "message"),
+    [
+        (lambda: nn.LazyLinear(2), (2, 20), r"got 2, 20: the net itself .* do put a shape into"),
+        (
+            lambda: nn.LazyLinear(2),
+            (),
+            r"got none: the net itself \(LazyLinear\) fails on no tensor",
+        ),
+        (
+            lambda: nn.Sequential(nn.Embedding(3, 2), nn.LazyLinear(2)),
+            ((2, 5),),
+            r"'0' \(Embedding\) fails on \(2, 5\) .* do pass a tensor of whole numbers",
+        ),
+        (Catches, ((2, 3),), r"'last\.0' \(Linear\) fails on \(2, 2\)"),
+        (lambda: nn.Sequential(nn.LazyConv2d(3, 2)), ((2, 3),), r"'0' \(LazyConv2d\) fails on"),
+    ],
+)
+def test_an_error_names_the_module_its_input_and_the_way_out(make, inputs, message):
+    net = make()
+    with unchanged(net), pytest.raises(RuntimeError, match=message):
+        d2c.materialize(net, *inputs)
+
+
+def test_a_net_that_reads_values_cannot_be_inferred_but_materialized():
+    net = Loops()
+    with unchanged(net), pytest.raises(RuntimeError, match=r"do materialize\(net, X\) instead"):
+        d2c.infer_shapes(net, (800, 9))
+    d2c.materialize(net, (800, 9))
+    assert d2c.pending(net) == []
+
+
+@pytest.mark.parametrize("call", [d2c.materialize, d2c.infer_shapes, d2c.apply_init, d2c.pending])
+def test_what_is_no_net_is_an_error(call):
+    arguments = [] if call is d2c.pending else [(2, 3)]
+    with pytest.raises(TypeError, match="got the class Linear"):
+        call(nn.Linear, *arguments)
+
+
+# apply_init
+
+
+@pytest.mark.parametrize("inputs", [[torch.ones(2, 3)], torch.ones(2, 3), (2, 3), [(2, 3)]])
+@pytest.mark.parametrize("initializer", [init.Constant(1), init.init_constant])
+def test_apply_init_sizes_and_fills(inputs, initializer):
+    net = nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 2))
+    assert d2c.apply_init(net, inputs, initializer) is net
+    assert net[0].weight.shape == (4, 3)
+    assert all(layer.weight.eq(1).all() and not layer.bias.any() for layer in net)
+
+
+def test_apply_init_without_an_initializer_keeps_what_the_dry_run_gave():
+    net, plain = nn.Sequential(nn.LazyLinear(4)), nn.Sequential(nn.LazyLinear(4))
+    torch.manual_seed(0)
+    d2c.apply_init(net, [torch.ones(2, 3)])
+    torch.manual_seed(0)
+    plain(torch.ones(2, 3))
+    torch.testing.assert_close(net.state_dict(), plain.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("wrong", [init.Normal, "normal", 3])
+def test_apply_init_checks_the_initializer_before_anything_changes(wrong):
+    net = nn.Sequential(nn.LazyLinear(4))
+    with unchanged(net), pytest.raises(TypeError, match="must be an initializer or a function"):
+        d2c.apply_init(net, (2, 3), wrong)
+
+
+def test_a_recurrent_net_keeps_its_state_out_of_a_dry_run():
+    net = nn.Sequential(nn.LSTM(3, 4), nn.Identity())
+    net[1].forward = lambda both: both[0]
+    net.append(nn.LazyLinear(2))
+    report = d2c.materialize(net, (5, 1, 3))
+    assert report.output == ((5, 1, 2),)
+
+
+@pytest.mark.gpu
+def test_a_net_on_an_accelerator_is_sized_there_and_its_random_state_kept():
+    device = d2c.try_gpu()
+    plain, net = [every_lazy_layer().to(device) for _ in range(2)]
+    net[8].load_state_dict(plain[8].state_dict())
+    X = torch.randn(8, 3, 16, 16, device=device)
+    torch.manual_seed(7)
+    plain(X)
+    torch.manual_seed(7)
+    before = torch.get_device_module(device).get_rng_state(device)
+    d2c.materialize(net, X)
+    assert torch.equal(torch.get_device_module(device).get_rng_state(device), before)
+    for name, parameter in plain.named_parameters():
+        assert torch.equal(parameter, net.get_parameter(name))
