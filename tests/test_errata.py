@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 import d2lcompute as d2c
+from d2lcompute import initializers as init
 
 # E1: the layer of one's own computes with `.data`
 
@@ -218,3 +219,83 @@ def test_E16_loading_keeps_ties(tmp_path):
     torch.save(state, tmp_path / "file")
     d2c.load_parameters(ours, tmp_path / "file")
     assert ours[1].weight is ours[0].weight
+
+
+# E5: the default range depends on the size of the input only
+
+
+@pytest.mark.parametrize("outputs", [10, 1000])
+def test_E5_the_default_range_depends_on_the_input_size_only(outputs):
+    weight = nn.Linear(100, outputs).weight
+    assert weight.abs().max().item() == pytest.approx(0.1, rel=0.02)
+
+
+# E8: visitors that skip by type, and want a bias
+
+
+def book_init_normal(module):
+    if type(module) is nn.Linear:
+        nn.init.normal_(module.weight, mean=0, std=0.01)
+        nn.init.zeros_(module.bias)
+
+
+class OwnLinear(nn.Linear):
+    pass
+
+
+def test_E8_the_books_visitor_skips_subclasses_silently():
+    book, ours = OwnLinear(20, 256), OwnLinear(20, 256)
+    assert book.apply(book_init_normal).weight.std() > 0.1
+    assert ours.apply(init.init_normal).weight.std() < 0.02
+
+
+def test_E8_the_books_visitor_skips_lazy_layers_silently():
+    book, ours, waits = [nn.Sequential(nn.LazyLinear(256)) for _ in range(3)]
+    book.apply(book_init_normal)(torch.rand(2, 20))
+    assert book[0].weight.std() > 0.1
+    with pytest.raises(ValueError, match=r"got LazyLinear.*do materialize\(net, X\) before"):
+        ours.apply(init.init_normal)
+    d2c.initialize(waits, init.Normal(0.01))
+    waits(torch.rand(2, 20))
+    assert waits[0].weight.std() < 0.02
+
+
+def test_E8_the_books_visitor_fails_without_a_bias():
+    with pytest.raises(AttributeError, match="has no attribute"):
+        nn.Linear(20, 256, bias=False).apply(book_init_normal)
+    ours = nn.Linear(20, 256, bias=False).apply(init.init_normal)
+    assert ours.weight.std() < 0.02
+
+
+# E9: initializing the empty tensor of a lazy layer
+
+
+def test_E9_what_is_written_into_a_lazy_layer_is_lost():
+    book, ours = nn.LazyLinear(256), nn.LazyLinear(256)
+    book.weight.data.normal_(0, 0.01)
+    d2c.initialize(ours, init.Normal(0.01))
+    for layer in (book, ours):
+        layer(torch.rand(2, 20))
+    assert book.weight.std() > 0.1
+    assert ours.weight.std() < 0.02
+
+
+# E10: the dry run by hand
+
+
+def book_apply_init(self, inputs, visitor=None):
+    self.forward(*inputs)
+    if visitor is not None:
+        self.net.apply(visitor)
+
+
+def test_E10_the_dry_run_needs_no_attribute_and_leaves_no_trace():
+    book, ours = [nn.Sequential(nn.LazyLinear(4), nn.BatchNorm1d(4)) for _ in range(2)]
+    X = [torch.rand(2, 20)]
+    with pytest.raises(AttributeError, match="no attribute 'net'"):
+        book_apply_init(book, X, init.init_normal)
+    d2c.apply_init(ours, X, init.init_normal)
+    assert ours[0].weight.std() < 0.02
+    assert book[1].num_batches_tracked == 1
+    assert ours[1].num_batches_tracked == 0
+    assert_close(ours[1].running_mean, torch.zeros(4))
