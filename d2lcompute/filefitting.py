@@ -138,25 +138,21 @@ class _Check:
             names = {leaf: f"{prefix}.{leaf}" if prefix else leaf for leaf in leaves}
             names = {leaf: name for leaf, name in names.items() if name in self.matches}
             lazy = {leaf: name for leaf, name in names.items() if is_lazy(self.targets[name])}
-            given = any(self._has(name) for name in (lazy or names).values())
-            fits = all(self.matches[name].fits for name in (lazy or names).values())
+            sources = [self.stand_ins.get(name, name) for name in (lazy or names).values()]
+            given = any(name in self.tensors for name in sources)
+            fits = all(self.matches[name].fits for name in sources)
             if given and fits and (lazy or is_unfinished(module)):
                 yield from self._lesson(module, lazy)
 
     def _lesson(self, module: nn.Module, lazy: Mapping[str, str]) -> list[Lesson]:
-        values = {leaf: self._value(name) for leaf, name in lazy.items() if self._has(name)}
+        sources = {leaf: self.stand_ins.get(name, name) for leaf, name in lazy.items()}
+        values = {leaf: self.tensors[n] for leaf, n in sources.items() if n in self.tensors}
         lesson = learn(module, values) if len(values) == len(lazy) else None
         if lesson is not None:
             return [lesson]
         for name in lazy.values():
             self._refuse(name, "a lazy layer needs all that it has, in shapes that agree")
         return []
-
-    def _has(self, name: str) -> bool:
-        return name in self.tensors or name in self.stand_ins
-
-    def _value(self, name: str) -> Any:
-        return self.tensors[self.stand_ins.get(name, name)]
 
     def _refuse(self, name: str, outcome: str) -> None:
         self.matches[name] = replace(self.matches[name], outcome=outcome, fits=False)
@@ -231,8 +227,8 @@ def _overlaid(homes: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]
     if is_lazy(homes[0]):
         return [values[0]] * len(values)
     places = [place for home in homes if (place := extent(home)) is not None]
-    start = min(place[1] for place in places)
-    memory = torch.empty(max(place[2] for place in places) - start, dtype=torch.uint8)
+    start, stop = min(place[1] for place in places), max(place[2] for place in places)
+    memory = torch.empty(stop - start, dtype=torch.uint8, device="cpu")
     copies = []
     for home, place, value in reversed(list(zip(homes, places, values, strict=True))):
         part = memory[place[1] - start : place[2] - start].view(home.dtype)

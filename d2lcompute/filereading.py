@@ -180,7 +180,7 @@ def _tensor(name: str, data: mmap.mmap, begin: int, span: Span) -> Tensor:
     start, size = begin + span.begin, span.end - span.begin
     try:
         if not size:
-            return torch.empty(span.shape, dtype=span.dtype)
+            return torch.empty(span.shape, dtype=span.dtype, device="cpu")
         flat = torch.frombuffer(data, dtype=torch.uint8, offset=start, count=size)
         if start % span.dtype.itemsize:
             flat = flat.clone()

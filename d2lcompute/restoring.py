@@ -95,6 +95,7 @@ def restore(
         if device is not None:
             with keep_ties(net):
                 net.to(device)
+            _require_memory(net)
         homes = [(getattr(one.layer, leaf), v) for one in lessons for leaf, v in one.values.items()]
         # All memory is there before the first lazy parameter ceases to be one.
         ready = {id(h): (h, v.to(h.device, h.dtype, copy=True)) for h, v in homes}

@@ -188,6 +188,14 @@ def test_tied_names_with_different_values_are_a_misfit(path):
             d2c.load_parameters(net, path)
 
 
+def test_a_tie_to_what_does_not_fit_is_no_crash(path):
+    net = nn.Sequential(nn.LazyLinear(3), nn.LazyLinear(3))
+    d2c.tie(net, "0", "1")
+    torch.save({"0.weight": 3, "0.bias": torch.ones(4)}, path)
+    with unchanged(net), pytest.raises(ValueError, match="with 2 misfits"):
+        d2c.load_parameters(net, path)
+
+
 def test_equal_ties_may_hold_nan_and_be_converted(path):
     weight = torch.full((3, 3), float("nan"), dtype=torch.float64)
     biases = {"0.bias": torch.ones(3), "2.bias": torch.ones(3)}

@@ -325,6 +325,23 @@ def test_values_go_where_the_parameters_are(path):
         d2c.load_parameters(nn.Linear(2, 3, device="meta"), path)
 
 
+def test_a_default_device_changes_nothing(path):
+    net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3))
+    twin = nn.Sequential(nn.Linear(2, 3), nn.LazyLinear(3))
+    d2c.tie(net, "0.bias", "1.bias")
+    d2c.tie(twin, "0.bias", "1.bias")
+    with torch.device("meta"):
+        d2c.save(path, {**net.state_dict(), "0.bias": torch.ones(3, device="cpu")})
+        with pytest.raises(ValueError, match=r"1\.bias: .* differs from 0\.bias"):
+            d2c.load_parameters(twin, path)
+        d2c.save_parameters(net, path)
+        d2c.load_parameters(twin, path)
+        same(d2c.load(path), dict(net.state_dict()))
+        d2c.save(path, torch.empty(0, 3, device="cpu"))
+        assert d2c.load(path).device == d2c.cpu()
+    same(dict(twin.state_dict()), dict(net.state_dict()))
+
+
 def through_a_file(path, device):
     """Save a net on `device`, and load it there, on the CPU, and moved there while loading."""
     net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 3)).eval()

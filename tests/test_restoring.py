@@ -349,3 +349,11 @@ def test_a_tensor_that_torch_cannot_write_stops_the_others_too(path):
     with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
         d2c.load_parameters(net, path)
     same(dict(net.layer.state_dict()), dict(before))
+
+
+def test_no_values_are_lost_on_the_meta_device(path):
+    net = nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(2))
+    d2c.save_parameters(d2c.mlp(2, 2, in_units=2), path)
+    rename = {"2.weight": "1.weight", "2.bias": "1.bias"}
+    with unchanged(net), pytest.raises(ValueError, match=r"got 0\.weight, .* on the meta device"):
+        d2c.load_parameters(net, path, rename=rename, device="meta")
