@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import operator
 
 import torch
 
-from . import practice_module
+from . import practice_accelerator, practice_module, practice_random, practice_registry, practice_tensor
 from .practice_memory import DEVICES
-from .practice_registry import register
+
+_MOST = 128  # torch numbers devices in 8 bits
 
 
 def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.device]:
@@ -18,6 +20,7 @@ def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.devic
     >>> d2c.practice_gpus(2)
     [device(type='practice', index=0), device(type='practice', index=1)]
     """
+
     _register()
     DEVICES.set(count, memory)
     return [torch.device("practice", index) for index in range(count)]
@@ -27,5 +30,18 @@ def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.devic
 def _register() -> object:
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-    _setup_privateuseone_for_python_backend("practice", practice_module)
-    return register()
+    practice_accelerator.install()
+    _setup_privateuseone_for_python_backend("practice", practice_module, device_guard=_guard())
+    torch.Generator = practice_random.Generator
+    torch.UntypedStorage.__new__ = practice_tensor.new_storage
+    return practice_registry.register()
+
+
+def _guard() -> object:
+    kind = torch._C._autograd.DeviceType.PrivateUse1
+
+    class Guard(torch._C._acc.DeviceGuard):
+        def type_(self) -> object:  # torch asks at every node of a backward pass
+            return kind
+
+    return Guard()

@@ -11,9 +11,8 @@ from torch import Tensor
 from .practice_checks import check_devices
 from .practice_memory import DEVICES
 from .practice_random import chosen, drawing_from
-from .practice_tensor import CPU, adopt, host_of, place
+from .practice_tensor import CPU, adopt, host_of, lent_to, place
 
-_TAKES_NUMBERS = ("aten::add", "aten::sub", "aten::mul", "aten::div")
 _ELSEWHERE = -1  # where a CPU tensor, or one of another accelerator, is
 
 
@@ -26,7 +25,7 @@ class Kernel:
         self.operator = operator
         self.run: Callable[..., Any] = operator._op
         self.run_with_numbers: Callable[..., Any] = operator.overloadpacket
-        if schema.name.rstrip("_") in _TAKES_NUMBERS:
+        if torch._C._should_allow_numbers_as_tensors(schema.name.removeprefix("aten::")):
             self.run_with_numbers = self.run
         self.names = [argument.name for argument in schema.arguments]
         self.single = [i for i, kind in enumerate(kinds) if kind in ("Tensor", "Optional[Tensor]")]
@@ -34,12 +33,43 @@ class Kernel:
         self.outputs = [argument.name for argument in schema.arguments if argument.is_out]
         self.changes_first = [r.alias_info is not None for r in schema.returns] == [True]
         self.random = torch.Tag.nondeterministic_seeded in operator.tags
+        self.plain = not self.random and not any(
+            "Tensor" in kind or "Device" in kind
+            for kind, argument in zip(kinds, schema.arguments, strict=True)
+            if argument.kwarg_only
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if torch._C._is_torch_function_mode_enabled():
-            with torch._C.DisableTorchFunction():
-                return self.compute(args, kwargs)
-        return self.compute(args, kwargs)
+        if not self.plain or torch._C._is_torch_function_mode_enabled():
+            return self.general(args, kwargs)
+        homes: set[int] = set()
+        hosts = list(args)
+        try:
+            for position in self.single:
+                value = args[position]
+                if value is not None:
+                    lent = value.untyped_storage().lent
+                    homes.add(lent.index)
+                    hosts[position] = lent.seen_as(value)
+            for position in self.lists:
+                hosts[position] = items = []
+                for value in args[position]:
+                    lent = value.untyped_storage().lent
+                    homes.add(lent.index)
+                    items.append(lent.seen_as(value))
+        except (AttributeError, IndexError):
+            return self.general(args, kwargs)
+        if len(homes) != 1:
+            return self.general(args, kwargs)
+        result = self.run(*hosts, **kwargs)
+        if self.changes_first:
+            return args[0]
+        home, = homes
+        return place(result, home) if type(result) is Tensor else _placed(result, home)
+
+    def general(self, args: Any, kwargs: Any) -> Any:
+        with torch._C.DisableTorchFunction():
+            return self.compute(args, kwargs)
 
     def compute(self, args: Any, kwargs: Any) -> Any:
         """Return the operator's result for arguments on one practice device."""
@@ -63,19 +93,10 @@ class Kernel:
         """Return what the CPU takes for `args`, and what to call with it; add their devices."""
         hosts, run = list(args), self.run
         for position in self.single:
-            if position >= len(hosts):
-                break
-            value = hosts[position]
-            try:
-                lent = value.untyped_storage().lent
-            except AttributeError:
-                if isinstance(value, Tensor):
-                    homes.add(_ELSEWHERE)
-                elif value is not None:
+            if position < len(hosts) and hosts[position] is not None:
+                if not isinstance(hosts[position], Tensor):
                     run = self.run_with_numbers
-            else:
-                homes.add(lent.index)
-                hosts[position] = lent.seen_as(value)
+                hosts[position] = _unwrapped(hosts[position], homes)
         for position in self.lists:
             if position < len(hosts):
                 hosts[position] = _unwrapped(hosts[position], homes)
@@ -109,7 +130,7 @@ class Kernel:
 
 def _unwrapped(value: Any, homes: set[int]) -> Any:
     if isinstance(value, Tensor):
-        lent = getattr(value.untyped_storage(), "lent", None)
+        lent = lent_to(value)
         homes.add(_ELSEWHERE if lent is None else lent.index)
         return value if lent is None else lent.seen_as(value)
     if isinstance(value, list | tuple):

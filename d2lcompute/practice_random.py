@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,10 @@ import torch
 from .practice_memory import DEVICES
 
 _CPUGenerator = torch._C.Generator
+
+
+# torch hands a generator to an operator in another Python object around the same C++ one.
+_known: weakref.WeakValueDictionary[int, PracticeGenerator] = weakref.WeakValueDictionary()
 
 
 class PracticeGenerator(_CPUGenerator):
@@ -51,6 +56,7 @@ def generator_on(index: int) -> PracticeGenerator:
     DEVICES.memory(index)
     generator = PracticeGenerator()
     generator.index = index
+    _known[generator._cdata] = generator
     return generator
 
 
@@ -66,16 +72,15 @@ def chosen(generator: torch.Generator | None, index: int) -> PracticeGenerator:
     """Return the generator to draw from on `practice:index`, or raise as torch does."""
     if generator is None:
         return default_generator(index)
-    if not isinstance(generator, PracticeGenerator):
-        found = generator.device.type
+    found = _known.get(generator._cdata)
+    if found is None:
+        kind = generator.device.type
+        raise RuntimeError(f"Expected a 'practice' device type for generator but found '{kind}'")
+    if found.index != index:
         raise RuntimeError(
-            f"Expected a 'practice' device type for generator but found '{found}'"
+            f"Expected a generator on practice:{index} but found one on practice:{found.index}"
         )
-    if generator.index != index:
-        raise RuntimeError(
-            f"Expected a generator on practice:{index} but found one on practice:{generator.index}"
-        )
-    return generator
+    return found
 
 
 @contextlib.contextmanager

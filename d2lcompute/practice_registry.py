@@ -12,12 +12,14 @@ from torch import Tensor
 
 from .practice_kernels import Kernel
 from .practice_memory import DEVICES
-from .practice_tensor import CPU, CPU_KEYS, adopt, host_of, place
+from .practice_tensor import CPU, CPU_KEYS, adopt, host_of, lent_to, place
 
 _VIEWS = ("as_strided", "unfold", "view", "view_as_complex", "view_as_real", "_reshape_alias")
 # Operators that torch composes of others, here computed at once: the CPU does it otherwise, with
 # other last bits, or it saves much time.
-_WHOLE = ("clone", "convolution", "convolution_backward", "_to_copy")
+_WHOLE = (
+    "clone", "convolution", "convolution_backward", "ones_like", "zeros_like", "_to_copy",
+)  # fmt: skip
 
 
 def register() -> list[torch.library.Library]:
@@ -111,9 +113,15 @@ def _resize(tensor: Tensor, size: Any, *, memory_format: Any = None) -> Tensor:
     storage, offset = tensor.untyped_storage(), tensor.storage_offset()
     needed = layout.untyped_storage().nbytes() + offset * tensor.element_size()
     if needed > storage.nbytes():
-        storage = storage.copied(needed)
+        old, storage = storage, torch.UntypedStorage(needed, device=tensor.device)
+        host_bytes(storage)[: old.nbytes()] = host_bytes(old)
     adopt(tensor, storage, offset, layout.shape, layout.stride())
     return tensor
+
+
+def _interchangeable(self: Tensor, other: Tensor) -> bool:
+    # By `param.data = ...`, `net.to(device)` moves parameters and keeps them the same objects.
+    return self.layout == other.layout
 
 
 _OWN: dict[str, Callable[..., Any]] = {
@@ -121,6 +129,7 @@ _OWN: dict[str, Callable[..., Any]] = {
     "empty.memory_format": _empty,
     "empty_strided": _empty_strided,
     "_copy_from": _copy_from,
+    "_has_compatible_shallow_copy_type": _interchangeable,
     "resize_": _resize,
     "set_": _set_nothing,
     "set_.source_Storage": _set_storage,

@@ -12,6 +12,7 @@ from collections import deque
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .practice_memory import DEVICES
 
@@ -26,54 +27,42 @@ _point_at = torch._C._construct_storage_from_data_pointer
 class Lent:
     """The CPU tensor that owns the bytes of a practice storage, on loan from a device."""
 
-    __slots__ = ("_returned", "dtype", "host", "index", "offset", "shape", "size", "strides")
+    __slots__ = ("_returned", "_size", "dense", "dtype", "host", "index", "shape")
 
-    def __init__(self, host: torch.Tensor, index: int, size: int, returned: deque[int]) -> None:
+    def __init__(self, host: Tensor, index: int, size: int, returned: deque[int]) -> None:
         self.host = host
         self.index = index
-        self.size = size
         self.shape = host.shape
-        self.strides = host.stride()
-        self.offset = host.storage_offset()
         self.dtype = host.dtype
+        self.dense = host.is_contiguous() and host.storage_offset() == 0
+        self._size = size
         self._returned = returned
 
     def __del__(self) -> None:
-        self._returned.append(self.size)
+        self._returned.append(self._size)
 
-    def seen_as(self, tensor: torch.Tensor) -> torch.Tensor:
+    def seen_as(self, tensor: Tensor) -> Tensor:
         """Return the CPU tensor with the shape, strides and type of `tensor`."""
-        shape, strides, offset = tensor.shape, tensor.stride(), tensor.storage_offset()
-        if tensor.dtype is not self.dtype:
-            host = torch.empty(0, dtype=tensor.dtype, device=CPU)
-            host.set_(self.host.untyped_storage(), offset, shape, strides)
-        elif shape == self.shape and strides == self.strides and offset == self.offset:
+        if (
+            tensor.shape == self.shape
+            and self.dense
+            and tensor.is_contiguous()
+            and tensor.dtype is self.dtype
+            and tensor.storage_offset() == 0
+        ):
             host = self.host
+        elif tensor.dtype is self.dtype:
+            host = self.host.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
         else:
-            host = self.host.as_strided(shape, strides, offset)
+            host = torch.empty(0, dtype=tensor.dtype, device=CPU)
+            owner = self.host.untyped_storage()
+            host.set_(owner, tensor.storage_offset(), tensor.shape, tensor.stride())
         if tensor.is_conj():
             host = torch._conj(host)
         return torch._neg_view(host) if tensor.is_neg() else host
 
 
-class PracticeStorage(torch.UntypedStorage):
-    """Bytes on a practice device, which know how to be copied."""
-
-    lent: Lent
-
-    def clone(self) -> torch.UntypedStorage:
-        """Return other bytes with the same content; `copy.deepcopy` of a tensor asks for it."""
-        return self.copied(self.nbytes())
-
-    def copied(self, size: int) -> torch.UntypedStorage:
-        """Return `size` bytes on the same device that begin with these."""
-        host = torch.empty(size, dtype=torch.uint8, device=CPU)
-        old = torch.empty(0, dtype=torch.uint8, device=CPU).set_(self.lent.host.untyped_storage())
-        host[: old.numel()] = old[:size]
-        return place(host, self.lent.index).untyped_storage()
-
-
-def place(host: torch.Tensor, index: int) -> torch.Tensor:
+def place(host: Tensor, index: int) -> Tensor:
     """Return the tensor on `practice:index` that has the memory of `host`, a CPU tensor."""
     if torch._C._is_multithreading_enabled():
         # torch believes that a device defined in Python comes alone, and has no worker thread for
@@ -87,25 +76,42 @@ def place(host: torch.Tensor, index: int) -> torch.Tensor:
     memory.borrow(size)
     lent = Lent(host, index, size, memory.returned)
     storage: Any = _point_at(owner.data_ptr(), _device(index), size)
-    storage.__class__ = PracticeStorage
     storage.lent = lent
-    tensor: torch.Tensor = _alias(CPU_KEYS, _empty(index, lent.dtype))
-    _set_storage(CPU_KEYS, tensor, storage, lent.offset, lent.shape, lent.strides)
+    tensor: Tensor = _alias(CPU_KEYS, _empty(index, lent.dtype))
+    _set_storage(CPU_KEYS, tensor, storage, host.storage_offset(), lent.shape, host.stride())
     return tensor
 
 
-def host_of(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the CPU tensor that shares the memory of a practice tensor; a CPU tensor as it is."""
-    if tensor.is_cpu:
-        return tensor
+def lent_to(tensor: Tensor) -> Lent | None:
+    """Return what lies behind a practice tensor; None for a tensor of another device."""
     storage: Any = tensor.untyped_storage()
-    host: torch.Tensor = storage.lent.seen_as(tensor)
-    return host
+    lent: Lent | None = getattr(storage, "lent", None)
+    if lent is None and tensor.device.type == "practice":
+        # torch itself pointed a storage of its own at our bytes, for example to write a file.
+        owner = _point_at(storage.data_ptr(), CPU, storage.nbytes())
+        host = torch.empty(0, dtype=torch.uint8, device=CPU).set_(owner)
+        storage.lent = lent = Lent(host, tensor.device.index, 0, deque())
+    return lent
 
 
-def adopt(tensor: torch.Tensor, storage: Any, offset: int, shape: Any, strides: Any) -> None:
+def host_of(tensor: Tensor) -> Tensor:
+    """Return the CPU tensor that shares the memory of a practice tensor; a CPU tensor as it is."""
+    lent = lent_to(tensor)
+    return tensor if lent is None else lent.seen_as(tensor)
+
+
+def adopt(tensor: Tensor, storage: Any, offset: int, shape: Any, strides: Any) -> None:
     """Let a practice tensor stand for other memory of its device, in place."""
     _set_storage(CPU_KEYS, tensor, storage, offset, shape, strides)
+
+
+def new_storage(cls: Any, *args: Any, device: Any = None, **kwargs: Any) -> torch.UntypedStorage:
+    """Make a storage; takes the place of torch's own maker, which crashes for a practice device."""
+    device = CPU if device is None else torch.device(device)
+    if device.type != "practice":
+        return torch._C.StorageBase.__new__(cls, *args, device=device, **kwargs)
+    host = torch.empty(*args, dtype=torch.uint8, device=CPU)
+    return place(host, DEVICES.current if device.index is None else device.index).untyped_storage()
 
 
 @functools.cache
@@ -120,14 +126,11 @@ class _Blank(torch.Tensor):
 
 
 @functools.cache
-def _empty(index: int, dtype: torch.dtype) -> torch.Tensor:
-    # The CPU key lies dormant below the device's own. It makes torch hold CPU and practice
-    # tensors for exchangeable in `param.data = ...`, as CPU and CUDA tensors are: by that
-    # assignment `net.to(device)` moves parameters and keeps them the same objects.
+def _empty(index: int, dtype: torch.dtype) -> Tensor:
+    # A tensor without bytes is all that Python can make for a device of its own; every other one
+    # starts as an alias of it.
     with torch.inference_mode(False):
-        blank = torch.Tensor._make_wrapper_subclass(
-            _Blank, (0,), dtype=dtype, device=_device(index), _extra_dispatch_keys=CPU_KEYS
-        )
+        blank = torch.Tensor._make_wrapper_subclass(_Blank, (0,), dtype=dtype, device=_device(index))
         tensor = torch.empty(0, dtype=dtype, device=CPU)
         tensor.data = blank
     return tensor
