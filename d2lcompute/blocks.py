@@ -134,8 +134,8 @@ class MySequential(nn.Module):
         return self
 
     def forward(self, X: Tensor) -> Tensor:
-        for module in self:  # not `children()`: it drops repeats
-            X = module(X)
+        for module in self._modules.values():  # not `children()`: it drops repeats
+            X = module(X) if module is not None else X
         return X
 
     def __len__(self) -> int:
