@@ -72,6 +72,7 @@ COPIES = {
     "as_tensor": (lambda x: torch.as_tensor([1.0], device=x.device), [(*IN, 4)]),
     "new_tensor": (lambda x: x.new_tensor([1.0], device=x.device), [(*IN, 4)]),
     "copy": (lambda x: x.copy_(torch.ones(3)), [(*IN, 24)]),
+    "x[...]": (lambda x: x[torch.tensor([0, 1])], [(*IN, 16)]),
     "x[...] =": (lambda x: x.__setitem__(0, torch.ones(3)), [(*IN, 12)]),
     "foreach_copy": (
         lambda x: torch._foreach_copy_([x, x[0]], [torch.ones(2, 3), torch.ones(3)]),
