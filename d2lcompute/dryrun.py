@@ -51,17 +51,40 @@ def meta_twin(net: Net) -> Net:
     (device(type='meta'), torch.Size([4, 3]))
 
     Parameters, buffers and tensors in attributes move, ties stay ties, what is lazy stays lazy.
-    Nothing of `net` is copied or changed, so the cost does not grow with its size.
+    No data is copied, so the cost does not grow with the size of `net`. Attributes that cannot be
+    copied, such as locks, are shared with it.
     """
     modules = [module for _, module in walk(net)]
-    waiting = [deferral for module in modules if (deferral := deferral_of(module))]
-    memo: dict[int, Any] = {id(deferral): Deferral() for deferral in waiting}
+    orders = {id(one): Deferral() for module in modules if (one := deferral_of(module))}
     with _DeepcopyOnMeta():
-        # Deepest first: a child that is in the memo costs no recursion, however deep it lies.
-        for module in reversed(modules):
-            deepcopy(module, memo)
-    twin: Net = memo[id(net)]
+        try:
+            copies = _copies(modules, {**orders})
+        except Exception:
+            copies = _copies(modules, {**orders, **_unique_attributes(modules)})
+    twin: Net = copies[id(net)]
     return twin
+
+
+def _copies(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any]:
+    # Deepest first: a child that is in the memo costs no recursion, however deep it lies.
+    for module in reversed(modules):
+        deepcopy(module, memo)
+    return memo
+
+
+def _unique_attributes(modules: Sequence[nn.Module]) -> dict[int, Any]:
+    """Return the attributes for which `deepcopy` fails, by their ids."""
+    ours = vars(nn.Module())
+    held = [v for module in modules for key, v in vars(module).items() if key not in ours]
+    return {id(value): value for value in held if not _can_be_copied(value)}
+
+
+def _can_be_copied(value: object) -> bool:
+    try:
+        deepcopy(value)
+    except Exception:
+        return False
+    return True
 
 
 class _DeepcopyOnMeta(TorchFunctionMode):

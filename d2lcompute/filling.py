@@ -17,7 +17,7 @@ from .streams import drawing_from
 
 Role = Literal["weight", "gamma", "slope", "bias"]
 Moments = tuple[float, float]
-Source = torch.Generator | None
+MaybeGenerator = torch.Generator | None
 ROLES: tuple[Role, ...] = ("weight", "gamma", "slope", "bias")
 DEFAULTS: dict[Role, float] = {"gamma": 1.0, "slope": 0.25, "bias": 0.0}
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
@@ -51,7 +51,7 @@ class Initializer:
 
     min_dim: ClassVar[int] = 0
 
-    def __call__(self, name: str, data: Tensor, generator: Source = None) -> None:
+    def __call__(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         self.fill(role_of(name.rpartition(".")[2]), name, data, generator)
 
     def __repr__(self) -> str:
@@ -60,7 +60,7 @@ class Initializer:
         shown = [f"{field.name}={value!r}" for field, value in values if value != field.default]
         return f"{type(self).__name__}({', '.join(shown)})"
 
-    def fill(self, role: Role, name: str, data: Tensor, generator: Source = None) -> None:
+    def fill(self, role: Role, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         """Fill `data` with what `_init_<role>` writes into it."""
         self.check(role, name, data.shape)
         write = getattr(self, f"_init_{role}")

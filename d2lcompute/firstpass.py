@@ -50,8 +50,8 @@ def repeat(net: nn.Module, inputs: Sequence[Any]) -> Watch | None:
     """
     watch = Watch(keep_steps=True)
     devices = {entry.tensor.device for entry in entries(net)}
-    twin = meta_twin(net)
     try:
+        twin = meta_twin(net)
         with Draws(watch, on_cpu=devices <= {torch.device("cpu")}):
             _run_on_meta(watch, twin, inputs)
         if not watch.can_be_repeated():

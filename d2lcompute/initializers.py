@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .filling import Initializer as Initializer
-from .filling import Moments, Source
+from .filling import MaybeGenerator, Moments
 from .rules import Mixed as Mixed
 from .streams import one_thread
 from .visitors import init_42 as init_42
@@ -48,7 +48,7 @@ class Normal(Initializer):
     def __post_init__(self) -> None:
         _check_at_least_zero("sigma", self.sigma)
 
-    def _init_weight(self, name: str, data: Tensor, generator: Source = None) -> None:
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         nn.init.normal_(data, 0.0, self.sigma, generator=generator)
 
     def _expected(self, shape: Sequence[int]) -> Moments:
@@ -72,7 +72,7 @@ class Uniform(Initializer):
     def __post_init__(self) -> None:
         _check_at_least_zero("scale", self.scale)
 
-    def _init_weight(self, name: str, data: Tensor, generator: Source = None) -> None:
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         nn.init.uniform_(data, -self.scale, self.scale, generator=generator)
 
     def _expected(self, shape: Sequence[int]) -> Moments:
@@ -93,7 +93,7 @@ class Constant(Initializer):
 
     value: float
 
-    def _init_weight(self, name: str, data: Tensor, generator: Source = None) -> None:
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         nn.init.constant_(data, self.value)
 
     def _expected(self, shape: Sequence[int]) -> Moments:
@@ -112,7 +112,7 @@ class Zero(Initializer):
     Source: D2L 6.3 / zh 5.2
     """
 
-    def _init_weight(self, name: str, data: Tensor, generator: Source = None) -> None:
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         nn.init.zeros_(data)
 
     def _expected(self, shape: Sequence[int]) -> Moments:
@@ -131,7 +131,7 @@ class One(Initializer):
     Source: D2L 6.3 / zh 5.2
     """
 
-    def _init_weight(self, name: str, data: Tensor, generator: Source = None) -> None:
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         nn.init.ones_(data)
 
     def _expected(self, shape: Sequence[int]) -> Moments:
@@ -160,7 +160,7 @@ class Xavier(Initializer):
     def __post_init__(self) -> None:
         _check_among("distribution", self.distribution, ("uniform", "normal"))
 
-    def _init_weight(self, name: str, data: Tensor, generator: Source = None) -> None:
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         uniform = self.distribution == "uniform"
         write = nn.init.xavier_uniform_ if uniform else nn.init.xavier_normal_
         write(data, self.gain, generator=generator)
@@ -197,7 +197,7 @@ class Kaiming(Initializer):
         _check_among("mode", self.mode, ("fan_in", "fan_out"))
         self._gain()
 
-    def _init_weight(self, name: str, data: Tensor, generator: Source = None) -> None:
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         uniform = self.distribution == "uniform"
         write = nn.init.kaiming_uniform_ if uniform else nn.init.kaiming_normal_
         function: Any = self.nonlinearity  # torch's own type names each, by version
@@ -227,7 +227,7 @@ class Orthogonal(Initializer):
     min_dim: ClassVar[int] = 2
     gain: float = 1.0
 
-    def _init_weight(self, name: str, data: Tensor, generator: Source = None) -> None:
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         half = data.dtype in (torch.float16, torch.bfloat16)  # which torch does not factorize
         exact = data.float() if half else data
         with one_thread() if generator else nullcontext():

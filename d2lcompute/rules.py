@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from .filling import ROLES, Initializer, Role, Source, role_of
+from .filling import ROLES, Initializer, MaybeGenerator, Role, role_of
 from .parameters import select
 from .targets import Place, Target, lone_target
 
@@ -49,7 +49,7 @@ class Mixed(Initializer):
     def __repr__(self) -> str:
         return f"Mixed({{{', '.join(f'{_shown(k)}: {i!r}' for k, i in self.rules.items())}}})"
 
-    def fill(self, role: Role, name: str, data: Tensor, generator: Source = None) -> None:
+    def fill(self, role: Role, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         """Fill `data` by the first pattern that matches `name`; layer types match no name."""
         [found] = assign(self, [lone_target(name, data)])
         found.initializer.fill(found.role, name, data, generator)

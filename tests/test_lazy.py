@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import torch
 from fingerprint import fingerprint, unchanged
@@ -137,6 +139,17 @@ def test_meta_twin_shares_no_container_with_the_net():
     net = Scribbler()
     meta_twin(net).seen.append(1)
     assert net.seen == []
+
+
+def test_meta_twin_shares_what_cannot_be_copied():
+    net = nn.Sequential(nn.Linear(3, 4), nn.LazyLinear(2))
+    net.lock, net.generator, net[0].own = threading.Lock(), torch.Generator(), [torch.ones(3)]
+    twin = meta_twin(net)
+    assert twin.lock is net.lock
+    assert twin[0].own[0].is_meta
+    assert d2c.infer_shapes(net, (2, 3)).output == ((2, 2),)
+    d2c.materialize(net, (2000, 3))
+    assert d2c.pending(net) == []
 
 
 def test_meta_twin_of_a_net_too_large_for_any_memory():
