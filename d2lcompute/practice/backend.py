@@ -1,0 +1,167 @@
+"""What `torch.practice` offers: for practice devices what `torch.cuda` offers for NVIDIA's.
+
+Where a function takes `device`, that is a `torch.device`, its name, an index, or None for the
+current device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from .memory import DEVICES, Memory
+from .random import Generator as Generator
+from .random import default_generator
+
+Device = torch.device | str | int | None
+
+
+def is_available() -> bool:
+    """Return whether there is any practice device."""
+    return DEVICES.count > 0
+
+
+def device_count() -> int:
+    """Return how many practice devices there are."""
+    return DEVICES.count
+
+
+def is_initialized() -> bool:
+    """Return True: there is nothing to start."""
+    return True
+
+
+def current_device() -> int:
+    """Return the index that `practice` without a number stands for in this thread."""
+    return DEVICES.current
+
+
+def set_device(device: Device) -> None:
+    """Let `practice` without a number stand for `device` in this thread."""
+    DEVICES.current = _index(device)
+
+
+@contextlib.contextmanager
+def device(device: Device) -> Iterator[None]:
+    """Let `practice` without a number stand for `device` in a `with` block."""
+    before = DEVICES.current
+    set_device(device)
+    try:
+        yield
+    finally:
+        DEVICES.current = before
+
+
+def synchronize(device: Device = None) -> None:
+    """Wait for nothing: a practice device has finished when the operator returns."""
+    _index(device)
+
+
+def get_device_name(device: Device = None) -> str:
+    """Return what the device is, in words."""
+    return f"practice accelerator {_index(device)}, computed by the CPU"
+
+
+def memory_allocated(device: Device = None) -> int:
+    """Return the bytes that living tensors occupy on `device`."""
+    return _memory(device).allocated()
+
+
+def max_memory_allocated(device: Device = None) -> int:
+    """Return the most bytes that tensors occupied since the start or the last reset."""
+    return _memory(device).peak
+
+
+def reset_peak_memory_stats(device: Device = None) -> None:
+    """Let `max_memory_allocated` start again at what is allocated now."""
+    _memory(device).reset_peak()
+
+
+def memory_reserved(device: Device = None) -> int:
+    """Return the bytes taken from `device`: those of living tensors, for none are kept back."""
+    return memory_allocated(device)
+
+
+def max_memory_reserved(device: Device = None) -> int:
+    """Return the same as `max_memory_allocated`."""
+    return max_memory_allocated(device)
+
+
+def mem_get_info(device: Device = None) -> tuple[int, int]:
+    """Return the free and the total bytes of `device`."""
+    memory = _memory(device)
+    return max(0, memory.capacity - memory.allocated()), memory.capacity
+
+
+def empty_cache() -> None:
+    """Do nothing: the bytes of a tensor that dies are free at once."""
+
+
+def manual_seed(seed: int) -> None:
+    """Seed the random numbers of the current device."""
+    default_generator(DEVICES.current).manual_seed(seed)
+
+
+def manual_seed_all(seed: int) -> None:
+    """Seed the random numbers of every device; `torch.manual_seed` does so, too."""
+    for index in range(DEVICES.count):
+        default_generator(index).manual_seed(seed)
+
+
+def seed() -> None:
+    """Seed the random numbers of the current device by chance."""
+    default_generator(DEVICES.current).seed()
+
+
+def initial_seed() -> int:
+    """Return the last seed of the current device."""
+    return default_generator(DEVICES.current).initial_seed()
+
+
+def get_rng_state(device: Device = None) -> Tensor:
+    """Return the state of the random numbers of `device`, a CPU tensor of bytes."""
+    return default_generator(_index(device)).get_state()
+
+
+def set_rng_state(state: Tensor, device: Device = None) -> None:
+    """Set the state of the random numbers of `device`."""
+    default_generator(_index(device)).set_state(state)
+
+
+def get_rng_state_all() -> list[Tensor]:
+    """Return the state of the random numbers of every device."""
+    return [get_rng_state(index) for index in range(DEVICES.count)]
+
+
+def set_rng_state_all(states: Iterable[Tensor]) -> None:
+    """Set the state of the random numbers of every device."""
+    for index, state in enumerate(states):
+        set_rng_state(state, index)
+
+
+def get_amp_supported_dtype() -> list[torch.dtype]:
+    """Return the types that `torch.autocast("practice", dtype)` takes."""
+    return [torch.bfloat16, torch.float16]
+
+
+def _index(device: Device) -> int:
+    if isinstance(device, str):
+        device = torch.device(device)
+    if isinstance(device, torch.device):
+        if device.type != "practice":
+            raise ValueError(f"Expected a practice device, but got: {device}")
+        device = device.index
+    index = DEVICES.current if device is None else device
+    DEVICES.memory(index)
+    return index
+
+
+def _memory(device: Device) -> Memory:
+    return DEVICES.memory(_index(device))
+
+
+def _is_in_bad_fork() -> bool:
+    return False

@@ -1,0 +1,136 @@
+"""Tensors of the practice devices: plain torch tensors whose bytes lie in host memory.
+
+A practice tensor is torch's own C++ object with device `practice:0`; its storage points at bytes
+that a CPU tensor owns. Views, changes in place, `.data`, parameters and autograd are therefore
+torch's own, and only arithmetic is handed to the CPU.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .memory import DEVICES
+
+CPU = torch.device("cpu")
+CPU_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+
+_set_storage = torch.ops.aten.set_.source_Storage_storage_offset._handle.redispatch_boxed
+_alias = torch.ops.aten.alias.default._handle.redispatch_boxed
+_point_at = torch._C._construct_storage_from_data_pointer
+
+
+class Lent:
+    """The CPU tensor that owns the bytes of a practice storage, on loan from a device."""
+
+    __slots__ = ("_returned", "_size", "dense", "dtype", "host", "index", "shape")
+
+    def __init__(self, host: Tensor, index: int, size: int, returned: deque[int]) -> None:
+        self.host = host
+        self.index = index
+        self.shape = host.shape
+        self.dtype = host.dtype
+        self.dense = host.is_contiguous() and host.storage_offset() == 0
+        self._size = size
+        self._returned = returned
+
+    def __del__(self) -> None:
+        self._returned.append(self._size)
+
+    def seen_as(self, tensor: Tensor) -> Tensor:
+        """Return the CPU tensor with the shape, strides and type of `tensor`."""
+        if (
+            tensor.shape == self.shape
+            and self.dense
+            and tensor.is_contiguous()
+            and tensor.dtype is self.dtype
+            and tensor.storage_offset() == 0
+        ):
+            host = self.host
+        elif tensor.dtype is self.dtype:
+            host = self.host.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+        else:
+            host = torch.empty(0, dtype=tensor.dtype, device=CPU)
+            owner = self.host.untyped_storage()
+            host.set_(owner, tensor.storage_offset(), tensor.shape, tensor.stride())
+        if tensor.is_conj():
+            host = torch._conj(host)
+        return torch._neg_view(host) if tensor.is_neg() else host
+
+
+def place(host: Tensor, index: int) -> Tensor:
+    """Return the tensor on `practice:index` that has the memory of `host`, a CPU tensor."""
+    if torch._C._is_multithreading_enabled():
+        # torch believes that a device defined in Python comes alone, and has no worker thread for
+        # the backward pass of a second one; in the calling thread it does not ask.
+        torch._C._set_multithreading_enabled(False)
+    if host.is_conj() or host.is_neg():
+        host = host.resolve_conj().resolve_neg()
+    owner = host.untyped_storage()
+    size = owner.nbytes()
+    memory = DEVICES.memory(index)
+    memory.borrow(size)
+    lent = Lent(host, index, size, memory.returned)
+    storage: Any = _point_at(owner.data_ptr(), _device(index), size)
+    storage.lent = lent
+    tensor: Tensor = _alias(CPU_KEYS, _empty(index, lent.dtype))
+    _set_storage(CPU_KEYS, tensor, storage, host.storage_offset(), lent.shape, host.stride())
+    return tensor
+
+
+def lent_to(tensor: Tensor) -> Lent | None:
+    """Return what lies behind a practice tensor; None for a tensor of another device."""
+    storage: Any = tensor.untyped_storage()
+    lent: Lent | None = getattr(storage, "lent", None)
+    if lent is None and tensor.device.type == "practice":
+        # torch itself pointed a storage of its own at our bytes, for example to write a file.
+        owner = _point_at(storage.data_ptr(), CPU, storage.nbytes())
+        host = torch.empty(0, dtype=torch.uint8, device=CPU).set_(owner)
+        storage.lent = lent = Lent(host, tensor.device.index, 0, deque())
+    return lent
+
+
+def host_of(tensor: Tensor) -> Tensor:
+    """Return the CPU tensor that shares the memory of a practice tensor; a CPU tensor as it is."""
+    lent = lent_to(tensor)
+    return tensor if lent is None else lent.seen_as(tensor)
+
+
+def adopt(tensor: Tensor, storage: Any, offset: int, shape: Any, strides: Any) -> None:
+    """Let a practice tensor stand for other memory of its device, in place."""
+    _set_storage(CPU_KEYS, tensor, storage, offset, shape, strides)
+
+
+def new_storage(cls: Any, *args: Any, device: Any = None, **kwargs: Any) -> torch.UntypedStorage:
+    """Make a storage; takes the place of torch's own maker, which crashes for a practice device."""
+    device = CPU if device is None else torch.device(device)
+    if device.type != "practice":
+        return torch._C.StorageBase.__new__(cls, *args, device=device, **kwargs)
+    host = torch.empty(*args, dtype=torch.uint8, device=CPU)
+    return place(host, DEVICES.current if device.index is None else device.index).untyped_storage()
+
+
+@functools.cache
+def _device(index: int) -> torch.device:
+    return torch.device("practice", index)
+
+
+class _Blank(torch.Tensor):
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return True  # to the one question that is asked: may another tensor take its place
+
+
+@functools.cache
+def _empty(index: int, dtype: torch.dtype) -> Tensor:
+    # A tensor without bytes is all that Python can make for a device of its own; every other one
+    # starts as an alias of it.
+    with torch.inference_mode(False):
+        blank = torch.Tensor._make_wrapper_subclass(_Blank, (0,), dtype=dtype, device=_device(index))
+        tensor = torch.empty(0, dtype=dtype, device=CPU)
+        tensor.data = blank
+    return tensor
