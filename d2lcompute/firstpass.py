@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from .dryrun import dry_run, meta_twin, undone_on_error
 from .parameters import Entry, entries, walk
 from .streams import random_states_kept
-from .watching import Draws, Watch, shapes_in
+from .watching import Draws, Watch
 
 # To compute on so few numbers takes less time than torch does to get the meta device ready.
 _FEW = 4096
@@ -22,7 +22,7 @@ _FEW = 4096
 
 def first_pass(net: nn.Module, inputs: Sequence[Any]) -> Watch:
     """Do to `net` what a first pass would, and nothing else, in the cheapest way that works."""
-    few = sum(math.prod(shape) for shape in shapes_in(_on_meta(net, inputs))) <= _FEW
+    few = sum(map(_count, inputs)) <= _FEW
     return (None if few else repeat(net, inputs)) or perform(net, inputs)
 
 
@@ -37,7 +37,8 @@ def imagine(twin: nn.Module, inputs: Sequence[Any]) -> Watch:
 def perform(net: nn.Module, inputs: Sequence[Any]) -> Watch:
     """Make the pass for real, so that nothing is left of it but what lazy layers learned."""
     watch = Watch()
-    arguments = [_map(item, lambda x: x, lambda shape: _noise(shape, net)) for item in inputs]
+    # Copies, since a module may work in place.
+    arguments = [_map(x, lambda t: t.detach().clone(), lambda s: _noise(s, net)) for x in inputs]
     with undone_on_error(net), _explained(watch, net, inputs), dry_run(net):
         watch.run(net, arguments)
     return watch
@@ -117,8 +118,21 @@ def _map(
     if isinstance(item, Mapping):
         return {key: _map(value, on_tensor, on_shape) for key, value in item.items()}
     if isinstance(item, list | tuple):
-        return type(item)([_map(value, on_tensor, on_shape) for value in item])
+        values = [_map(value, on_tensor, on_shape) for value in item]
+        named = hasattr(item, "_fields")
+        return type(item)(*values) if named else type(item)(values)
     return item
+
+
+def _count(item: Any) -> int:
+    """Return how many numbers an input holds, or would if it is a shape."""
+    if isinstance(item, Tensor):
+        return item.numel()
+    if is_shape(item):
+        return math.prod(item)
+    if isinstance(item, Mapping):
+        item = list(item.values())
+    return sum(map(_count, item)) if isinstance(item, list | tuple) else 0
 
 
 def _noise(shape: Sequence[int], net: nn.Module) -> Tensor:

@@ -73,9 +73,9 @@ def initialize(
     for one in assignments:
         _check(one, alone=net is None)
     _rehearse(assignments)
-    kept = tuple(t.name for t in targets if t.is_marked() and not force_reinit)
+    kept = {t.name: t for t in targets if t.is_marked() and not force_reinit}
     if kept:
-        _warn_of(kept)
+        _warn_of([*kept])
     jobs = [
         (Order(one.target.name, one.target.key, one.initializer, one.role, seed, verbose), one)
         for one in assignments
@@ -84,7 +84,7 @@ def initialize(
     modules = {} if net is None else dict(walk(net, every_name=True))
     done = list(_carry_out(jobs, modules))
     # Looked at only now: between two large tensors, whatever one does finds its caches cold.
-    return InitReport(tuple(_row(one, values) for one, values in done), kept)
+    return InitReport(tuple(_row(one, values) for one, values in done), (*kept,))
 
 
 def _carry_out(

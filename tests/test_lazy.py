@@ -421,6 +421,24 @@ def test_inputs_may_be_nested_and_of_other_kinds():
     assert report.output == ((2, 2), (2, 3))
 
 
+@pytest.mark.parametrize("batch", [2, 2000])
+def test_materialize_leaves_its_input_as_it_is(batch):
+    X = torch.randn(batch, 3)
+    before = X.clone()
+    net = nn.Sequential(nn.ReLU(inplace=True), nn.LazyLinear(2), nn.Identity())
+    net[2].forward = lambda Y: Y if Y.sum() == 0 else Y * 2
+    d2c.materialize(net, X)
+    assert torch.equal(X, before)
+    assert X._version == 0
+
+
+def test_an_input_may_be_a_named_tuple():
+    net = nn.Sequential(nn.LSTM(3, 4), nn.Identity(), nn.LazyLinear(2))
+    net[1].forward = lambda both: both[0].data
+    packed = nn.utils.rnn.pack_sequence([torch.ones(900, 3), torch.ones(700, 3)])
+    assert d2c.materialize(net, packed).output == ((1600, 2),)
+
+
 def test_infer_shapes_of_a_net_too_large_for_any_memory():
     net = nn.Sequential(*[nn.LazyLinear(10**6) for _ in range(7)])
     assert d2c.infer_shapes(net, (10**6, 10**6)).rows[-1].shape == (10**6,)
