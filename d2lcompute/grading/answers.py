@@ -63,7 +63,14 @@ def _show(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return repr(value.detach().cpu())
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_show, value))}]"
+        return _show_items("[", [("", item) for item in value], "]")
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key!r}: {_show(item)}' for key, item in value.items())}}}"
+        return _show_items("{", [(f"{key!r}: ", item) for key, item in value.items()], "}")
     return repr(value)
+
+
+def _show_items(begin: str, items: list[tuple[str, Any]], end: str) -> str:
+    """Write short items on one line, and else each on lines of its own, indented."""
+    texts = [name + _show(item).replace("\n", "\n" + " " * (len(name) + 1)) for name, item in items]
+    joint = ",\n " if any("\n" in text for text in texts) else ", "
+    return begin + joint.join(texts) + end

@@ -41,7 +41,7 @@ def render(heading: Heading, results: Sequence[Result]) -> str:
     main = tag(
         "main",
         tag("header", tag("h1", title), _figures(heading, results, graded)),
-        _isolation(graded),
+        _isolation(graded) if graded else None,
         _section("Distribution of marks", _histogram(heading, graded)),
         _section("Checks, hardest first", _checks(graded)),
         _section("Submissions", _controls(), _submissions(heading, results)),
@@ -95,20 +95,17 @@ def _histogram(heading: Heading, graded: Sequence[Result]) -> Element:
     for result in graded:
         part = result.earned / heading.points if heading.points else 1.0
         counts[min(BINS - 1, int(part * BINS))] += 1
-    edges = [100 * edge // BINS for edge in range(BINS + 1)]
-    bars = [
-        tag("div", str(count or ""), _bar(count / max(counts)), tag("i", str(edge)))
-        for edge, count in zip(edges, counts, strict=False)
-    ]
-    told = ", ".join(
-        f"{edges[index]} to {edges[index + 1]} %: {count}"
-        for index, count in enumerate(counts)
-        if count
-    )
-    label = f"Submissions by percent of the points. {told}"
-    caption = tag("figcaption", "submissions by percent of the points, from")
+    width = 100 // BINS
+    bars, told = [], []
+    for low, count in zip(range(0, 100, width), counts, strict=True):
+        edges = [tag("span", str(low)), tag("span", "100") if low + width == 100 else None]
+        part = count / max(1, *counts)
+        bars.append(tag("div", str(count or ""), _bar(part), tag("i", *edges)))
+        if count:
+            told.append(f"{low} to {low + width} %: {count}")
+    label = f"Submissions by percent of the points. {', '.join(told)}"
     chart = tag("div", *bars, class_="histogram", role="img", aria_label=label)
-    return tag("figure", chart, caption)
+    return tag("figure", chart, tag("figcaption", "submissions by percent of the points"))
 
 
 def _bar(part: float) -> Element:
@@ -125,7 +122,7 @@ def _checks(graded: Sequence[Result]) -> Element:
         rows.append(
             tag(
                 "tr",
-                tag("th", check, _badge(those[0].hidden, "hidden"), scope="row"),
+                tag("th", f"{check} ", _badge(those[0].hidden, "hidden"), scope="row"),
                 tag("td", f"{those[0].points:g}", class_="number"),
                 tag("td", passed, class_="number"),
                 tag("td", tag("span", _bar(_rate(those)), class_="track"), class_="rate"),
