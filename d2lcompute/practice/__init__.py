@@ -7,7 +7,7 @@ import operator
 
 import torch
 
-from . import accelerator, backend, random, registry, tensor
+from . import accelerator, backend, generators, registry, tensor
 from .memory import DEVICES
 
 _MOST = 128  # torch numbers devices in 8 bits
@@ -32,7 +32,7 @@ def _register() -> object:
 
     accelerator.install()
     _setup_privateuseone_for_python_backend("practice", backend, device_guard=_guard())
-    torch.Generator = random.Generator
+    torch.Generator = generators.Generator
     torch.UntypedStorage.__new__ = tensor.new_storage
     return registry.register()
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from .memory import DEVICES, Memory
-from .random import Generator as Generator
-from .random import default_generator
+from .generators import Generator as Generator
+from .generators import default_generator
 
 Device = torch.device | str | int | None
 

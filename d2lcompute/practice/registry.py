@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .kernels import Kernel
 from .memory import DEVICES
-from .tensor import CPU, CPU_KEYS, adopt, host_of, lent_to, place
+from .sparse import structural_kernels
+from .tensor import CPU, CPU_KEYS, adopt, host_of, place
 
 _VIEWS = ("as_strided", "unfold", "view", "view_as_complex", "view_as_real", "_reshape_alias")
 # Operators that torch composes of others, here computed at once: the CPU does it otherwise, with
@@ -30,16 +31,21 @@ def register() -> list[torch.library.Library]:
     named = torch.library.Library("aten", "IMPL")
     for full_name in torch._C._dispatch_get_all_op_names():
         name = full_name.removeprefix("aten::")
-        kernel = _special(name) if name != full_name else None
+        kernel = _kernel(name) if name != full_name else None
         if kernel is not None:
             named.m.impl(name, "PrivateUse1", kernel, False)
     rest = torch.library.Library("_", "IMPL")
     rest.fallback(_Fallback(), "PrivateUse1")
+    rest.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+    for key in ("SparsePrivateUse1", "SparseCsrPrivateUse1"):
+        rest.fallback(_Fallback(), key)
+        for name, kernel in structural_kernels(key).items():
+            named.m.impl(name, key, kernel, False)
     return [named, rest]
 
 
 class _Fallback:
-    """Runs operators that torch does not have on the CPU under their own name."""
+    """Runs operators that have no kernel of their own."""
 
     def __init__(self) -> None:
         self.kernels: dict[Any, Kernel] = {}
@@ -50,14 +56,14 @@ class _Fallback:
         return self.kernels[operator](*args, **kwargs)
 
 
-def _special(name: str) -> Callable[..., Any] | None:
+def _kernel(name: str) -> Callable[..., Any] | None:
     if name in _OWN:
         return _OWN[name]
     if name in _VIEWS:
         return partial(_operator(name)._handle.redispatch_boxed, CPU_KEYS)
     on_cpu = torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", "CPU")
-    whole = name in _WHOLE or name.startswith("_foreach_") and not name.startswith("_foreach_copy")
-    return Kernel(_operator(name)) if on_cpu or whole else None
+    foreach = name.startswith("_foreach_") and not name.startswith("_foreach_copy")
+    return Kernel(_operator(name)) if on_cpu or foreach or name in _WHOLE else None
 
 
 def _operator(name: str) -> Any:
@@ -93,6 +99,16 @@ def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Te
     return target
 
 
+def _unpinned(tensor: Tensor, device: torch.device | None = None) -> Tensor:
+    # Pages of the host are pinned for a real device's sake.
+    return tensor.clone()
+
+
+def _interchangeable(self: Tensor, other: Tensor) -> bool:
+    # By `param.data = ...`, `net.to(device)` moves parameters and keeps them the same objects.
+    return self.layout == other.layout
+
+
 def _set_storage(tensor: Tensor, storage: Any, *layout: Any) -> Tensor:
     adopt(tensor, storage, *(layout or (0, (storage.nbytes() // tensor.element_size(),), (1,))))
     return tensor
@@ -105,7 +121,7 @@ def _set_tensor(tensor: Tensor, source: Tensor) -> Tensor:
 
 
 def _set_nothing(tensor: Tensor) -> Tensor:
-    return _set_tensor(tensor, place(torch.empty(0, device=CPU), tensor.device.index))
+    return _set_tensor(tensor, torch.empty(0, dtype=tensor.dtype, device=tensor.device))
 
 
 def _resize(tensor: Tensor, size: Any, *, memory_format: Any = None) -> Tensor:
@@ -113,23 +129,19 @@ def _resize(tensor: Tensor, size: Any, *, memory_format: Any = None) -> Tensor:
     storage, offset = tensor.untyped_storage(), tensor.storage_offset()
     needed = layout.untyped_storage().nbytes() + offset * tensor.element_size()
     if needed > storage.nbytes():
-        old, storage = storage, torch.UntypedStorage(needed, device=tensor.device)
-        host_bytes(storage)[: old.nbytes()] = host_bytes(old)
+        larger = torch.empty(needed, dtype=torch.uint8, device=tensor.device)
+        larger[: storage.nbytes()] = larger.new_empty(0).set_(storage)
+        storage = larger.untyped_storage()
     adopt(tensor, storage, offset, layout.shape, layout.stride())
     return tensor
 
 
-def _interchangeable(self: Tensor, other: Tensor) -> bool:
-    # By `param.data = ...`, `net.to(device)` moves parameters and keeps them the same objects.
-    return self.layout == other.layout
-
-
 _OWN: dict[str, Callable[..., Any]] = {
+    "_copy_from": _copy_from,
     "_efficientzerotensor": _zeros,
+    "_has_compatible_shallow_copy_type": _interchangeable,
     "empty.memory_format": _empty,
     "empty_strided": _empty_strided,
-    "_copy_from": _copy_from,
-    "_has_compatible_shallow_copy_type": _interchangeable,
     "resize_": _resize,
     "set_": _set_nothing,
     "set_.source_Storage": _set_storage,
