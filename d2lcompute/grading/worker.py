@@ -50,5 +50,7 @@ def _run_pytest(path: Path, judge: Judge) -> str:
     output = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        for variable in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST"):
+            patch.delenv(variable, raising=False)  # of a session around this one
         pytest.main([*OPTIONS, *place], plugins=[judge])
     return output.getvalue().strip()

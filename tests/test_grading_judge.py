@@ -1,0 +1,119 @@
+import pickle
+
+import pytest
+import torch
+from fakekernel import FakeKernel
+
+from d2lcompute.grading.assignment import Assignment, Cell
+from d2lcompute.grading.conditions import Conditions
+from d2lcompute.grading.judge import expect
+from d2lcompute.grading.reference import AssignmentError
+from d2lcompute.grading.submissions import Submission
+from d2lcompute.grading.worker import grade_submission
+
+ASSIGNMENT = Assignment(
+    (
+        Cell("import torch"),
+        Cell("twice = 2.0", "solution", "twice"),
+        Cell("answer(twice)", "check", "shown", 1.0),
+        Cell("answer([twice, 'secret'])", "hidden-check", "hidden", 2.0),
+        Cell("half = 0.5", "solution", "half"),
+        Cell("answer(half)", "check", "last", 4.0, (0.0, 0.1)),
+    )
+)
+HONEST = {"twice": "twice = 2.0", "half": "half = 0.55"}
+
+
+@pytest.fixture(autouse=True)
+def without_processes(monkeypatch):
+    monkeypatch.setattr(Conditions, "start", lambda self: FakeKernel())
+
+
+def graded(solutions=HONEST, fault=""):
+    conditions = Conditions(allow_unisolated=True)
+    expected = expect(ASSIGNMENT, conditions, "secret")
+    return grade_submission(ASSIGNMENT, expected, conditions, Submission("ada", solutions, fault))
+
+
+def test_an_honest_submission_earns_all_points():
+    result = graded()
+    assert [(mark.check, mark.earned) for mark in result.marks] == [
+        ("shown", 1.0),
+        ("hidden", 2.0),
+        ("last", 4.0),
+    ]
+    assert (result.submission, result.trouble, result.warm) == ("ada", "", True)
+    assert result.digest == Submission("ada", HONEST).digest
+    assert [work.state for work in result.works] == ["done", "done"]
+
+
+def test_marks_are_given_by_check():
+    result = graded({"twice": "twice = 2.1", "half": "half = 0.5"})
+    assert [mark.passed for mark in result.marks] == [False, False, True]
+    assert result.earned == 4.0
+    assert "Expected 2.0 but got 2.1" in result.marks[0].reason
+    assert result.marks[1].feedback == "not passed"
+
+
+def test_a_submission_that_could_not_be_read_fails_with_the_reason():
+    result = graded({}, fault="the file is not a notebook")
+    assert {mark.reason for mark in result.marks} == {"the file is not a notebook"}
+    assert (result.fault, result.earned, result.trouble) == ("the file is not a notebook", 0.0, "")
+
+
+def test_no_words_spoken_after_a_hidden_check_reach_the_student():
+    spy = "raise ValueError('answer([twice, ' + repr('secret'))"
+    result = graded({"twice": "twice = 2.0", "half": spy})
+    assert result.works[1].words == "ValueError: answer([twice, 'secret'"
+    assert result.marks[2].words == "NameError: name 'half' is not defined"
+    assert result.works[1].feedback == "failed"
+    assert result.marks[2].feedback == "the check ended in an error"
+
+
+def test_trouble_with_kernels_is_not_the_students(monkeypatch):
+    expected = expect(ASSIGNMENT, Conditions(allow_unisolated=True), "secret")
+
+    def broken(self):
+        raise RuntimeError("no kernel today")
+
+    monkeypatch.setattr(Conditions, "start", broken)
+    conditions = Conditions(allow_unisolated=True)
+    result = grade_submission(ASSIGNMENT, expected, conditions, Submission("ada", HONEST))
+    assert result.trouble == "RuntimeError: no kernel today"
+
+
+def test_every_check_has_a_seed_of_its_own_that_follows_from_the_secret():
+    def seeds(secret):
+        found = expect(ASSIGNMENT, Conditions(allow_unisolated=True), secret)
+        return [each.seed for each in found.values()]
+
+    assert len(set(seeds("one") + seeds("two"))) == 6
+    assert seeds("one") == seeds("one")
+    assert all(0 <= seed < 2**63 for seed in seeds("one"))
+
+
+def test_what_is_expected_can_be_sent_to_other_processes():
+    expected = expect(ASSIGNMENT, Conditions(allow_unisolated=True), "secret")
+    assert pickle.loads(pickle.dumps(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "defect"),
+    [
+        ("1 / 0", "solution x of the reference: ZeroDivisionError: division by zero"),
+        ("x = print", "check c fails with the reference: the check ended in an error TypeError: "),
+    ],
+)
+def test_a_reference_that_fails_itself_is_no_reference(source, defect):
+    broken = Assignment((Cell(source, "solution", "x"), Cell("answer(x)", "check", "c", 1.0)))
+    with pytest.raises(AssignmentError, match=defect) as caught:
+        expect(broken, Conditions(allow_unisolated=True), "secret")
+    again = pickle.loads(pickle.dumps(caught.value))  # it crosses processes
+    assert again.defects == caught.value.defects
+
+
+def test_the_judges_own_random_numbers_are_left_alone():
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    graded()
+    assert torch.equal(torch.get_rng_state(), state)
