@@ -108,10 +108,6 @@ def _view(tensor: Tensor) -> Hashable:
 
 def write(file: BinaryIO, kind: str, tensors: Mapping[str, Tensor]) -> None:
     """Write the tensors, one after the other and each once, and then the header before them."""
-    if METADATA in tensors:
-        raise ValueError(
-            f"`data` must have names other than {METADATA!r}, which the format keeps; do rename it"
-        )
     for name, tensor in tensors.items():
         _check_storable(name, tensor)
     ties = repeats(tensors)
@@ -125,13 +121,7 @@ def write(file: BinaryIO, kind: str, tensors: Mapping[str, Tensor]) -> None:
         "pairs": [name for name, tensor in stored.items() if tensor.dtype in PAIRS],
         "checksums": dict.fromkeys(stored, BLANK),
     }
-    length = len(_header(places, known))
-    if length > LONGEST_HEADER:
-        raise ValueError(
-            f"`data` must have a table of contents below {LONGEST_HEADER:,} bytes, got {length:,} "
-            f"for {len(tensors):,} tensors; do torch.stack them, or save them in several files"
-        )
-    file.seek(length)
+    file.seek(_checked_length(_header(places, known), len(tensors)))
     with ThreadPoolExecutor(1) as pool:
         for name in _in_order(stored):
             data = _bytes(name, stored[name])
@@ -140,6 +130,36 @@ def write(file: BinaryIO, kind: str, tensors: Mapping[str, Tensor]) -> None:
             known["checksums"][name] = digest.result()
     file.seek(0)
     _write_all(file, memoryview(_header(places, known)))
+
+
+def _check_storable(name: str, tensor: Tensor) -> None:
+    if name == METADATA:
+        raise ValueError(
+            f"`data` must have names other than {METADATA!r}, which the format keeps; do rename it"
+        )
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
+        raise _not_storable(name, tensor)
+    if tensor.dtype not in NAMES and tensor.dtype not in PAIRS:
+        raise TypeError(
+            f"`{name}` must have a dtype of safetensors files, got {tensor.dtype}; do convert it"
+        )
+
+
+def _not_storable(name: str, tensor: Tensor) -> TypeError:
+    kind = "nested" if tensor.is_nested else str(tensor.layout)
+    return TypeError(
+        f"`{name}` must be an ordinary tensor that holds its values, got {type(tensor).__name__} "
+        f"({kind}, {tensor.device}); do convert it, or give it memory by to_empty(device=...)"
+    )
+
+
+def _checked_length(header: bytes, count: int) -> int:
+    if len(header) > LONGEST_HEADER:
+        raise ValueError(
+            f"`data` must have a table of contents below {LONGEST_HEADER:,} bytes, "
+            f"got {len(header):,} for {count:,} tensors; do stack them, or save several files"
+        )
+    return len(header)
 
 
 def _in_order(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -167,23 +187,6 @@ def _header(places: Mapping[str, Any], known: Mapping[str, Any]) -> bytes:
     text += b" " * (-len(text) % 8)
     blank = len(text).to_bytes(8, "little") + text
     return blank.replace(BLANK.encode(), checksum(blank).encode(), 1)
-
-
-def _check_storable(name: str, tensor: Tensor) -> None:
-    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
-        raise _not_storable(name, tensor)
-    if tensor.dtype not in NAMES and tensor.dtype not in PAIRS:
-        raise TypeError(
-            f"`{name}` must have a dtype of safetensors files, got {tensor.dtype}; do convert it"
-        )
-
-
-def _not_storable(name: str, tensor: Tensor) -> TypeError:
-    kind = "nested" if tensor.is_nested else str(tensor.layout)
-    return TypeError(
-        f"`{name}` must be an ordinary tensor that holds its values, got {type(tensor).__name__} "
-        f"({kind}, {tensor.device}); do convert it, or give it memory by to_empty(device=...)"
-    )
 
 
 def _bytes(name: str, tensor: Tensor) -> memoryview:

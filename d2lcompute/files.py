@@ -86,8 +86,9 @@ def save_parameters(net: nn.Module, path: Path) -> None:
 
     The values are saved, not the net: to load them, build the same net again. `path` names the
     file, which any reader of safetensors reads. A crash at any moment leaves the file that was
-    there or the new one, whole. A tied parameter is saved once, under the first of its names; the
-    metadata holds the ties, the version of torch and a checksum for each tensor.
+    there or the new one, whole (and perhaps a `.d2lcompute-*.tmp` beside it, to be deleted). A tied
+    parameter is saved once, under the first of its names; the metadata holds the ties, the version
+    of torch and a checksum for each tensor.
 
     Raises `ValueError` if a parameter is still lazy, `TypeError` if the net saves anything but
     tensors, and `OSError` if the file cannot be written. Source: D2L 6.6 / zh 5.5
