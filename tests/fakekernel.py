@@ -54,3 +54,9 @@ class FakeKernel:
 
     def close(self):
         self.alive = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

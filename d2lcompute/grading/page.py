@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from importlib.resources import files
 from xml.etree.ElementTree import Element
@@ -75,13 +75,11 @@ def _figure(name: str, value: float, unit: str = "") -> Element:
 
 
 def _isolation(graded: Sequence[Result]) -> Element:
-    by_rung: defaultdict[str, list[Result]] = defaultdict(list)
-    for result in graded:
-        by_rung[result.isolation].append(result)
+    walls = Counter((result.isolation, result.gaps) for result in graded)
     lines = []
-    for rung, those in by_rung.items():
-        kept = "; ".join(those[0].gaps) or "no network, no files, no other processes, limits on all"
-        lines.append(tag("p", f"{len(those)} of {len(graded)} by {rung}: {kept}."))
+    for (rung, gaps), count in walls.items():
+        kept = "; ".join(gaps) or "no network, no files, no other processes, limits on all"
+        lines.append(tag("p", f"{count} of {len(graded)} by {rung}: {kept}."))
     seconds, warm = sum(one.seconds for one in graded), sum(one.warm for one in graded)
     each = f"{seconds / max(1, len(graded)):.1f} s for a submission, {seconds:.0f} s in all"
     lines.append(tag("p", f"{warm} in warm kernels; {each}.", class_="soft small"))

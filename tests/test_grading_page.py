@@ -1,0 +1,140 @@
+import base64
+import hashlib
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from d2lcompute.grading.journal import Heading
+from d2lcompute.grading.page import render
+from d2lcompute.grading.results import Mark, Result, Work
+
+HEADING = Heading("Homework & more", "digest", {"easy": 4.0, "hard": 6.0})
+EVIL = "<script>alert(1)</script><img src=http://x onerror=alert(1)>\"'&amp;"
+
+
+def result(name, easy, hard, **more):
+    marks = (
+        Mark("easy", 4.0, easy, False, "" if easy else "no answer"),
+        Mark("hard", 6.0, hard, True),
+    )
+    return Result(name, "d", marks, (Work("x", "done"),), isolation="namespaces", **more)
+
+
+CLASS = [result("ada", True, True), result("bob", True, False), result("eve", False, False)]
+
+
+class Reader(HTMLParser):
+    """Collects elements, attributes and text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.elements, self.text = [], ""
+        self.feed(page)
+
+    def handle_starttag(self, name, attributes):
+        self.elements.append((name, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def of(self, name):
+        return [attributes for element, attributes in self.elements if element == name]
+
+
+def test_the_page_sums_up():
+    text = " ".join(Reader(render(HEADING, CLASS)).text.split())
+    for part in (
+        "Homework & more",
+        "submissions3",
+        "mean4.7 of 10",
+        "median4 of 10",
+        "full marks1",
+    ):
+        assert part in text
+
+
+def test_checks_stand_hardest_first():
+    page = render(HEADING, CLASS)
+    table = page[page.index("hardest first") : page.index("Search by name")]
+    assert table.index("1 of 3") < table.index("2 of 3")
+    assert table.index(">hard ") < table.index(">easy ")
+
+
+def test_the_distribution_can_be_read_aloud():
+    (chart,) = [a for a in Reader(render(HEADING, CLASS)).of("div") if a.get("role") == "img"]
+    assert chart["aria-label"] == (
+        "Submissions by percent of the points. 0 to 10 %: 1, 40 to 50 %: 1, 90 to 100 %: 1"
+    )
+
+
+def test_every_submission_can_be_opened():
+    names = [attributes["data-name"] for attributes in Reader(render(HEADING, CLASS)).of("details")]
+    assert names == ["ada", "bob", "eve"]
+
+
+def test_nothing_comes_from_elsewhere():
+    page = render(HEADING, CLASS)
+    assert not re.search(r"https?:|//\w|@import|url\(", page)
+    assert not {"link", "img", "iframe", "object"} & {name for name, _ in Reader(page).elements}
+
+
+def test_only_its_own_script_may_run():
+    page = render(HEADING, [result(EVIL, False, False)])
+    (policy,) = [a["content"] for a in Reader(page).of("meta") if "http-equiv" in a]
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def test_what_students_wrote_is_text():
+    marks = (Mark("easy", 4.0, False, False, EVIL, EVIL, True),)
+    works = (Work(EVIL, "failed", EVIL, True),)
+    results = [
+        Result(EVIL, "d", marks, works, isolation="namespaces"),
+        Result("bob", "d", marks, works, fault=EVIL),
+        Result("eve", "d", trouble=EVIL),
+    ]
+    reader = Reader(render(HEADING, results))
+    assert len(reader.of("script")) == 1
+    assert reader.of("img") == []
+    assert reader.text.count(EVIL) >= 6
+
+
+def test_what_was_not_isolated_is_said():
+    assert "Student code was isolated" in render(HEADING, CLASS)
+    open_ = [result("joe", True, True, gaps=("the network is open",))]
+    page = render(HEADING, CLASS + open_)
+    assert "Student code was not fully held back" in page
+    assert "the network is open" in page
+
+
+def test_what_was_not_graded_is_said_and_counts_in_no_mean():
+    text = Reader(render(HEADING, [*CLASS, Result("joe", "d", trouble="no kernel")])).text
+    for part in ("mean4.7", "not graded1", "no kernel"):
+        assert part in text
+
+
+def test_without_submissions_there_is_a_page_too():
+    text = Reader(render(HEADING, [])).text
+    assert "submissions0" in text
+    assert "mean" not in text
+    assert "isolated" not in text
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+def test_a_browser_runs_the_script_and_nothing_else(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(render(HEADING, [*CLASS, result(EVIL, False, False)]), encoding="utf-8")
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'user'}",
+    ]
+    command = ["chromium", *options, "--dump-dom", path.as_uri()]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert '<div class="controls">' in found.stdout  # the script made it visible
+    assert "Refused" not in found.stderr

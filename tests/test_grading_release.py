@@ -1,0 +1,178 @@
+import itertools
+
+import nbformat
+import pytest
+from fakekernel import FakeKernel
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from d2lcompute.grading import reference, release, submissions
+from d2lcompute.grading.conditions import Conditions
+
+CONDITIONS = Conditions(allow_unisolated=True)
+
+
+def code(source, *tags, **declared):
+    return new_code_cell(source, metadata={"tags": list(tags), "d2lcompute": declared})
+
+
+def prose(text, **metadata):
+    return new_markdown_cell(text, metadata=metadata)
+
+
+SOLUTION = code(
+    "def f():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION", "solution", id="f"
+)
+NOTEBOOK = new_notebook(
+    cells=[
+        prose("# Title"),
+        new_code_cell("import torch"),
+        SOLUTION,
+        code("answer(f())", "check", id="c", points=1),
+        prose("after"),
+        code("answer(-f())", "hidden-check", id="h", points=1),
+    ],
+    metadata={"jupytext": {}, "kernelspec": {"name": "mine", "display_name": "Mine"}},
+)
+SHOWN = {"c": [new_output("stream", name="stdout", text="1\n")]}
+
+
+def released(notebook=NOTEBOOK):
+    (found,) = release.release(notebook, SHOWN).values()
+    return found
+
+
+def test_solutions_are_stubs_and_hidden_checks_are_gone():
+    assert [cell.source for cell in released().cells] == [
+        "# Title",
+        "import torch",
+        "def f():\n    ...  # your answer",
+        release.SEEDED.format(source="answer(f())"),
+        "after",
+    ]
+    assert "hidden" not in nbformat.writes(released())
+
+
+def test_a_check_shows_what_the_reference_shows():
+    check = released().cells[3]
+    assert (check.outputs, check.execution_count) == (SHOWN["c"], 1)
+    assert [cell.execution_count for cell in released().cells if cell.cell_type == "code"][:2] == [
+        None,
+        None,
+    ]
+
+
+def test_a_student_can_edit_solutions_but_not_lose_them():
+    assert released().cells[2].metadata == {
+        "tags": ["solution"],
+        "d2lcompute": {"id": "f"},
+        "deletable": False,
+    }
+    assert released().cells[3].metadata == {
+        "tags": ["check"],
+        "deletable": False,
+        "editable": False,
+    }
+
+
+def test_what_is_released_is_what_is_graded():
+    handed_in = nbformat.writes(released()).replace("...  # your answer", "return 1").encode()
+    assert submissions.read("ada", handed_in).solutions == {"f": "def f():\n    return 1"}
+
+
+def test_the_reference_is_left_as_it_was():
+    before = nbformat.writes(NOTEBOOK)
+    released()
+    assert nbformat.writes(NOTEBOOK) == before
+
+
+def test_a_release_is_a_valid_notebook_and_the_same_each_time():
+    nbformat.validate(released())
+    assert nbformat.writes(released()) == nbformat.writes(released())
+    assert released().metadata.kernelspec.name == "python3"
+
+
+def test_each_language_gets_its_own_prose_and_the_same_code():
+    cells = [prose("Hi", lang="en"), prose("你好", lang="zh"), SOLUTION, NOTEBOOK.cells[3]]
+    english, chinese = release.release(new_notebook(cells=cells), SHOWN).values()
+    assert english.cells[0].source == "Hi"
+    assert chinese.cells[0].source == "你好"
+    assert english.cells[1:] == chinese.cells[1:]
+    assert "lang" not in english.cells[0].metadata
+
+
+def test_each_language_is_written_into_its_folder(tmp_path):
+    paths = release.write({"en": released(), "zh": released()}, tmp_path / "out")
+    assert paths == [tmp_path / "out" / name / "assignment.ipynb" for name in ("en", "zh")]
+    assert nbformat.read(paths[0], as_version=4) == released()
+    assert release.write({"": released()}, tmp_path) == [tmp_path / "assignment.ipynb"]
+
+
+@pytest.fixture
+def rehearsed(monkeypatch):
+    """Rehearse checks with a kernel that needs no process; `draw()` follows from the seed."""
+    seeds = itertools.count()
+
+    class Seeded(FakeKernel):
+        def run(self, source, timeout):
+            if source.startswith("from d2lcompute"):
+                number = int(source.partition("_(")[2].partition(")")[0])
+                self.names["draw"] = lambda: number % 10**6 / 1e6
+                self.names["chance"] = lambda: next(seeds) / 10
+            return super().run(source, timeout)
+
+    monkeypatch.setattr(Conditions, "start", lambda self: Seeded())
+
+    def rehearse(check, tag="hidden-check", **more):
+        cells = [SOLUTION, code(check, tag, id="c", points=1, **more)]
+        return release.rehearse(reference.parse(new_notebook(cells=cells)), CONDITIONS)
+
+    return rehearse
+
+
+@pytest.mark.parametrize(
+    ("check", "tag", "warnings"),
+    [
+        ("answer(f() * draw())", "hidden-check", []),
+        ("answer(f() * draw())", "check", []),
+        (
+            "answer(f())",
+            "hidden-check",
+            ["check c answers the same under two seeds: it can be hard-"],
+        ),
+        (
+            "answer(f())",
+            "check",
+            ["check c answers the same under two seeds: it can be copied from"],
+        ),
+        ("answer(int(100 * draw()))", "hidden-check", ["hidden check c answers with "]),
+        ("answer(int(100 * draw()))", "check", []),
+        ("answer(1e-9 * draw())", "hidden-check", ["check c answers the same under two seeds"]),
+    ],
+)
+def test_what_can_be_guessed_or_copied_is_told(rehearsed, check, tag, warnings):
+    found = rehearsed(check, tag)
+    assert len(found) == len(warnings)
+    assert all(text.startswith(start) for text, start in zip(found, warnings, strict=True))
+
+
+def test_a_check_that_answers_differently_under_one_seed_is_no_check(rehearsed):
+    with pytest.raises(
+        reference.AssignmentError, match=r"^check c answers differently under the same"
+    ):
+        rehearsed("answer(chance())")
+    assert rehearsed("answer([chance(), 9 * draw()])", rtol=0, atol=1.0) == []
+
+
+def test_outputs_come_from_a_kernel_that_sends_nothing(monkeypatch):
+    started = []
+
+    class Printing(FakeKernel):
+        def run(self, source, timeout):
+            started.append(source)
+            return super().run(source, timeout)
+
+    monkeypatch.setattr(Conditions, "start", lambda self: Printing())
+    outputs = release.show_checks(reference.parse(NOTEBOOK), CONDITIONS)
+    assert list(outputs) == ["c"]
+    assert not any("begin" in source for source in started)
+    assert started[0] == "import torch"
