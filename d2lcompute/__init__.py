@@ -18,6 +18,7 @@ from .devices import gpu as gpu
 from .devices import num_gpus as num_gpus
 from .devices import try_all_gpus as try_all_gpus
 from .devices import try_gpu as try_gpu
+from .diagnosis import diagnose as diagnose
 from .exercises import check as check
 from .exercises import list_exercises as list_exercises
 from .exercises import progress as progress
