@@ -22,7 +22,7 @@ import sys
 import time
 import warnings
 
-SAMPLES = 10
+SAMPLES = 10_000
 SECONDS = 60
 UNINITIALIZED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",

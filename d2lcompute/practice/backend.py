@@ -6,8 +6,8 @@ current device.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -44,15 +44,9 @@ def set_device(device: Device) -> None:
     DEVICES.current = _index(device)
 
 
-@contextlib.contextmanager
-def device(device: Device) -> Iterator[None]:
+def device(device: Device) -> AbstractContextManager[None]:
     """Let `practice` without a number stand for `device` in a `with` block."""
-    before = DEVICES.current
-    set_device(device)
-    try:
-        yield
-    finally:
-        DEVICES.current = before
+    return DEVICES.using(_index(device))
 
 
 def synchronize(device: Device = None) -> None:

@@ -53,7 +53,7 @@ class Kernel:
                 lents = [value.untyped_storage().lent for value in args[position]]
                 homes.update(lent.index for lent in lents)
                 hosts[position] = list(map(Lent.seen_as, lents, args[position]))
-        except (AttributeError, IndexError, NotImplementedError):
+        except (AttributeError, IndexError, RuntimeError):
             return self.general(args, kwargs)
         if len(homes) != 1:
             return self.general(args, kwargs)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
 
 import torch
 
@@ -96,6 +98,16 @@ class Devices:
     def current(self, index: int) -> None:
         self.memory(index)
         self._chosen.index = index
+
+    @contextlib.contextmanager
+    def using(self, index: int | None) -> Iterator[None]:
+        """Make a device the current one for a `with` block; None leaves it as it is."""
+        before = self.current
+        self.current = before if index is None else index
+        try:
+            yield
+        finally:
+            self.current = before
 
 
 DEVICES = Devices()

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import cells
+from .attention import attention
 from .kernels import Kernel
 from .memory import DEVICES
 from .sparse import structural_kernels
@@ -28,20 +30,27 @@ def register() -> list[torch.library.Library]:
 
     The registrations last as long as what is returned.
     """
-    named = torch.library.Library("aten", "IMPL")
-    for full_name in torch._C._dispatch_get_all_op_names():
-        name = full_name.removeprefix("aten::")
-        kernel = _kernel(name) if name != full_name else None
-        if kernel is not None:
-            named.m.impl(name, "PrivateUse1", kernel, False)
-    rest = torch.library.Library("_", "IMPL")
-    rest.fallback(_Fallback(), "PrivateUse1")
-    rest.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-    for key in ("SparsePrivateUse1", "SparseCsrPrivateUse1"):
+    named, rest = torch.library.Library("aten", "IMPL"), torch.library.Library("_", "IMPL")
+    names = torch._C._dispatch_get_all_op_names()
+    names = [name.removeprefix("aten::") for name in names if name.startswith("aten::")]
+    for key, kernels in _kernels(names).items():
         rest.fallback(_Fallback(), key)
-        for name, kernel in structural_kernels(key).items():
+        for name, kernel in kernels.items():
             named.m.impl(name, key, kernel, False)
+    rest.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+    for key in ("PrivateUse1", "AutogradPrivateUse1"):
+        named.m.impl("scaled_dot_product_attention", key, attention, False)
     return [named, rest]
+
+
+def _kernels(names: list[str]) -> dict[str, dict[str, Callable[..., Any]]]:
+    plain = [name for name in names if _has(name, "CPU") or _is_whole(name)]
+    views = {name: partial(_operator(name)._handle.redispatch_boxed, CPU_KEYS) for name in _VIEWS}
+    kernels = {"PrivateUse1": {name: Kernel(_operator(name)) for name in plain} | views | _OWN | cells.KERNELS}
+    for layout in ("Sparse", "SparseCsr"):
+        own = {name: Kernel(_operator(name)) for name in names if _has(name, f"{layout}CPU")}
+        kernels[f"{layout}PrivateUse1"] = own | structural_kernels(layout)
+    return kernels
 
 
 class _Fallback:
@@ -56,14 +65,13 @@ class _Fallback:
         return self.kernels[operator](*args, **kwargs)
 
 
-def _kernel(name: str) -> Callable[..., Any] | None:
-    if name in _OWN:
-        return _OWN[name]
-    if name in _VIEWS:
-        return partial(_operator(name)._handle.redispatch_boxed, CPU_KEYS)
-    on_cpu = torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", "CPU")
-    foreach = name.startswith("_foreach_") and not name.startswith("_foreach_copy")
-    return Kernel(_operator(name)) if on_cpu or foreach or name in _WHOLE else None
+def _is_whole(name: str) -> bool:
+    packet = name.partition(".")[0]
+    return packet in _WHOLE or packet.startswith("_foreach_") and packet != "_foreach_copy_"
+
+
+def _has(name: str, key: str) -> bool:
+    return torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", key)
 
 
 def _operator(name: str) -> Any:

@@ -9,34 +9,54 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .memory import DEVICES
 from .tensor import host_of, place
 
 _aten = torch.ops.aten
 _KEYS = {
-    "SparsePrivateUse1": torch._C.DispatchKeySet(torch._C.DispatchKey.SparseCPU),
-    "SparseCsrPrivateUse1": torch._C.DispatchKeySet(torch._C.DispatchKey.SparseCsrCPU),
+    "Sparse": torch._C.DispatchKeySet(torch._C.DispatchKey.SparseCPU),
+    "SparseCsr": torch._C.DispatchKeySet(torch._C.DispatchKey.SparseCsrCPU),
 }
 # These look at the parts, or put parts together, whatever device they are on.
 _STRUCTURAL = {
-    "SparsePrivateUse1": (
+    "Sparse": (
         "copy_sparse_to_sparse_", "dense_dim", "indices", "is_coalesced", "sparse_dim",
         "sparse_resize_", "sparse_resize_and_clear_", "values", "_coalesced_", "_dimI", "_dimV",
         "_indices", "_nnz", "_sparse_coo_tensor_with_dims",
         "_sparse_coo_tensor_with_dims_and_tensors", "_values",
     ),
-    "SparseCsrPrivateUse1": (
+    "SparseCsr": (
         "ccol_indices", "col_indices", "copy_", "crow_indices", "dense_dim", "row_indices",
         "sparse_dim", "values", "_nnz",
     ),
 }  # fmt: skip
 
 
-def structural_kernels(key: str) -> dict[str, Callable[..., Any]]:
-    """Return the kernels that a dispatch key for sparse tensors can take over from the CPU."""
-    return {
-        name: partial(getattr(_aten, name).default._handle.redispatch_boxed, _KEYS[key])
-        for name in _STRUCTURAL[key]
-    }
+def structural_kernels(layout: str) -> dict[str, Callable[..., Any]]:
+    """Return the kernels for "Sparse" or "SparseCsr" tensors that need not know the device."""
+    kernels = {name: _structural(name, layout) for name in _STRUCTURAL[layout]}
+    return kernels | {"_sparse_mm_reduce_impl": _mm_reduce} if layout == "SparseCsr" else kernels
+
+
+def _structural(name: str, layout: str) -> Callable[..., Any]:
+    kernel: Callable[..., Any] = partial(
+        getattr(_aten, name).default._handle.redispatch_boxed, _KEYS[layout]
+    )
+    if not name.startswith("_sparse_coo_tensor"):
+        return kernel
+
+    def on_device(*args: Any, device: torch.device, **options: Any) -> Any:
+        with DEVICES.using(device.index):  # torch starts with parts on the current device
+            return kernel(*args, device=device, **options)
+
+    return on_device
+
+
+def _mm_reduce(matrix: Tensor, other: Tensor, reduce: str) -> tuple[Tensor, Tensor]:
+    # The CPU notes where an extremum came from only if it sees that a gradient is wanted.
+    host = sparse_host_of(matrix).requires_grad_(matrix.requires_grad or other.requires_grad)
+    result, origin = _aten._sparse_mm_reduce_impl(host, host_of(other), reduce)
+    return place(result, matrix.device.index), place(origin, matrix.device.index)
 
 
 def sparse_host_of(tensor: Tensor) -> Tensor:
@@ -63,7 +83,7 @@ def place_sparse(host: Tensor, index: int) -> Tensor:
     outer, inner = _compressed_indices(host)
     return _aten._sparse_compressed_tensor_unsafe(
         place(outer, index), place(inner, index), place(host.values(), index), host.shape,
-        layout=host.layout,
+        layout=host.layout, device=torch.device("practice", index),
     )  # fmt: skip
 
 
