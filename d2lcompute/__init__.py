@@ -19,6 +19,7 @@ from .devices import num_gpus as num_gpus
 from .devices import try_all_gpus as try_all_gpus
 from .devices import try_gpu as try_gpu
 from .diagnosis import diagnose as diagnose
+from .drawing import draw as draw
 from .exercises import check as check
 from .exercises import list_exercises as list_exercises
 from .exercises import progress as progress
@@ -39,7 +40,10 @@ from .lazy import pending as pending
 from .metriclog import MetricLog as MetricLog
 from .parameters import collect_params as collect_params
 from .parameters import set_data as set_data
+from .plotting import plot_gradients as plot_gradients
+from .plotting import plot_parameters as plot_parameters
 from .practice import practice_gpus as practice_gpus
+from .tracing import trace as trace
 from .transfers import watch_transfers as watch_transfers
 from .tying import keep_ties as keep_ties
 from .tying import tie as tie

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -134,12 +135,15 @@ def _copied(value: Any) -> Any:
     return tree_map(copy, value)
 
 
-def _as_written() -> AbstractContextManager[object]:
+@contextmanager
+def _as_written() -> Iterator[None]:
     """Let blocks that were compiled run as they are written: compiled code calls no blocks."""
-    if "torch._dynamo" in sys.modules:  # which takes a second to import
-        eager: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-        return eager
-    return nullcontext()
+    if "torch._dynamo" not in sys.modules:  # it takes a second to import
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using `torch.compile")  # on hooks, as recording has
+        yield
 
 
 def _copy_if_lazy(net: nn.Module) -> nn.Module:
