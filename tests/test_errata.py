@@ -299,3 +299,16 @@ def test_E10_the_dry_run_needs_no_attribute_and_leaves_no_trace():
     assert book[1].num_batches_tracked == 1
     assert ours[1].num_batches_tracked == 0
     assert_close(ours[1].running_mean, torch.zeros(4))
+
+
+# E7: `X.cuda(1)` has no fallback
+
+
+@pytest.mark.skipif(torch.cuda.device_count() >= 2, reason="here the book's cell runs")
+def test_E7_the_cells_of_two_devices_run_on_every_machine(practice):
+    X = torch.ones(2, 3)
+    with pytest.raises((AssertionError, RuntimeError), match=r"CUDA|cuda"):
+        X.cuda(1)
+    Z = X.to(d2c.gpu(1))
+    assert Z.device == practice[1]
+    assert_close((Z + Z).cpu(), X + X)
