@@ -74,9 +74,17 @@ class GradientsByUse:
         rows = [row for parameter in self.parameters for row in _rows(parameter)]
         if not rows:
             return Table(headers, (), notes=["no trainable parameter is tied or used repeatedly"])
-        largest = max(parameter.difference for parameter in self.parameters)
-        note = f"the uses add up to the accumulated gradient: largest difference {largest:.3g}"
+        note = f"the uses add up to the accumulated gradient{self._remainder()}"
         return Table(headers, rows, notes=[note])
+
+    def _remainder(self) -> str:
+        """Say how exactly, in words: the last bits differ from machine to machine."""
+        largest = max(parameter.difference for parameter in self.parameters)
+        sizes = [_dense(p.gradient).abs() for p in self.parameters if p.gradient is not None]
+        scale = max((_number(size.max()) for size in sizes if size.numel()), default=0.0)
+        if largest <= 1e-4 * scale:
+            return ", up to rounding" if largest else ", bit for bit"
+        return f", but for a difference of {largest:.3g}"
 
 
 def joined(names: Sequence[str]) -> str:
