@@ -30,18 +30,18 @@ def diagnose(
     <BLANKLINE>
     1. unregistered modules
     where    extra
-    -------  ----------------------------------------------------------------------------------
+    -------  ---------------------------------------------------------------------------------
     what     a plain list holds 1 module, which the net does not see
     why      Their parameters are not in `net.parameters()`, so no optimizer trains them; they
              are not in `state_dict()`, so they are not saved; `to`, `train` and `eval` do not
              reach them.
     mend     Keep them in an nn.ModuleList: `self.extra = nn.ModuleList(extra)`.
 
-    `net` is any module. `inputs` are what it takes, tensors of a batch; without them only what
-    the net holds is examined. With them it is run forward and backward, in the mode in which it
-    is: values, gradients, buffers, modes, hooks and the random state are afterwards what they
-    were, and a lazy net is still lazy. `loss_fn` takes the output and returns a scalar; without
-    it a weighted mean of all outputs takes the place of a loss.
+    `net` is any module. `inputs` are what it takes, tensors or tuples with the shape of such;
+    without them only what the net holds is examined. With them it is run forward and backward in
+    the mode in which it is: values, gradients, buffers, modes, hooks and the random state are
+    afterwards what they were, and a lazy net is still lazy. `loss_fn` takes the output and
+    returns a scalar; without it a weighted mean of all outputs takes the place of a loss.
 
     Returns a report with `findings` as data. A pass that fails is a finding too. Raises
     `TypeError` if `net` is no module, and `ValueError` for a `loss_fn` without inputs.

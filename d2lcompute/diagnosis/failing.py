@@ -21,6 +21,8 @@ _MENDS = (
     ("positional argument", "Pass to `diagnose` what `forward` takes, one argument each."),
     ("shapes cannot be multiplied", "Make the number of inputs of the layer that of the last "
      "axis that comes in, or put an nn.Flatten() before it; `d2lcompute.infer_shapes` tells."),
+    ("index out of range", "Make the embedding larger, or the indices smaller: they count from "
+     "0 to `num_embeddings - 1`."),
     ("same device", "Bring net and inputs to one device: `net.to(device)`, `X.to(device)`; a "
      "plain tensor in an attribute must be a buffer to go along."),
     ("dtype", "Bring net and inputs to one type: `net.float()`, `X.float()`; indices for an "
@@ -53,7 +55,7 @@ def failed(seen: Seen) -> Iterator[Finding]:
         yield Finding(
             "wrong mode for the input",
             (failure.where,),
-            f"{_kind(failure)} in training mode gets {_shapes(failure)}, one value per channel",
+            f"{_kind(failure)} in training mode{_shapes(failure, ' gets ')}, one value per channel",
             "In training mode it normalizes by the mean and variance of the batch, and a single "
             "value has no variance.",
             _mend(text, ""),
@@ -62,7 +64,7 @@ def failed(seen: Seen) -> Iterator[Finding]:
         yield Finding(
             "failed forward pass",
             (failure.where,),
-            f"{_kind(failure)} fails on {_shapes(failure)} with {reason}",
+            f"{_kind(failure)} fails{_shapes(failure, ' on ')} with {reason}",
             "The net cannot be used on such inputs, and nothing further could be examined.",
             _mend(text, "Change that layer, or what comes into it; `d2lcompute.trace(net, X)` "
                         "shows the way there."),
@@ -96,8 +98,8 @@ def _kind(failure: Failure) -> str:
     return type_name(failure.block) if failure.block else ""
 
 
-def _shapes(failure: Failure) -> str:
-    return ", ".join(map(str, failure.inputs)) or "what it was called with"
+def _shapes(failure: Failure, before: str) -> str:
+    return before + ", ".join(map(str, failure.inputs)) if failure.inputs else ""
 
 
 def _mend(text: str, otherwise: str) -> str:

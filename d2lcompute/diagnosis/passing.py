@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from ..firstpass import is_shape
 from ..lazy import dry_run
 from ..parameters import Entry, entries, walk
 from ..recording import Shape, hooked, shape, tensors_in, type_name
@@ -65,9 +66,11 @@ class Seen:
 
 def observe(net: nn.Module, inputs: Sequence[Any], loss_fn: Loss | None) -> Seen:
     """Run `net` forward and backward, and return what was seen until the end or an error."""
-    given = tree_map_only(Tensor, _copied, list(inputs))
-    seen = Seen(net, tensors_in(given))
-    with torch.inference_mode(False), torch.enable_grad(), dry_run(net):
+    held = (entry.tensor for entry in entries(net))
+    made_for_inference = any(not is_lazy(t) and t.is_inference() for t in held)
+    with torch.inference_mode(made_for_inference), torch.enable_grad(), dry_run(net):
+        given = tree_map_only(Tensor, _copied, [_as_tensor(item, net) for item in inputs])
+        seen = Seen(net, tensors_in(given))
         before = dict(_tensor_attributes(net))
         observer = _Observer(seen)
         output = observer.forward(given)
@@ -173,7 +176,7 @@ def is_bad(tensors: Sequence[Tensor]) -> bool:
 
 def _backward(seen: Seen, output: Any, loss_fn: Loss | None) -> None:
     try:
-        loss = seen.loss = loss_fn(output) if loss_fn else _projection(seen.outputs)
+        loss = seen.loss = _checked(loss_fn(output)) if loss_fn else _projection(seen.outputs)
         chosen = [e.tensor for e in trained(seen.net)]
         seen.gradients = dict.fromkeys(map(id, chosen))
         if loss is not None and loss.grad_fn is not None and chosen:
@@ -181,6 +184,15 @@ def _backward(seen: Seen, output: Any, loss_fn: Loss | None) -> None:
     except Exception as error:
         seen.gradients = {}
         seen.failure = Failure("loss_fn" if loss_fn else "", None, (), error)
+
+
+def _checked(loss: object) -> Tensor:
+    if not isinstance(loss, Tensor):
+        raise TypeError(
+            f"`loss_fn` must return a scalar tensor, got {type(loss).__name__}; "
+            f"do leave out item() and float()"
+        )
+    return loss
 
 
 def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
@@ -198,7 +210,7 @@ def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | 
 def trained(net: nn.Module) -> list[Entry]:
     """Return the parameters that have a shape and ask for a gradient, each under its first name."""
     held = [e for e in distinct(entries(net)) if not e.is_buffer and not is_lazy(e.tensor)]
-    return [entry for entry in held if entry.tensor.requires_grad]
+    return [e for e in held if e.tensor.requires_grad and not e.tensor.is_inference()]
 
 
 def _projection(outputs: Sequence[Tensor]) -> Tensor | None:
@@ -220,7 +232,7 @@ def _look_again_in_eval_mode(seen: Seen, inputs: Sequence[Any]) -> None:
     for _, module in walk(seen.net):
         module.training = False
     with torch.no_grad():
-        _Observer(again).forward(tree_map_only(Tensor, _copied, list(inputs)))
+        _Observer(again).forward(inputs)
     seen.always_dropped = again.always_dropped
 
 
@@ -229,6 +241,16 @@ def _tensor_attributes(net: nn.Module) -> Iterator[tuple[tuple[str, str], Tensor
         for key, value in vars(module).items():
             if isinstance(value, Tensor):
                 yield (path, key), value
+
+
+def _as_tensor(item: Any, net: nn.Module) -> Any:
+    """Return values of a given shape, the same each time, or the input as it is."""
+    if not (isinstance(item, tuple) and is_shape(item)):
+        return item
+    values = torch.randn(*item, generator=torch.Generator().manual_seed(0))
+    floats = (e.tensor for e in entries(net) if e.tensor.is_floating_point())
+    like = next(floats, values)
+    return values.to(like.device, like.dtype)
 
 
 def _copied(tensor: Tensor) -> Tensor:

@@ -79,11 +79,10 @@ def plain_tensors(net: nn.Module, replaced: set[tuple[str, str]]) -> Iterator[Fi
 
 
 def shadowed_names(net: nn.Module) -> Iterator[Finding]:
-    """Find attributes, layers and parameters with the name of a method of `nn.Module`."""
+    """Find attributes and layers with the name of a method of `nn.Module`."""
     for path, module in walk(net):
         values = {key: value for key, value in vars(module).items() if not callable(value)}
-        for place in (module._modules, module._parameters, module._buffers):
-            values.update(place)
+        values.update(module._modules)  # torch itself refuses such parameters and buffers
         for key in sorted(_METHODS & values.keys() | _class_shadows(type(module))):
             value = values.get(key, getattr(type(module), key))
             yield Finding(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ def exploding(seen: Seen) -> Iterator[Finding]:
         yield Finding(
             "exploding gradient",
             names,
-            f"gradients of up to {max(sizes.values()):.1g}",
+            _extent(list(sizes.values())),
             "One step of an optimizer throws the parameters far away, and the loss soon is NaN.",
             "Draw smaller weights (Xavier, Kaiming), put norms or skip connections in between, or "
             "limit the gradient with nn.utils.clip_grad_norm_.",
@@ -89,6 +90,11 @@ def vanishing(seen: Seen) -> Iterator[Finding]:
             "Use ReLUs, norms and skip connections, draw weights by Xavier or Kaiming, and leave "
             "`round`, `sign` and comparisons out of the way to the loss.",
         )
+
+
+def _extent(sizes: Sequence[float]) -> str:
+    finite = all(math.isfinite(size) for size in sizes)
+    return f"gradients of up to {max(sizes):.0e}" if finite else "gradients beyond all numbers"
 
 
 def _is_dead(one: Rectified) -> bool:
