@@ -9,7 +9,8 @@ from d2lcompute.grading.isolation import Isolation, Limits, clean_environment, w
 from d2lcompute.grading.launch import start_kernel
 from d2lcompute.grading.warm import NotWarmError, Zygote
 
-SMALL = Limits(memory_mb=600, processes=64, file_mb=8, scratch_mb=16, output_mb=1)
+# Importing torch built for CUDA maps 0.8 GB.
+SMALL = Limits(memory_mb=1200, processes=64, file_mb=8, scratch_mb=16, output_mb=1)
 
 
 @functools.cache

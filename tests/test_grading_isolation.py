@@ -160,7 +160,7 @@ def test_one_process_that_takes_too_much_memory_gets_an_error(kernel):
     [
         """
         import mmap
-        shared = mmap.mmap(-1, 2_000_000_000)
+        shared = mmap.mmap(-1, 3_000_000_000)
         for page in range(0, len(shared), 4096):
             shared[page] = 1
         """,
@@ -168,15 +168,33 @@ def test_one_process_that_takes_too_much_memory_gets_an_error(kernel):
         import os, time
         for _ in range(8):
             if os.fork() == 0:
-                kept = bytearray(os.urandom(1)) * 200_000_000
+                kept = bytearray(os.urandom(1)) * 300_000_000
                 time.sleep(60)
         time.sleep(60)
         """,
+        """
+        import os, socket, time
+        kept = []
+        for _ in range(16):
+            if os.fork() == 0:
+                while True:
+                    kept.append(socket.socketpair())
+                    kept[-1][0].setblocking(False)
+                    kept[-1][0].send(bytes(100_000))
+        time.sleep(60)
+        """,
+        """
+        import mmap
+        private_and_not_reserved = 0x4002
+        unused = mmap.mmap(-1, 1 << 40, private_and_not_reserved, mmap.PROT_READ)
+        for page in range(0, 1 << 40, 1 << 21):
+            unused[page]
+        """,
     ],
-    ids=["shared memory", "many processes"],
+    ids=["shared memory", "many processes", "sockets", "page tables"],
 )
 def test_many_small_thieves_of_memory_end_the_kernel(own_kernel, bomb):
-    with pytest.raises(MemoryLimitError, match="more than 600 MB"):
+    with pytest.raises(MemoryLimitError, match="more than 1200 MB"):
         own_kernel.run(textwrap.dedent(bomb), timeout=60)
 
 

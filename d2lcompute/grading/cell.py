@@ -72,7 +72,8 @@ class CellMessages:
             if message["parent_header"].get("msg_id") == self._request:
                 self._note(message)
         except Exception as error:
-            raise ProtocolError(f"the kernel sent nonsense: {error!r}", self.outputs()) from error
+            text = f"the kernel sent nonsense: {type(error).__name__}: {str(error)[:200]}"
+            raise ProtocolError(text, self.outputs()) from error
 
     def _note(self, message: dict[str, Any]) -> None:
         kind, content = message["msg_type"], message["content"]

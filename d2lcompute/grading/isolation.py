@@ -47,9 +47,9 @@ class Limits:
     60
 
     `memory_mb` is for all processes and the files in the private folders together, `scratch_mb` for
-    the files of each of the two; `processes` counts threads; `file_mb` is the size of one file; `output_mb`
-    is for one cell; `seconds` are wall-clock time from the start of the kernel to its end. Memory,
-    processes and files are limited in a box only.
+    the files of each of the two; `processes` counts threads; `file_mb` is the size of one file;
+    `output_mb` is for one cell; `seconds` are wall-clock time from the start of the kernel to its
+    end. Memory, processes and files are limited in a box only.
     """
 
     memory_mb: int = 2048
@@ -148,21 +148,24 @@ def _try(box: Box, hidden: list[str]) -> str | None:
     """Raise the walls around a process that only looks for `hidden`; return why it failed."""
     request = {
         "box": asdict(box), "connection": None, "arguments": [], "folder": "/",
-        "environment": clean_environment(), "must_be_hidden": hidden,
+        "environment": clean_environment() | {"HOME": "/tmp"}, "must_be_hidden": hidden,
     }  # fmt: skip
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, tempfile.TemporaryFile() as errors:
         try:
             prefix = wrapper(box) if box.rung == "bubblewrap" else []
             process, server = start_server((), clean_environment(), prefix, errors)
-            with server:
-                send_request(server, request, theirs)
-            theirs.close()  # or the end of all others could not be noticed
         except OSError as error:
             return str(error)
-        ours.settimeout(TRIAL_SECONDS)
-        words = ours.recv(1 << 16)
-        process.wait(TRIAL_SECONDS)
+        with process, server:
+            send_request(server, request, theirs)
+            theirs.close()  # or the end of all others could not be noticed
+            ours.settimeout(TRIAL_SECONDS)
+            try:
+                words = ours.recv(1 << 16)
+            except TimeoutError:
+                process.kill()
+                return f"no answer within {TRIAL_SECONDS:g} s"
         end = json.loads(words) if words else {"text": _last_line(errors)}
     return None if end.get("code") == 0 else str(end.get("text", end))
 

@@ -60,18 +60,14 @@ class Kernel:
 
     def start(self, **arguments: Any) -> None:
         """Start the process, with `arguments` like those of `subprocess.Popen`; once only."""
-        try:
-            self._manager.start_kernel(
-                extra_arguments=ARGUMENTS,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                **arguments,
-            )
-            self._connect()
-            self._wait_until_ready()
-        except BaseException:
-            self.close()
-            raise
+        self._manager.start_kernel(
+            extra_arguments=ARGUMENTS,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **arguments,
+        )
+        self._connect()
+        self._wait_until_ready()
 
     def run(self, code: str, timeout: float | None = None) -> Result:
         """Run a cell and return what it showed; `timeout` is in seconds.
@@ -205,4 +201,5 @@ def _has_replied(cell: CellMessages) -> bool:
 def _how(code: int | None) -> str:
     if code is None:
         return ""
-    return f" with exit code {code}" if code >= 0 else f" by {signal.Signals(-code).name}"
+    names = {signum.value: signum.name for signum in signal.Signals}
+    return f" with exit code {code}" if code >= 0 else f" by {names.get(-code, f'signal {-code}')}"

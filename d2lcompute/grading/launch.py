@@ -17,8 +17,8 @@ from .provisioner import KernelProvisioner
 from .sandbox.box import Box
 from .warm import Zygote
 
-# A kernel could fill the memory of who reads it: so large a message, so many of them unread.
-MESSAGES_UNREAD = 32
+# A student's kernel could fill the grader's memory; it waits while so many messages are unread.
+MESSAGES_UNREAD = 16
 
 
 def start_kernel(
@@ -43,17 +43,20 @@ def start_kernel(
     """
     limits = limits or Limits()
     scratch = Path(tempfile.mkdtemp(prefix="d2l-"))
-    manager = _manager(scratch, limits)
+    box = None if isolation is None else isolation.box(limits)
+    manager = _manager(scratch, limits, MESSAGES_UNREAD if box else 0)
     provisioner = KernelProvisioner(
         kernel_id=scratch.name, kernel_spec=manager.kernel_spec, parent=manager
     )
     manager.provisioner = provisioner
-    provisioner.zygote = zygote
-    if isolation is not None:
-        provisioner.box = isolation.box(limits)
-        folder = _private_folder(scratch, provisioner.box)
+    provisioner.zygote, provisioner.box = zygote, box
     kernel = Kernel(manager, provisioner, limits, scratch)
-    kernel.start(env=_environment(zygote, isolation), cwd=str(folder))
+    try:
+        folder = folder if box is None else _private_folder(scratch, box)
+        kernel.start(env=_environment(zygote, isolation), cwd=str(folder))
+    except BaseException:
+        kernel.close()
+        raise
     return kernel
 
 
@@ -65,10 +68,10 @@ class _ThisPython(KernelSpecManager):
         return KernelSpec(**ipykernel.kernelspec.get_kernel_dict(), interrupt_mode="message")
 
 
-def _manager(scratch: Path, limits: Limits) -> KernelManager:
+def _manager(scratch: Path, limits: Limits, most_unread: int) -> KernelManager:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     context.setsockopt(zmq.MAXMSGSIZE, int(limits.output_mb * MB))
-    context.setsockopt(zmq.RCVHWM, MESSAGES_UNREAD)
+    context.setsockopt(zmq.RCVHWM, most_unread)
     context.setsockopt(zmq.LINGER, 0)
     place = {"transport": "ipc", "ip": str(scratch / "kernel")} if zmq.has("ipc") else {}
     return KernelManager(

@@ -59,6 +59,7 @@ class Zygote:
         self._lock = threading.Lock()
         self._owner = os.getpid()
         self._ready = False
+        self._failure: NotWarmError | None = None
 
     def fork(self, request: Mapping[str, Any], status: socket.socket) -> ForkedProcess:
         """Return a new process that becomes the kernel of `request`, see `send_request`."""
@@ -66,12 +67,18 @@ class Zygote:
             raise NotWarmError("the warm process belongs to another process")
         self._check_environment(request["environment"])
         with self._lock:
+            if self._failure is not None:
+                raise self._failure
             try:
                 self._wait_until_ready()
                 send_request(self._socket, request, status)
                 answer, handles = self._receive(FORK_SECONDS)
             except OSError as error:
-                raise NotWarmError(f"the warm process does not answer: {error}") from error
+                self._failure = NotWarmError(f"the warm process does not answer: {error}")
+                raise self._failure from error
+            except NotWarmError as error:
+                self._failure = error
+                raise
         return ForkedProcess(answer["pid"], handles[0])
 
     def close(self) -> None:

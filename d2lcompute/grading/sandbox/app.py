@@ -24,6 +24,8 @@ class KernelApp(IPKernelApp):
 
     def _try_bind_socket(self, socket: zmq.Socket[bytes], port: int) -> int:
         socket.setsockopt(zmq.USE_FD, self.listeners[port])
+        if socket.type in (zmq.PUB, zmq.XPUB):
+            socket.setsockopt(zmq.XPUB_NODROP, 1)  # wait for a slow reader, do not drop output
         socket.bind(f"ipc://{self.ip}-{port}")
         return port
 

@@ -85,6 +85,7 @@ def _tighten(box: Box) -> None:
     linux.drop_capabilities()
     _set_limits(box)
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
+    Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")  # the first to go
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     code = syscalls.program()
     if code:
@@ -98,10 +99,22 @@ def _set_limits(box: Box) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_FSIZE, box.file),
-        (resource.RLIMIT_NPROC, box.processes),
+        (resource.RLIMIT_NPROC, box.processes + _threads_so_far()),
         (resource.RLIMIT_DATA, box.memory + _data_so_far()),
     ]:
         resource.setrlimit(limit, (value, value))
+
+
+def _threads_so_far() -> int:
+    """Return how many threads this user has: all of them count, those outside a box too."""
+    user = os.getuid()
+    mine = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    threads = 0
+    for process in mine:
+        with contextlib.suppress(OSError):
+            if process.stat().st_uid == user:
+                threads += len([*(process / "task").iterdir()])
+    return threads
 
 
 def _data_so_far() -> int:

@@ -1,8 +1,8 @@
 """A filter over system calls: what no honest exercise needs, and what the limits cannot see.
 
-Denied are memory that counts for no limit (`memfd_create`, System V segments), new namespaces
-(in which a student would be root and could mount memory as disks), and parts of Linux that
-sandboxes commonly close because defects in them were ways out.
+Denied are memory that counts for no limit (`memfd_create`, System V segments and queues), new
+namespaces (in which a student would be root and could mount memory as disks), and parts of Linux
+that sandboxes commonly close because defects in them were ways out.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _OTHER_ABI = 0x40000000
 
 _X86 = {
-    "memfd_create": 319, "memfd_secret": 447, "shmget": 29, "unshare": 272, "setns": 308,
-    "mount": 165, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
+    "memfd_create": 319, "memfd_secret": 447, "shmget": 29, "msgget": 68, "semget": 64,
+    "unshare": 272, "setns": 308, "mount": 165, "ptrace": 101,
+    "process_vm_readv": 310, "process_vm_writev": 311,
     "pidfd_getfd": 438, "kcmp": 312, "add_key": 248, "request_key": 249, "keyctl": 250,
     "bpf": 321, "perf_event_open": 298, "userfaultfd": 323, "io_uring_setup": 425,
     "open_by_handle_at": 304,
 }  # fmt: skip
 _ARM = {
-    "memfd_create": 279, "memfd_secret": 447, "shmget": 194, "unshare": 97, "setns": 268,
-    "mount": 40, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
+    "memfd_create": 279, "memfd_secret": 447, "shmget": 194, "msgget": 186, "semget": 190,
+    "unshare": 97, "setns": 268, "mount": 40, "ptrace": 117,
+    "process_vm_readv": 270, "process_vm_writev": 271,
     "pidfd_getfd": 438, "kcmp": 272, "add_key": 217, "request_key": 218, "keyctl": 219,
     "bpf": 280, "perf_event_open": 241, "userfaultfd": 282, "io_uring_setup": 425,
     "open_by_handle_at": 265,

@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from .memory import memory_in_use
+
 PULSE = 0.1
-BYTES_PER_FILE = 1024
 
 
 def guard(kernel: int, memory: int, scratch: Sequence[str], status: socket.socket) -> NoReturn:
     """Wait until the kernel process must end, say why on `status`, and leave no process behind.
 
-    `memory` is the most, in bytes, for all processes and for the files in `scratch`.
+    `memory` is the most, in bytes, for all that `memory_in_use` counts.
     """
     end = _watch(kernel, memory, scratch, status)
     with contextlib.suppress(OSError):
@@ -46,8 +47,7 @@ def _watch(
         codes = _reap()
         if kernel in codes:
             return {"end": "exited", "code": codes[kernel]}
-        left = memory - sum(map(_memory_of_files, scratch))
-        if _memory_of_all(_descendants(), left) > left:
+        if memory_in_use(_descendants(), scratch, enough=memory) > memory:
             return {"end": "memory"}
 
 
@@ -74,27 +74,3 @@ def _descendants() -> list[int]:
     for process in found:
         found += [child for child, parent in parents.items() if parent == process]
     return found[1:]
-
-
-def _memory_of_all(processes: list[int], enough: int) -> int:
-    """Return the memory of `processes` in bytes; what forks share counts only once if it matters."""
-    quick = sum(_memory(process, "status", (b"RssAnon", b"RssShmem")) for process in processes)
-    if quick <= enough:
-        return quick
-    exact = sum(_memory(one, "smaps_rollup", (b"Pss_Anon", b"Pss_Shmem")) for one in processes)
-    return exact or quick  # a guard without rights over another user cannot know better
-
-
-def _memory_of_files(folder: str) -> int:
-    """Return the bytes that a file system in memory takes; an empty file takes some too."""
-    used = os.statvfs(folder)
-    files = used.f_files - used.f_ffree
-    return (used.f_blocks - used.f_bfree) * used.f_frsize + files * BYTES_PER_FILE
-
-
-def _memory(process: int, file: str, fields: tuple[bytes, ...]) -> int:
-    """Return the bytes that a process keeps in memory and that no file holds."""
-    with contextlib.suppress(OSError):
-        lines = Path("/proc", str(process), file).read_bytes().splitlines()
-        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(fields))
-    return 0
