@@ -1,0 +1,1 @@
+"""Where the library stands beside its peers: `python -m benchmarks`."""

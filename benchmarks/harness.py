@@ -1,0 +1,173 @@
+"""Measure candidates in alternation, and keep what they showed.
+
+A subject is a module of this package with `cases(quick)`, a generator of `Case`s: what one case
+holds in memory is free before the next begins. Each subject runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib import metadata, util
+from typing import Any
+
+ROUNDS, MOST_ROUNDS, SECONDS = 7, 31, 3.0
+PACKAGES = (
+    "torch", "d2l", "torchinfo", "torchview", "lightning", "accelerate", "safetensors",
+    "nbval", "nbmake",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to do it. `run` gets what `fresh` made outside of the clock, if there is one."""
+
+    role: str  # "ours", "peer" or "limit": what no way to do it can beat
+    name: str
+    run: Callable[..., Any]
+    fresh: Callable[[], Any] | None = None
+    needs: str = ""  # a module that has to be installed
+
+
+ours, peer, limit = (partial(Candidate, role) for role in ("ours", "peer", "limit"))
+
+
+@dataclass(frozen=True)
+class Target:
+    """`name` is to take at most `most` times what `against` takes, or `most` units without one."""
+
+    name: str
+    most: float
+    against: str | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """Candidates that do the same. `unit` is "s", or that of the number which `run` returns."""
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    targets: tuple[Target, ...] = ()
+    unit: str = "s"
+    returned: bool = False  # `run` returns the measure; else it is the seconds that it takes
+
+
+@dataclass(frozen=True)
+class Series:
+    """What one candidate showed, round by round, or why it did not."""
+
+    role: str
+    name: str
+    values: tuple[float, ...] = ()
+    problem: str = ""
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one case showed, where and when."""
+
+    subject: str
+    case: str
+    unit: str
+    series: tuple[Series, ...]
+    targets: tuple[Target, ...]
+    date: str
+    machine: str
+    versions: dict[str, str]
+
+    def named(self, name: str) -> Series:
+        return next(series for series in self.series if series.name == name)
+
+    def of(self, *roles: str) -> list[Series]:
+        return [series for series in self.series if series.role in roles]
+
+
+def measure(subject: str, case: Case, quick: bool = False) -> Result:
+    """Warm every candidate up once, then measure them in turn, each round in another order."""
+    problems = {one.name: first_problem(one) for one in case.candidates}
+    able = [one for one in case.candidates if not problems[one.name]]
+    values: dict[str, list[float]] = {one.name: [] for one in able}
+    began = time.perf_counter()
+    for done in range(MOST_ROUNDS if able else 0):
+        turn = done % len(able)
+        for one in (able[turn:] + able[:turn])[:: 1 - 2 * (done % 2)]:
+            values[one.name].append(once(one, case.returned))
+        enough = done + 1 >= (2 if quick else ROUNDS)
+        if enough and (quick or time.perf_counter() - began > SECONDS):
+            break
+    series = tuple(
+        Series(one.role, one.name, tuple(values.get(one.name, ())), problems[one.name])
+        for one in case.candidates
+    )
+    today = datetime.date.today().isoformat()
+    return Result(subject, case.name, case.unit, series, case.targets, today, machine(), versions())
+
+
+def first_problem(one: Candidate) -> str:
+    """Run a candidate for the first time; return why it cannot be measured, or nothing."""
+    if one.needs and util.find_spec(one.needs) is None:
+        return "not installed"
+    try:
+        once(one, False)
+    except Exception as error:  # a peer that fails is a finding, not the end
+        return f"fails with {type(error).__name__}"
+    return ""
+
+
+def once(one: Candidate, returned: bool) -> float:
+    made = () if one.fresh is None else (one.fresh(),)
+    gc.collect()
+    start = time.perf_counter()
+    answer = one.run(*made)
+    seconds = time.perf_counter() - start
+    return float(answer) if returned else seconds
+
+
+def machine() -> str:
+    """Return the machine's kind and how busy it was."""
+    busy = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}{busy}"
+
+
+def versions() -> dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def ratios(one: Series, other: Series) -> list[float]:
+    """Return what `one` took over what `other` took, both in the same round."""
+    return [a / b for a, b in zip(one.values, other.values, strict=True)]
+
+
+def quartiles(values: Iterable[float]) -> tuple[float, float, float]:
+    """Return the lower quartile, the median and the upper quartile."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def as_data(results: Iterable[Result]) -> list[dict[str, Any]]:
+    return [asdict(result) for result in results]
+
+
+def from_data(data: Iterable[dict[str, Any]]) -> Iterator[Result]:
+    """Read back what `as_data` made, through JSON too."""
+    for entry in data:
+        series = tuple(Series(**{**s, "values": tuple(s["values"])}) for s in entry["series"])
+        targets = tuple(Target(**target) for target in entry["targets"])
+        yield Result(**{**entry, "series": series, "targets": targets})

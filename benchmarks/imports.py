@@ -1,0 +1,28 @@
+"""What importing the package costs over importing torch, each time in a new process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from .harness import Case, Target, limit, ours, peer
+
+TIMED = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
+
+
+def cases(quick):
+    yield Case(
+        "import",
+        (
+            ours("import d2lcompute", lambda: seconds_of("import d2lcompute")),
+            peer("d2l.torch", lambda: seconds_of("from d2lcompute import d2l"), needs="d2l"),
+            limit("import torch", lambda: seconds_of("import torch")),
+        ),
+        (Target("import d2lcompute", 1.03, "import torch"),),
+        returned=True,
+    )
+
+
+def seconds_of(statement):
+    command = [sys.executable, "-c", TIMED.format(statement)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

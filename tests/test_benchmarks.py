@@ -1,0 +1,136 @@
+import itertools
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import SUBJECTS, main, merged, read, write
+from benchmarks.harness import Case, Target, as_data, from_data, limit, measure, ours, peer
+from benchmarks.reporting import markdown, slower
+
+ROOT = Path(__file__).parents[1]
+
+
+def counting(name="case", step=1.0):
+    """Candidates whose measures are known: ours takes twice the limit, the peer three times."""
+
+    def growing(factor):
+        numbers = itertools.count(step * factor, 0)
+        return lambda: next(numbers)
+
+    return Case(
+        name,
+        (
+            ours("mine", growing(2)),
+            peer("theirs", growing(3)),
+            peer("absent", growing(1), needs="no_such_module"),
+            peer("broken", lambda: [][0]),
+            limit("least", growing(1)),
+        ),
+        (
+            Target("mine", 2, "least"),
+            Target("mine", 0.5, "theirs"),
+            Target("mine", 1, "absent"),
+            Target("mine", 3 * step),
+        ),
+        unit="MB",
+        returned=True,
+    )
+
+
+def test_a_round_runs_every_candidate_once_and_the_rounds_differ_in_order():
+    order = []
+    candidates = tuple(ours(name, lambda name=name: order.append(name)) for name in "abc")
+    measure("toy", Case("order", candidates), quick=True)
+    rounds = ["".join(order[start : start + 3]) for start in (0, 3, 6)]
+    assert [sorted(one) for one in rounds] == [["a", "b", "c"]] * 3
+    assert rounds[1] != rounds[2]
+
+
+def test_seven_rounds_are_the_least():
+    result = measure("toy", counting())
+    assert len(result.named("mine").values) >= 7
+
+
+def test_what_a_candidate_needs_is_made_anew_each_time():
+    made = itertools.count()
+    taken = []
+    one = ours("one", taken.append, fresh=lambda: next(made))
+    measure("toy", Case("fresh", (one,)), quick=True)
+    assert taken == [0, 1, 2]
+
+
+def test_seconds_are_measured_where_nothing_is_returned():
+    result = measure("toy", Case("time", (ours("one", lambda: "not a number"),)), quick=True)
+    assert all(value >= 0 for value in result.named("one").values)
+
+
+def test_the_table_shows_ratios_targets_and_what_is_missing(golden):
+    result = replace(
+        measure("toy", counting(), quick=True),
+        date="2026-01-01",
+        machine="2 cores, abacus, load 1.0",
+        versions={"Python": "3", "torch": "not installed"},
+    )
+    golden(markdown([result]).rstrip("\n"))
+
+
+def test_results_come_back_from_json_as_they_were():
+    result = measure("toy", counting(), quick=True)
+    assert list(from_data(json.loads(json.dumps(as_data([result]))))) == [result]
+
+
+def test_a_run_is_not_slower_than_itself():
+    result = measure("toy", counting(), quick=True)
+    assert slower([result], [result]) == []
+
+
+def test_a_slower_machine_is_not_a_slower_library():
+    before, now = (measure("toy", counting(step=step), quick=True) for step in (1, 5))
+    assert slower([now], [before]) == []
+
+
+def test_what_became_slower_is_named_with_both_figures():
+    before = measure("toy", counting(), quick=True)
+    series = [replace(s, values=(3.0, 3.0)) if s.name == "mine" else s for s in before.series]
+    now = replace(before, series=tuple(series))
+    assert slower([now], [before]) == ["toy: case, mine: 3 times least, was 2"]
+
+
+def test_what_fails_now_counts_as_slower():
+    before = measure("toy", counting(), quick=True)
+    failed = replace(before.series[0], values=(), problem="fails with ValueError")
+    now = replace(before, series=(failed, *before.series[1:]))
+    assert slower([now], [before]) == ["toy: case, mine: fails with ValueError, and did not before"]
+
+
+def test_subjects_that_were_not_measured_keep_their_results():
+    old = [measure(subject, counting(), quick=True) for subject in SUBJECTS]
+    new = measure(SUBJECTS[0], counting("another"), quick=True)
+    assert merged([new], old) == [new, *old[1:]]
+
+
+def test_a_table_a_picture_and_the_numbers_are_written(tmp_path):
+    results = [measure("toy", counting(), quick=True)]
+    write(results, tmp_path / "run.json")
+    assert read(tmp_path / "run.json") == results
+    assert (tmp_path / "run.md").read_text(encoding="utf-8") == markdown(results)
+    assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unknown_subject_is_named(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--only", "cooking"])
+    assert "cooking" in capsys.readouterr().err
+
+
+def test_the_import_is_measured_in_new_processes(tmp_path):
+    command = [sys.executable, "-m", "benchmarks", "--only", "imports", "--quick"]
+    command += ["--save", str(tmp_path / "run.json")]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    (result,) = read(tmp_path / "run.json")
+    assert min(result.named("import d2lcompute").values) > 0
+    assert len(result.named("import torch").values) == 2
