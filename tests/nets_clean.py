@@ -285,3 +285,23 @@ def adaptive_softmax():
 def traced_by_fx():
     layers = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 4))
     return torch.fx.symbolic_trace(layers), (X(),)
+
+
+class Codebook(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.codes = nn.Parameter(torch.randn(8, 4), requires_grad=False)
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, X):
+        H = self.layer(X)
+        nearest = torch.cdist(H, self.codes).argmin(-1)
+        coded = self.codes[nearest]
+        self.codes.data[nearest] = 0.9 * coded + 0.1 * H.detach()
+        self.codes.data = self.codes.data.clone()
+        return H + (coded - H).detach()
+
+
+@clean
+def codebook_that_follows_its_inputs():
+    return Codebook(), (X(),)

@@ -13,7 +13,8 @@ from ..parameters import slots
 from ..recording import type_name
 from . import failing, modes, placement, registration, signals, ties, unreached, values
 from .findings import Diagnosis, Finding
-from .passing import Seen, observe
+from .observing import Seen
+from .passing import observe
 
 
 def diagnose(

@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ..recording import type_name
 from .findings import Finding
-from .passing import Failure, Seen, is_bad
+from .observing import Failure, Seen, is_bad
 from .values import not_finite
 
 _MENDS = (

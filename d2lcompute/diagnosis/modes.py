@@ -10,7 +10,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from ..parameters import walk
 from .findings import Finding
-from .passing import Seen
+from .observing import Seen
 from .values import has_values
 
 

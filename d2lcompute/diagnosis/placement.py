@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from ..parameters import dtype_name, entries
 from .findings import Finding
-from .passing import Seen
+from .observing import Seen
 from .values import distinct
 
 Kind = TypeVar("Kind")

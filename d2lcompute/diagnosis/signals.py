@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from .findings import Finding
-from .passing import Rectified, Seen, trained
+from .observing import Rectified, Seen
+from .passing import trained
 from .values import alike_finding, has_values, is_constant, is_constant_matrix
 
 _VANISHED = 1e-8  # of the largest: what float32 still tells from nothing

@@ -10,7 +10,8 @@ from torch import nn
 
 from ..parameters import Entry, entries, walk
 from .findings import Finding
-from .passing import Seen, trained
+from .observing import Seen
+from .passing import trained
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _DYNAMIC = {"getattr", "__getattr__", "get_submodule", "get_parameter", "_modules", "_parameters"}
@@ -79,7 +80,8 @@ def _mentioned(kind: type) -> frozenset[str]:
 
 def _names(value: Any) -> Iterator[str]:
     while not isinstance(value, FunctionType | CodeType | property | type(None)):
-        value = getattr(value, "__wrapped__", None) or getattr(value, "__func__", None)
+        inner = (getattr(value, name, None) for name in ("__wrapped__", "__func__", "func"))
+        value = next(filter(None, inner), None)
     if isinstance(value, property):
         yield from _names(value.fget)
     elif isinstance(value, FunctionType):
