@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from .boxes import PAD, Arc, Box, Line, Measure, leaf, stack_height, title_width
 from .flow import Node, between
@@ -16,18 +16,27 @@ APART = 0.3  # between columns
 TURN = 0.12  # above and below columns, for the line from one to the next
 SLIDE = 13.33, 7.5
 ROOMY = 1.0  # the share of a slide up to which rows need no columns
-MOST_COLUMNS = 6
+MOST_COLUMNS = 10
 HALVINGS = 12
 BREAK = 0.12  # what a break must gain, of a slide
 
 Spot = tuple[int, int]  # column and row
 
 
-def arrange(node: Node, measure: Measure, arrows: bool) -> Box:
+def arrange(root: Node, measure: Measure, arrows: bool) -> Box:
     """Return the box of a node with all that is inside, at the origin."""
-    if not node.children:
-        return leaf(node, measure)
-    boxes = [arrange(child, measure, arrows) for child in node.children]
+    nodes = [root]
+    for node in nodes:
+        nodes += node.children
+    boxes: dict[Node, Box] = {}
+    for node in reversed(nodes):
+        inner = [boxes.pop(child) for child in node.children]
+        boxes[node] = _around(node, inner, measure, arrows) if inner else leaf(node, measure)
+    return boxes[root]
+
+
+def _around(node: Node, boxes: Sequence[Box], measure: Measure, arrows: bool) -> Box:
+    """Return the box of a node with these boxes in it, in as many columns as are best to see."""
 
     def framed(parts: list[list[int]]) -> Box:
         nodes = [_part(node, part, part is parts[-1]) for part in parts]
@@ -58,7 +67,7 @@ def _parts(rows: Rows, count: int) -> list[list[int]]:
         middle = (low + high) / 2
         low, high = (low, middle) if len(_breaks(ends, middle)) < count else (middle, high)
     bounds = [0, *_breaks(ends, high), len(rows.rows)]
-    return [[index for row in rows.rows[a:b] for index in row] for a, b in pairwise(bounds)]
+    return [sorted(chain(*rows.rows[a:b])) for a, b in pairwise(bounds)]
 
 
 def _breaks(ends: Sequence[tuple[float, int]], most: float) -> list[int]:
@@ -74,7 +83,7 @@ def _breaks(ends: Sequence[tuple[float, int]], most: float) -> list[int]:
 
 
 def _part(node: Node, indices: Sequence[int], is_last: bool) -> Node:
-    places = {index: number for number, index in enumerate(sorted(indices))}
+    places = {index: number for number, index in enumerate(indices)}
     touching = [f for f in node.flows if f.source in places or f.target in places]
     part = Node("", node.kind if is_last else "column", ())
     part.children = [node.children[index] for index in places]

@@ -56,7 +56,10 @@ class Graph:
         self._depth = depth
         self._inside = inside(calls)
         self._kinds = kinds(calls, _look)
+        self._open: list[Node] = []
         self.root = self._node((0,), 1)
+        for node in self._open:  # which grows meanwhile: nets may be too deep for recursion
+            self._fill(node)
 
     def _node(self, calls: Repeated, repeats: int) -> Node:
         first, last = self._calls[calls[0]], self._calls[calls[-1]]
@@ -71,7 +74,7 @@ class Graph:
             trained=first.parameter_count > 0,
         )
         if self._depth is None or first.depth < self._depth:
-            self._fill(node)
+            self._open.append(node)
         return node
 
     def _note(self, first: Call, last: Call) -> str:

@@ -52,9 +52,14 @@ class Router:
 
     def __init__(self, places: Mapping[int, Place], flows: Iterable[Flow]) -> None:
         self._places = places
-        self._columns: list[tuple[float, int, int, int]] = []  # x, first and last row, source
-        pairs = dict.fromkeys((flow.source, flow.target) for flow in flows)
-        self._paths = [self._path(*pair) for pair in sorted(pairs, key=self._span)]
+        self._columns: list[tuple[float, int, int, int]] = []  # x, rows from and to, source
+        spans = {(f.source, f.target): places[f.target].row - places[f.source].row for f in flows}
+        longest: dict[int, int] = {}
+        for (source, _), span in spans.items():
+            longest[source] = max(span, longest.get(source, 0))
+        # Short ways lie inside long ones; of one source the longest is the others' trunk.
+        order = sorted(spans, key=lambda pair: (longest[pair[0]], pair[0], -spans[pair]))
+        self._paths = [self._path(*pair) for pair in order]
         self._gaps: dict[int, list[object]] = {}
         self._join_turns()
 
@@ -85,16 +90,13 @@ class Router:
             lines.append(Line(tuple(points), has_head=path.target != EXIT))
         return lines
 
-    def _span(self, pair: tuple[int, int]) -> int:
-        return self._places[pair[1]].row - self._places[pair[0]].row
-
     def _path(self, source: int, target: int) -> _Path:
         start, end = self._places[source], self._places[target]
         first, last = start.row + 1, end.row - 1
-        column = self._column(start.out, end.x, first, last, source)
+        column = self._column(start, end, first, last, source)
         path = _Path(source, target, column)
         if first <= last:
-            self._columns.append((column, first, last, source))
+            self._columns.append((column, first, end.row, source))
             path.at_side = end.side is not None and column > end.right
             if column != start.out:
                 path.turns[first] = "from", source
@@ -102,13 +104,14 @@ class Router:
             path.turns[end.row] = "to", target
         return path
 
-    def _column(self, start: float, end: float, first: int, last: int, source: int) -> float:
+    def _column(self, start: Place, end: Place, first: int, last: int, source: int) -> float:
         """Return an `x` where nothing stands in the rows from `first` to `last`."""
-        for x in (start, end):
+        trunks = (x for x, *_, owner in self._columns if owner == source)
+        for x in (start.out, end.x, *trunks):
             if self._is_free(x, first, last, source):
                 return x
         passed = [place.right for place in self._places.values() if first <= place.row <= last]
-        x = max(passed) + CLEAR
+        x = max([*passed, *([] if end.side is None else [end.side])]) + CLEAR
         while not self._is_free(x, first, last, source):
             x += CHANNEL
         return x
@@ -120,7 +123,7 @@ class Router:
             if first <= place.row <= last
         )
         return boxes and all(
-            abs(x - column) >= CHANNEL * 0.99 or begin > last or end < first or owner == source
+            abs(x - column) >= CHANNEL * 0.99 or begin > last + 1 or end < first or owner == source
             for column, begin, end, owner in self._columns
         )
 

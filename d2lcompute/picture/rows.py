@@ -68,7 +68,7 @@ class Rows:
         return [(tops[row], row) for row in range(1, len(self.rows)) if len(crossing[row]) == 1]
 
     def _across(self) -> dict[int, Place]:
-        """Place the children from left to right, each below the middle of those that feed it."""
+        """Place the children from left to right, each below what feeds it from nearest."""
         places = {ENTRY: Place(-1, 0.0, 0.0, 0.0, 0.0)}
         for number, row in enumerate(self.rows):
             wishes = {index: self._wish(index, places) for index in row}
@@ -89,8 +89,9 @@ class Rows:
         return places
 
     def _wish(self, index: int, places: dict[int, Place]) -> float | None:
-        feeding = self._feeding[index]
-        return fmean(places[source].out for source in feeding) if feeding else None
+        feeding = [places[source] for source in self._feeding[index]]
+        nearest = max((place.row for place in feeding), default=-1)
+        return fmean(p.out for p in feeding if p.row == nearest) if feeding else None
 
     def _down(self) -> tuple[float, list[float]]:
         """Place the rows from top to bottom; return the height, and where channels begin."""
