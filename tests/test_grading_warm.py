@@ -11,7 +11,7 @@ import torch
 from boxes import printed, shared_zygote, warm_kernel
 
 from d2lcompute.grading.launch import start_kernel
-from d2lcompute.grading.warm import ForkedProcess, NotWarmError, Zygote
+from d2lcompute.grading.warm import PRELOAD, ForkedProcess, NotWarmError, Zygote
 
 PARALLEL = "import torch; (torch.ones(1500, 1500) @ torch.ones(1500, 1500)).trace().item()"
 
@@ -47,8 +47,21 @@ def test_the_warm_process_never_computes_so_its_children_can():
     assert [threads_of(parent) for parent in parents] == [1]
 
 
-def test_the_warm_process_touches_no_accelerator(kernel):
-    assert printed(kernel.run("import torch; torch.cuda.is_initialized()")) == "False"
+def test_the_warm_process_asks_for_no_accelerator():
+    code = f"""
+    import importlib, torch
+    def touched(*arguments, **options):
+        raise AssertionError("a forked kernel could not use the accelerator")
+    for name in ("is_available", "device_count", "init", "_lazy_init"):
+        setattr(torch.cuda, name, touched)
+    for name in ("is_available", "device_count", "current_device_index"):
+        setattr(torch.accelerator, name, touched)
+    for module in {PRELOAD}:
+        importlib.import_module(module)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

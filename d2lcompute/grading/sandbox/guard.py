@@ -22,6 +22,7 @@ def guard(kernel: int, memory: int, scratch: Sequence[str], status: socket.socke
 
     `memory` is the most, in bytes, for all that `memory_in_use` counts.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's handler would let it in
     end = _watch(kernel, memory, scratch, status)
     with contextlib.suppress(OSError):
         status.send(json.dumps(end).encode())
@@ -61,15 +62,14 @@ def _reap() -> dict[int, int]:
 
 
 def _descendants() -> list[int]:
-    """Return the living descendants of this process, parents before children."""
+    """Return the descendants of this process, parents before children, zombies too."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 # The name, in parentheses, may hold anything; state and parent follow it.
-                state, parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:2]
-                if state not in b"ZX":
-                    parents[int(entry.name)] = int(parent)
+                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+                parents[int(entry.name)] = int(fields[1])
     found = [os.getpid()]
     for process in found:
         found += [child for child, parent in parents.items() if parent == process]
