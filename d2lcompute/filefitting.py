@@ -203,8 +203,8 @@ def _compare(name: str, value: Any, wanted: Shown, note: str) -> Match:
     return Match(name, found, wanted, ("fits" if found[1] == wanted[1] else "converted") + note)
 
 
-def _shape_fits(found: Shape, wanted: Shape | None) -> bool:
-    if wanted is None:
+def _shape_fits(found: Shape | None, wanted: Shape | None) -> bool:
+    if found is None or wanted is None:
         return True
     return len(found) == len(wanted) and all(
         size is None or size == n for n, size in zip(found, wanted, strict=True)

@@ -113,7 +113,7 @@ def write(file: BinaryIO, kind: str, tensors: Mapping[str, Tensor]) -> None:
     ties = repeats(tensors)
     stored = {name: tensor for name, tensor in tensors.items() if name not in ties}
     places = _places(stored)
-    known = {
+    known: dict[str, Any] = {
         "kind": kind,
         "torch": str(torch.__version__),
         "names": list(tensors),
@@ -192,7 +192,8 @@ def _header(places: Mapping[str, Any], known: Mapping[str, Any]) -> bytes:
 def _bytes(name: str, tensor: Tensor) -> memoryview:
     try:
         plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-        return memoryview(plain.reshape(-1).view(torch.uint8).numpy())
+        flat: Any = plain.reshape(-1).view(torch.uint8).numpy()
+        return memoryview(flat)
     except (RuntimeError, TypeError) as error:  # a subclass that only looks like a tensor
         raise _not_storable(name, tensor) from error
 

@@ -110,7 +110,7 @@ def _header_length(view: memoryview) -> int:
     if len(view) < 10:
         raise ValueError(f"it is cut short, only {len(view)} bytes are there")
     length = int.from_bytes(view[:8], "little")
-    if length > LONGEST_HEADER or view[8:9] != b"{":
+    if length > LONGEST_HEADER or bytes(view[8:9]) != b"{":
         guesses = [what for magic, what in LOOKS_LIKE.items() if view[: len(magic)] == magic]
         raise ValueError(
             "its header is damaged, or it is another kind of file"

@@ -148,7 +148,8 @@ def _load(net: nn.Module, values: Mapping[str, Any]) -> None:
 def _all_or_nothing(net: nn.Module) -> Iterator[None]:
     """Undo what the block did to `net` if it raises: its values only where loading them can."""
     modules = list(net.modules())
-    homes = [(place, dict(place.items())) for m in modules for place in (m._parameters, m._buffers)]
+    places: list[Any] = [place for m in modules for place in (m._parameters, m._buffers)]
+    homes = [(place, dict(place)) for place in places]
     tensors = {id(t): t for _, held in homes for t in held.values() if t is not None}.values()
     data = [(tensor, tensor.data) for tensor in tensors]
     plain = all(map(_loads_plainly, modules))
