@@ -305,3 +305,40 @@ class Codebook(nn.Module):
 @clean
 def codebook_that_follows_its_inputs():
     return Codebook(), (X(),)
+
+
+@clean
+def policy_that_returns_a_distribution():
+    def forward(self, X):
+        return torch.distributions.Independent(
+            torch.distributions.Normal(self.mean(X), self.deviation.exp()), 1
+        )
+
+    deviation = nn.Parameter(torch.zeros(2))
+    return net(forward, mean=nn.Linear(4, 2), deviation=deviation), (X(),)
+
+
+@clean
+def positions_that_start_at_zero():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    positions = nn.Parameter(torch.zeros(1, 7, 8))
+    made = net(lambda self, X: self.layer(X + self.positions)[:, 0], layer=layer)
+    made.positions = positions
+    return made, (X(2, 7, 8),)
+
+
+@clean
+def ensemble_under_vmap():
+    def forward(self, X):
+        weights = torch.stack([net.weight for net in self.nets])
+        run = torch.func.functional_call
+        return torch.vmap(lambda weight: run(self.plan, {"weight": weight}, X))(weights)
+
+    nets = nn.ModuleList(nn.Linear(4, 4, bias=False) for _ in range(3))
+    plan = nn.Linear(4, 4, bias=False).requires_grad_(False)
+    return net(forward, nets=nets, plan=plan), (X(),)
+
+
+@clean
+def inputs_that_never_turn_negative():
+    return nn.PReLU(), (X().abs(),)

@@ -95,7 +95,7 @@ def bad_outputs(seen: Seen) -> Iterator[Finding]:
 
 
 def _kind(failure: Failure) -> str:
-    return type_name(failure.block) if failure.block else ""
+    return "" if failure.block is None else type_name(failure.block)
 
 
 def _shapes(failure: Failure, before: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from ..parameters import entries, walk
 from ..recording import Shape, hooked, shape, tensors_in, type_name
@@ -68,7 +69,7 @@ class Observer(TorchFunctionMode):
         self._names = {id(module): name for name, module in walk(seen.net)}
         self._parameters = {id(e.tensor) for e in entries(seen.net) if not e.is_buffer}
         self._running: list[tuple[nn.Module, tuple[Shape, ...]]] = []
-        self._failed: tuple[nn.Module | None, tuple[Shape, ...]] = (None, ())
+        self._failed: tuple[nn.Module, tuple[Shape, ...]] | None = None
 
     def forward(self, inputs: Sequence[Any]) -> Any:
         output = None
@@ -76,10 +77,9 @@ class Observer(TorchFunctionMode):
             with hooked(self._enter, self._leave), self:
                 output = self.seen.net(*inputs)
         except Exception as error:
-            block, shapes = self._failed
-            where = self._name(block) if block else ""
-            self.seen.failure = Failure(where, block or self.seen.net, shapes, error)
-        self.seen.outputs = tensors_in(output)
+            block, shapes = self._failed or (self.seen.net, ())
+            self.seen.failure = Failure(self._name(block), block, shapes, error)
+        self.seen.outputs = list(_tensors_below(output))
         return output
 
     def __torch_function__(
@@ -104,9 +104,9 @@ class Observer(TorchFunctionMode):
         while current[0] is not block:
             current = self._running.pop()
         if len(rest) == 1:  # `forward` has raised: the innermost block leaves first
-            self._failed = self._failed if self._failed[0] else current
+            self._failed = self._failed or current
             return
-        self._failed = (None, ())
+        self._failed = None
         if self.seen.first_bad is None and is_bad(tensors_in(rest[-1])):
             inside = not is_bad(tensors_in((args, rest[0])))
             caller = self._running[-1][0] if self._running else None
@@ -116,7 +116,7 @@ class Observer(TorchFunctionMode):
         return self._names.get(id(block), type_name(block))
 
     def _note_relu(self, value: Tensor) -> None:
-        if value.is_meta or value.dim() < 2 or not value.numel():
+        if not _can_be_read(value) or value.dim() < 2 or not value.numel():
             return
         units = value.shape[1] if value.dim() > 3 else value.shape[-1]
         wide = value.detach().float()
@@ -144,7 +144,20 @@ def is_bad(tensors: Sequence[Tensor]) -> bool:
     """Whether there is NaN or infinity: minus infinity is what masks put into scores."""
     return any(
         tensor.is_floating_point()
-        and not tensor.is_meta
+        and _can_be_read(tensor)
         and bool((tensor.isnan() | tensor.isposinf()).any())
         for tensor in tensors
     )
+
+
+def _can_be_read(tensor: Tensor) -> bool:
+    return not tensor.is_meta and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def _tensors_below(value: Any, depth: int = 4) -> Iterator[Tensor]:
+    """Yield the tensors in a nest, also those in attributes, as a distribution has them."""
+    for leaf in tree_leaves(value):
+        if isinstance(leaf, Tensor):
+            yield leaf
+        elif depth and hasattr(leaf, "__dict__") and not isinstance(leaf, type | nn.Module):
+            yield from _tensors_below(dict(vars(leaf)), depth - 1)

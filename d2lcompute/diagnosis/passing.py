@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ def observe(net: nn.Module, inputs: Sequence[Any], loss_fn: Loss | None) -> Seen
     held = (entry.tensor for entry in entries(net))
     made_for_inference = any(not is_lazy(t) and t.is_inference() for t in held)
     with (
+        _eagerly(),
         torch.inference_mode(made_for_inference),
         torch.enable_grad(),
         dry_run(net),
@@ -104,6 +106,14 @@ def _look_again_in_eval_mode(seen: Seen, inputs: Sequence[Any]) -> None:
     with torch.no_grad():
         Observer(again).forward(inputs)
     seen.always_dropped = again.always_dropped
+
+
+def _eagerly() -> AbstractContextManager[object]:
+    """Let compiled modules run as they are written, so that hooks see what happens inside."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes seconds
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 @contextmanager

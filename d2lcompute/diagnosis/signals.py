@@ -39,9 +39,9 @@ def symmetric_gradients(seen: Seen, known: set[str]) -> Iterator[Finding]:
     for entry in trained(seen.net):
         gradient = seen.gradients.get(id(entry.tensor))
         if gradient is not None and entry.name not in known and is_constant_matrix(entry):
-            flat = gradient.to_dense()
-            same = any(bool((flat == flat.narrow(axis, 0, 1)).all()) for axis in (0, 1))
-            if same and bool(flat.any()):
+            table = gradient.to_dense().squeeze()
+            same = any(bool((table == table.narrow(axis, 0, 1)).all()) for axis in (0, 1))
+            if same and bool(table.any()):
                 names.append(entry.name)
     if names:
         yield alike_finding(tuple(names))
@@ -77,7 +77,8 @@ def vanishing(seen: Seen) -> Iterator[Finding]:
     matrices = {entry.name for entry in trained(seen.net) if entry.tensor.dim() > 1}
     tiny = [n for n, size in sizes.items() if n in matrices and 0 < size < _VANISHED * largest]
     none = [name for name, size in sizes.items() if size == 0]
-    if 2 * len(none) <= len(sizes) or not any(map(_has_content, seen.inputs)):
+    most = 2 * len(none) > len(sizes) and not matrices.isdisjoint(none)
+    if not most or not any(map(_has_content, seen.inputs)):
         none = []
     if tiny or none:
         what = "exactly zero" if none else f"less than {_VANISHED:g} of the largest"

@@ -153,7 +153,9 @@ def _before_others(net: nn.Module) -> set[int]:
     for _, module in walk(net):
         if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
             later = False
-            for child in reversed([child for child in module._modules.values() if child]):
+            for child in reversed(
+                [child for child in module._modules.values() if child is not None]
+            ):
                 if later:
                     found.add(id(child))
                 later = later or any(_is_trained_matrix(entry) for entry in entries(child))
