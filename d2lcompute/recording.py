@@ -13,7 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import (
+    _global_forward_hooks_with_kwargs,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.overrides import TorchFunctionMode
 
 from .flops import FlopCounter
@@ -211,6 +215,7 @@ def hooked(enter: Function, leave: Function) -> Iterator[None]:
         sys.setrecursionlimit(limit)
         before.remove()
         after.remove()
+        _global_forward_hooks_with_kwargs.pop(after.id, None)  # torch's `remove` forgets it
 
 
 def tensors_in(value: Any) -> list[Tensor]:

@@ -23,6 +23,12 @@ def hooks(module):
     return {name: list(getattr(module, name)) for name in sorted(names)}
 
 
+def global_hooks():
+    """How many hooks of each kind torch holds for all modules."""
+    held = vars(torch.nn.modules.module)
+    return {n: len(v) for n, v in held.items() if n.startswith("_global_") and hasattr(v, "keys")}
+
+
 def fingerprint(net):
     """Everything observable about `net` and the process's random and grad state."""
     tensors = [
@@ -33,6 +39,7 @@ def fingerprint(net):
         "tensors": [(name, id(t), bits(t), t.requires_grad) for name, t in tensors],
         "gradients": [(name, bits(t.grad)) for name, t in tensors if not is_lazy(t)],
         "modes": [(name, type(m), m.training, hooks(m)) for name, m in net.named_modules()],
+        "global hooks": global_hooks(),
         "attributes": [sorted(vars(m)) for m in net.modules()],
         "random": bytes(torch.get_rng_state().numpy()),
         "grad mode": torch.is_grad_enabled(),
