@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -108,12 +109,15 @@ def _look_again_in_eval_mode(seen: Seen, inputs: Sequence[Any]) -> None:
     seen.always_dropped = again.always_dropped
 
 
-def _eagerly() -> AbstractContextManager[object]:
+@contextmanager
+def _eagerly() -> Iterator[None]:
     """Let compiled modules run as they are written, so that hooks see what happens inside."""
     if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes seconds
-        return nullcontext()
-    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-    return stance
+        yield
+        return
+    with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
+        warnings.filterwarnings("ignore", "Using `torch.compile", UserWarning)  # with hooks
+        yield
 
 
 @contextmanager
