@@ -195,7 +195,7 @@ def moved(name, inputs):
         return on_device(first), args, kwargs
     first, args, kwargs = tree_map(on_device, (first, args, kwargs))
     tensors = [t for t in tree_leaves((first, args, kwargs)) if isinstance(t, torch.Tensor)]
-    if name.startswith(("linspace", "logspace")) or not tensors and name != "broadcast_shapes":
+    if name.startswith(("linspace", "logspace")) or (not tensors and name != "broadcast_shapes"):
         kwargs = {**kwargs, "device": "practice:0"}
     return first, args, kwargs
 

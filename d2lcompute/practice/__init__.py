@@ -4,44 +4,109 @@ from __future__ import annotations
 
 import functools
 import operator
+from typing import Any
 
 import torch
 
 from . import accelerator, backend, generators, registry, tensor
 from .memory import DEVICES
 
-_MOST = 128  # torch numbers devices in 8 bits
+_MOST = 128  # torch numbers devices in a signed byte
 
 
 def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.device]:
-    """Give this machine `count` practice accelerators: `practice:0`, `practice:1`, ...
+    """Give this machine accelerators to practise on: `practice:0`, `practice:1` and so on.
 
-    >>> import d2lcompute as d2c
-    >>> d2c.practice_gpus(2)
+    >>> devices = d2c.practice_gpus(2, memory=1_000)
+    >>> devices
     [device(type='practice', index=0), device(type='practice', index=1)]
-    """
+    >>> X = torch.ones(2, 3, device="practice:0")
+    >>> Z = X.to("practice:1")
+    >>> Z
+    tensor([[1., 1., 1.],
+            [1., 1., 1.]], device='practice:1')
+    >>> X + Z
+    Traceback (most recent call last):
+    RuntimeError: Expected all tensors to be on the same device, but found at least two devices,
+    practice:0 and practice:1!
+    >>> torch.accelerator.device_count(), torch.practice.memory_allocated("practice:1")
+    (2, 24)
+    >>> torch.empty(20, 20, device="practice:1")
+    Traceback (most recent call last):
+    torch.OutOfMemoryError: practice out of memory. Tried to allocate 1.56 KiB. practice:1 has a
+    total capacity of 1000 bytes of which 976 bytes is free. 24 bytes is allocated by PyTorch.
+    >>> d2c.practice_gpus(0)
+    []
 
-    _register()
+    They behave as accelerators do, with the values that the CPU computes: tensors are plain torch
+    tensors with autograd, nets move and train, random numbers have a stream for each device, and
+    every copy is a copy. `torch.practice` has what `torch.cuda` has. Call it again to change the
+    number of devices or their memory; 0 switches them off.
+
+    `count` is the number of devices. `memory` is the size of each in bytes, by default as much as
+    the machine has; what lives there already stays. Beside a real accelerator, that goes on
+    working by its name, while `torch.accelerator` speaks of the practice devices until they are
+    off. `torch.compile` needs `backend="aot_eager"`; nested tensors of the strided layout,
+    quantized ones and `nn.DataParallel` do not run.
+
+    Returns the devices. Raises `ValueError` for a negative number and `TypeError` for none at all,
+    and `RuntimeError` where torch is older than 2.10 or has a device of another package.
+    Source: D2L 6.7 / zh 5.6
+    """
+    count = _checked("count", count, 0, _MOST, "practice_gpus(2)")
+    if memory is not None:
+        memory = _checked("memory", memory, 0, None, "practice_gpus(2, memory=2**30) for 1 GiB")
+    if count:
+        _register()
     DEVICES.set(count, memory)
     return [torch.device("practice", index) for index in range(count)]
 
 
-@functools.cache
-def _register() -> object:
-    from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+def _checked(name: str, value: int, least: int, most: int | None, example: str) -> int:
+    wanted = f"an integer from {least}" + (f" to {most}" if most else ", a number of bytes")
+    message = f"`{name}` must be {wanted}, got {value!r}; do {example}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(message) from None
+    if number < least or (most is not None and number > most):
+        raise ValueError(message)
+    return number
 
+
+@functools.cache
+def _register() -> list[torch.library.Library]:
+    """Tell torch about the devices: once in a process, for good."""
+    taken = torch._C._get_privateuse1_backend_name()
+    if taken != "privateuseone":
+        raise RuntimeError(
+            "practice_gpus needs the one place that torch has for devices of other packages, and "
+            f"'{taken}' has it; do practice_gpus() in a process without that package"
+        )
+    try:
+        from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+    except ImportError:
+        raise RuntimeError(
+            f"practice_gpus needs torch 2.10 or newer, got {torch.__version__}: an older one "
+            'cannot have a device made in Python; do pip install -U "torch>=2.10"'
+        ) from None
     accelerator.install()
     _setup_privateuseone_for_python_backend("practice", backend, device_guard=_guard())
-    torch.Generator = generators.Generator
-    torch.UntypedStorage.__new__ = tensor.new_storage
+    _replace(torch, "Generator", generators.Generator)
+    _replace(torch.UntypedStorage, "__new__", tensor.new_storage)
     return registry.register()
 
 
-def _guard() -> object:
+def _replace(owner: Any, name: str, mended: Any) -> None:
+    # What torch makes in C++ for any device, it cannot make for one defined in Python.
+    setattr(owner, name, mended)
+
+
+def _guard() -> Any:
     kind = torch._C._autograd.DeviceType.PrivateUse1
 
     class Guard(torch._C._acc.DeviceGuard):
-        def type_(self) -> object:  # torch asks at every node of a backward pass
+        def type_(self) -> Any:  # asked at every node of a backward pass
             return kind
 
     return Guard()

@@ -27,6 +27,7 @@ def attention(
     if attn_mask is not None and attn_mask.dtype is torch.bool:
         zero = torch.zeros_like(attn_mask, dtype=query.dtype)
         attn_mask = zero.masked_fill(~attn_mask, float("-inf"))
+    output: Tensor
     output, _ = _aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale
     )

@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from .memory import DEVICES, Memory
 from .generators import Generator as Generator
 from .generators import default_generator
+from .memory import DEVICES, Memory
 
 Device = torch.device | str | int | None
 
@@ -158,4 +158,4 @@ def _memory(device: Device) -> Memory:
 
 
 def _is_in_bad_fork() -> bool:
-    return False
+    return DEVICES.forked

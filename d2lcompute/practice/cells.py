@@ -1,4 +1,4 @@
-"""The LSTM and GRU cells, which torch computes at once on accelerators and has no CPU kernel for."""
+"""LSTM and GRU cells, which torch computes at once on accelerators, with no kernel for the CPU."""
 
 from __future__ import annotations
 

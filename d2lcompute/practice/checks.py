@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Like the elementwise operators, these take a CPU tensor without dimensions for a practice tensor.
-_TAKES_SCALARS = ("aten::fill_", "aten::_foreach", "aten::_fused", "aten::_index_put_impl_")
+# Beside the operators that torch tags as elementwise, these word their error like them, and take a
+# CPU tensor without dimensions for a practice tensor.
+_ELEMENTWISE = ("aten::fill_", "aten::mse_loss", "aten::smooth_l1_loss", "aten::huber_loss",
+                "aten::_foreach", "aten::_fused")  # fmt: skip
 
 
 def check_devices(operator: Any, named: Iterable[tuple[str, Any]]) -> None:
@@ -23,7 +25,7 @@ def check_devices(operator: Any, named: Iterable[tuple[str, Any]]) -> None:
         _check_indices(tensors)
     elif name.startswith("aten::convolution"):
         _check_convolution(tensors)
-    elif torch.Tag.pointwise in operator.tags or name.startswith(_TAKES_SCALARS):
+    elif torch.Tag.pointwise in operator.tags or name.startswith(_ELEMENTWISE):
         _check_elementwise([t for _, t in tensors])
     else:
         _check_arguments(name, tensors)

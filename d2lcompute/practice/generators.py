@@ -24,10 +24,7 @@ class PracticeGenerator(_CPUGenerator):
 
     index: int
 
-    @property
-    def device(self) -> torch.device:
-        """The device whose random numbers it makes."""
-        return torch.device("practice", self.index)
+    device: Any = property(lambda self: torch.device("practice", self.index))
 
     def __reduce__(self) -> Any:
         return _restored, (self.index, self.get_state())
@@ -56,7 +53,7 @@ def generator_on(index: int) -> PracticeGenerator:
     DEVICES.memory(index)
     generator = PracticeGenerator()
     generator.index = index
-    _known[generator._cdata] = generator
+    _known[_address(generator)] = generator
     return generator
 
 
@@ -72,7 +69,7 @@ def chosen(generator: torch.Generator | None, index: int) -> PracticeGenerator:
     """Return the generator to draw from on `practice:index`, or raise as torch does."""
     if generator is None:
         return default_generator(index)
-    found = _known.get(generator._cdata)
+    found = _known.get(_address(generator))
     if found is None:
         kind = generator.device.type
         raise RuntimeError(f"Expected a 'practice' device type for generator but found '{kind}'")
@@ -94,6 +91,11 @@ def drawing_from(index: int) -> Iterator[None]:
     finally:
         stream.set_state(default.get_state())
         default.set_state(before)
+
+
+def _address(generator: Any) -> int:
+    address: int = generator._cdata
+    return address
 
 
 def _restored(index: int, state: torch.Tensor) -> PracticeGenerator:

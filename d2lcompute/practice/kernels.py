@@ -106,8 +106,8 @@ class Kernel:
     def write(self, hosts: list[Any], options: dict[str, Any], kwargs: Any) -> Any:
         """Run an operator that puts its results where `out=` says."""
         outputs = [kwargs[name] for name in self.outputs]
-        for name, out in zip(self.outputs, outputs, strict=True):
-            options[name] = torch.empty(0, dtype=out.dtype, device=CPU)
+        for name in self.outputs:  # not at once into the bytes of `out`: the CPU may move them
+            options[name] = torch.empty_like(options[name])
         self.compute(hosts, options, outputs[0].device.index)
         for name, out in zip(self.outputs, outputs, strict=True):
             _write(out, options[name])

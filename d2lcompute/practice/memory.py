@@ -68,6 +68,7 @@ class Devices:
 
     def __init__(self) -> None:
         self.count = 0
+        self.forked = False
         self._memories: list[Memory] = []
         self._chosen = threading.local()
 
@@ -78,11 +79,21 @@ class Devices:
         for memory in self._memories:
             memory.capacity = physical_memory() if capacity is None else capacity
         self.count = count
+        self.forked = False
+
+    def leave(self) -> None:
+        """Refuse to serve this process, a fork: the tensors of its parent are not its own."""
+        self.forked = True
 
     def memory(self, index: int) -> Memory:
         """Return the account of a device, or raise as torch does for a device that is not there."""
-        if 0 <= index < self.count:
+        if 0 <= index < self.count and not self.forked:
             return self._memories[index]
+        if self.forked:
+            raise RuntimeError(
+                "Cannot use practice devices in a forked subprocess. Leave the data of a "
+                "DataLoader on the CPU, or do practice_gpus() in the subprocess"
+            )
         raise RuntimeError(
             f"practice error: invalid device ordinal. There is no practice:{index}, as the number "
             f"of practice devices is {self.count}; do practice_gpus({index + 1}) to have it"
@@ -111,6 +122,8 @@ class Devices:
 
 
 DEVICES = Devices()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=DEVICES.leave)
 
 
 def physical_memory() -> int:

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import cells
+from . import autocast, cells
 from .attention import attention
 from .kernels import Kernel
 from .memory import DEVICES
 from .sparse import structural_kernels
 from .tensor import CPU, CPU_KEYS, adopt, host_of, place
 
+_Function = Callable[..., Any]
 _VIEWS = ("as_strided", "unfold", "view", "view_as_complex", "view_as_real", "_reshape_alias")
 # Operators that torch composes of others, here computed at once: the CPU does it otherwise, with
 # other last bits, or it saves much time.
@@ -31,26 +32,41 @@ def register() -> list[torch.library.Library]:
     The registrations last as long as what is returned.
     """
     named, rest = torch.library.Library("aten", "IMPL"), torch.library.Library("_", "IMPL")
-    names = torch._C._dispatch_get_all_op_names()
-    names = [name.removeprefix("aten::") for name in names if name.startswith("aten::")]
-    for key, kernels in _kernels(names).items():
-        rest.fallback(_Fallback(), key)
+    enter: Any = named.m
+    for key, kernels in _kernels().items():
         for name, kernel in kernels.items():
-            named.m.impl(name, key, kernel, False)
+            enter.impl(name, key, kernel, False)
+    for key in ("PrivateUse1", "SparsePrivateUse1", "SparseCsrPrivateUse1"):
+        rest.fallback(_Fallback(), key)
+    rest.fallback(_refuse, "NestedTensorPrivateUse1")
     rest.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-    for key in ("PrivateUse1", "AutogradPrivateUse1"):
-        named.m.impl("scaled_dot_product_attention", key, attention, False)
     return [named, rest]
 
 
-def _kernels(names: list[str]) -> dict[str, dict[str, Callable[..., Any]]]:
-    plain = [name for name in names if _has(name, "CPU") or _is_whole(name)]
+def _kernels() -> dict[str, dict[str, _Function]]:
+    """Return the kernels by dispatch key and name."""
+    names = torch._C._dispatch_get_all_op_names()
+    names = [name.removeprefix("aten::") for name in names if name.startswith("aten::")]
+    plain = {name: Kernel(_operator(name)) for name in names if _has(name, "CPU") or _whole(name)}
     views = {name: partial(_operator(name)._handle.redispatch_boxed, CPU_KEYS) for name in _VIEWS}
-    kernels = {"PrivateUse1": {name: Kernel(_operator(name)) for name in plain} | views | _OWN | cells.KERNELS}
+    attending = {"scaled_dot_product_attention": attention}
+    kernels = {
+        "PrivateUse1": plain | views | cells.KERNELS | _OWN | attending,
+        "AutogradPrivateUse1": attending,
+        "AutocastPrivateUse1": autocast.kernels(_operator),
+        "CPU": {"_pin_memory": _unpinned},
+    }
     for layout in ("Sparse", "SparseCsr"):
-        own = {name: Kernel(_operator(name)) for name in names if _has(name, f"{layout}CPU")}
-        kernels[f"{layout}PrivateUse1"] = own | structural_kernels(layout)
+        computing = {name: Kernel(_operator(name)) for name in names if _has(name, layout + "CPU")}
+        kernels[layout + "PrivateUse1"] = computing | structural_kernels(layout)
     return kernels
+
+
+def _refuse(operator: Any, *args: Any, **kwargs: Any) -> Any:
+    raise NotImplementedError(
+        "Practice devices take no nested tensors of the strided layout; do "
+        "torch.nested.nested_tensor(..., layout=torch.jagged)"
+    )
 
 
 class _Fallback:
@@ -65,9 +81,10 @@ class _Fallback:
         return self.kernels[operator](*args, **kwargs)
 
 
-def _is_whole(name: str) -> bool:
+def _whole(name: str) -> bool:
     packet = name.partition(".")[0]
-    return packet in _WHOLE or packet.startswith("_foreach_") and packet != "_foreach_copy_"
+    lists = packet.startswith("_foreach_") and packet != "_foreach_copy_"  # which may cross devices
+    return lists or packet in _WHOLE
 
 
 def _has(name: str, key: str) -> bool:
@@ -112,6 +129,11 @@ def _unpinned(tensor: Tensor, device: torch.device | None = None) -> Tensor:
     return tensor.clone()
 
 
+def _record_stream(tensor: Tensor, stream: torch.Stream) -> None:
+    # There is one stream, and it never runs behind.
+    return None
+
+
 def _interchangeable(self: Tensor, other: Tensor) -> bool:
     # By `param.data = ...`, `net.to(device)` moves parameters and keeps them the same objects.
     return self.layout == other.layout
@@ -144,12 +166,13 @@ def _resize(tensor: Tensor, size: Any, *, memory_format: Any = None) -> Tensor:
     return tensor
 
 
-_OWN: dict[str, Callable[..., Any]] = {
+_OWN: dict[str, _Function] = {
     "_copy_from": _copy_from,
     "_efficientzerotensor": _zeros,
     "_has_compatible_shallow_copy_type": _interchangeable,
     "empty.memory_format": _empty,
     "empty_strided": _empty_strided,
+    "record_stream": _record_stream,
     "resize_": _resize,
     "set_": _set_nothing,
     "set_.source_Storage": _set_storage,

@@ -61,30 +61,12 @@ def _mm_reduce(matrix: Tensor, other: Tensor, reduce: str) -> tuple[Tensor, Tens
 
 def sparse_host_of(tensor: Tensor) -> Tensor:
     """Return the CPU tensor that shares the indices and values of a sparse practice tensor."""
-    if tensor.layout is torch.sparse_coo:
-        return _aten._sparse_coo_tensor_unsafe(
-            host_of(tensor._indices()), host_of(tensor._values()), tensor.shape,
-            is_coalesced=tensor.is_coalesced(),
-        )  # fmt: skip
-    outer, inner = _compressed_indices(tensor)
-    return _aten._sparse_compressed_tensor_unsafe(
-        host_of(outer), host_of(inner), host_of(tensor.values()), tensor.shape,
-        layout=tensor.layout,
-    )  # fmt: skip
+    return _rebuilt(tensor, host_of)
 
 
 def place_sparse(host: Tensor, index: int) -> Tensor:
     """Return the sparse tensor on `practice:index` with the indices and values of `host`."""
-    if host.layout is torch.sparse_coo:
-        return _aten._sparse_coo_tensor_unsafe(
-            place(host._indices(), index), place(host._values(), index), host.shape,
-            is_coalesced=host.is_coalesced(),
-        )  # fmt: skip
-    outer, inner = _compressed_indices(host)
-    return _aten._sparse_compressed_tensor_unsafe(
-        place(outer, index), place(inner, index), place(host.values(), index), host.shape,
-        layout=host.layout, device=torch.device("practice", index),
-    )  # fmt: skip
+    return _rebuilt(host, partial(place, index=index))
 
 
 def write_sparse(tensor: Tensor, host: Tensor) -> None:
@@ -96,7 +78,20 @@ def write_sparse(tensor: Tensor, host: Tensor) -> None:
         _aten.copy_(tensor, source)
 
 
-def _compressed_indices(tensor: Tensor) -> tuple[Tensor, Tensor]:
+def _rebuilt(tensor: Tensor, move: Callable[[Tensor], Tensor]) -> Tensor:
+    rebuilt: Tensor
+    if tensor.layout is torch.sparse_coo:
+        rebuilt = _aten._sparse_coo_tensor_unsafe(
+            move(tensor._indices()), move(tensor._values()), tensor.shape,
+            is_coalesced=tensor.is_coalesced(),
+        )  # fmt: skip
+        return rebuilt
     if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
-        return tensor.crow_indices(), tensor.col_indices()
-    return tensor.ccol_indices(), tensor.row_indices()
+        outer, inner = tensor.crow_indices(), tensor.col_indices()
+    else:
+        outer, inner = tensor.ccol_indices(), tensor.row_indices()
+    values = move(tensor.values())
+    rebuilt = _aten._sparse_compressed_tensor_unsafe(
+        move(outer), move(inner), values, tensor.shape, layout=tensor.layout, device=values.device
+    )
+    return rebuilt

@@ -19,6 +19,7 @@ from .memory import DEVICES
 CPU = torch.device("cpu")
 CPU_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 
+_QUANTIZED = (torch.qint8, torch.quint8, torch.qint32, torch.quint4x2, torch.quint2x4)
 _set_storage = torch.ops.aten.set_.source_Storage_storage_offset._handle.redispatch_boxed
 _alias = torch.ops.aten.alias.default._handle.redispatch_boxed
 _point_at = torch._C._construct_storage_from_data_pointer
@@ -77,7 +78,8 @@ def place(host: Tensor, index: int) -> Tensor:
     lent = Lent(host, index, size, memory.returned)
     storage: Any = _point_at(owner.data_ptr(), _device(index), size)
     storage.lent = lent
-    tensor: Tensor = _alias(CPU_KEYS, _empty(index, lent.dtype))
+    empty = _empty(index, lent.dtype, torch.is_inference_mode_enabled())
+    tensor: Tensor = _alias(CPU_KEYS, empty)
     _set_storage(CPU_KEYS, tensor, storage, host.storage_offset(), lent.shape, host.stride())
     return tensor
 
@@ -100,16 +102,17 @@ def host_of(tensor: Tensor) -> Tensor:
     return tensor if lent is None else lent.seen_as(tensor)
 
 
-def adopt(tensor: Tensor, storage: Any, offset: int, shape: Any, strides: Any) -> None:
+def adopt(tensor: Tensor, storage: Any, offset: Any, shape: Any, strides: Any) -> None:
     """Let a practice tensor stand for other memory of its device, in place."""
     _set_storage(CPU_KEYS, tensor, storage, offset, shape, strides)
 
 
-def new_storage(cls: Any, *args: Any, device: Any = None, **kwargs: Any) -> torch.UntypedStorage:
+def new_storage(cls: Any, *args: Any, device: Any = None, **kwargs: Any) -> Any:
     """Make a storage; takes the place of torch's own maker, which crashes for a practice device."""
     device = CPU if device is None else torch.device(device)
     if device.type != "practice":
-        return torch._C.StorageBase.__new__(cls, *args, device=device, **kwargs)
+        make: Any = torch._C.StorageBase.__new__
+        return make(cls, *args, device=device, **kwargs)
     host = torch.empty(*args, dtype=torch.uint8, device=CPU)
     return place(host, DEVICES.current if device.index is None else device.index).untyped_storage()
 
@@ -119,18 +122,23 @@ def _device(index: int) -> torch.device:
     return torch.device("practice", index)
 
 
-class _Blank(torch.Tensor):
-    @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return True  # to the one question that is asked: may another tensor take its place
+class _Blank(Tensor):
+    # The one question that it is asked: may it take the place of another tensor?
+    __torch_dispatch__: Any = classmethod(lambda cls, func, types, args=(), kwargs=None: True)
 
 
 @functools.cache
-def _empty(index: int, dtype: torch.dtype) -> Tensor:
+def _empty(index: int, dtype: torch.dtype, inference: bool) -> Tensor:
     # A tensor without bytes is all that Python can make for a device of its own; every other one
     # starts as an alias of it.
-    with torch.inference_mode(False):
-        blank = torch.Tensor._make_wrapper_subclass(_Blank, (0,), dtype=dtype, device=_device(index))
+    if dtype in _QUANTIZED:
+        raise NotImplementedError(
+            "Practice devices take no quantized tensors; do quantize and compute on the CPU"
+        )
+    with torch.inference_mode(inference):
+        blank = torch.Tensor._make_wrapper_subclass(
+            _Blank, (0,), dtype=dtype, device=_device(index)
+        )
         tensor = torch.empty(0, dtype=dtype, device=CPU)
         tensor.data = blank
     return tensor
