@@ -643,7 +643,7 @@ def test_a_clean_net_says_so_in_one_line():
 
 
 def test_the_report_reads_like_this(golden):
-    bad = nn.Sequential(linear(), net(holding(layers=[linear()], half=1)), linear(3, 1))
+    bad = nn.Sequential(linear(), net(holding(layers=[linear()], half=1, other=linear())))
     golden(repr(d2c.diagnose(bad, X())))
 
 
