@@ -29,7 +29,7 @@ from .files import load_parameters as load_parameters
 from .files import save as save
 from .files import save_parameters as save_parameters
 from .files import verify as verify
-from .initialization import initialize as initialize
+from .initializing.initialization import initialize as initialize
 from .layers import CenteredLayer as CenteredLayer
 from .layers import MyDense as MyDense
 from .layers import MyLinear as MyLinear
@@ -43,13 +43,13 @@ from .parameters import set_data as set_data
 from .plotting import plot_gradients as plot_gradients
 from .plotting import plot_parameters as plot_parameters
 from .practice import practice_gpus as practice_gpus
+from .ties.uses import gradients_by_use as gradients_by_use
 from .tracing import trace as trace
 from .transfers import watch_transfers as watch_transfers
 from .tying import keep_ties as keep_ties
 from .tying import tie as tie
 from .tying import tied_groups as tied_groups
 from .tying import untie as untie
-from .uses import gradients_by_use as gradients_by_use
 
 if TYPE_CHECKING:
     from . import grading as grading

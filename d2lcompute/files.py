@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from .filefitting import Rename, fit, rename_all
-from .fileformat import write
-from .filereading import read
-from .filereports import FileReport, FitReport
-from .filewriting import replacing
+from .filing.fitting import Rename, fit, rename_all
+from .filing.format import write
+from .filing.reading import read
+from .filing.reports import FileReport, FitReport
+from .filing.restoring import restore
+from .filing.writing import replacing
 from .parameters import entries
-from .restoring import restore
 
 Path = str | os.PathLike[str]
 

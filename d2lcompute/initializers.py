@@ -18,15 +18,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from .filling import Initializer as Initializer
-from .filling import MaybeGenerator, Moments
-from .rules import Mixed as Mixed
-from .streams import one_thread
-from .visitors import init_42 as init_42
-from .visitors import init_constant as init_constant
-from .visitors import init_normal as init_normal
-from .visitors import init_xavier as init_xavier
-from .visitors import my_init as my_init
+from .initializing.filling import Initializer as Initializer
+from .initializing.filling import MaybeGenerator, Moments
+from .initializing.rules import Mixed as Mixed
+from .initializing.streams import one_thread
+from .initializing.visitors import init_42 as init_42
+from .initializing.visitors import init_constant as init_constant
+from .initializing.visitors import init_normal as init_normal
+from .initializing.visitors import init_xavier as init_xavier
+from .initializing.visitors import my_init as my_init
 
 Distribution = Literal["uniform", "normal"]
 

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from .dryrun import dry_run as dry_run
-from .dryrun import is_unfinished
-from .dryrun import meta_twin as meta_twin
-from .filling import Initializer
-from .firstpass import first_pass, imagine, is_shape, lazy_entries
-from .initialization import initialize
+from .initializing.filling import Initializer
+from .initializing.initialization import initialize
 from .parameters import Entry, collect_params, walk
+from .passes.dryrun import dry_run as dry_run
+from .passes.dryrun import is_unfinished
+from .passes.dryrun import meta_twin as meta_twin
+from .passes.firstpass import first_pass, imagine, is_shape, lazy_entries
+from .passes.watching import Shapes, Watch
 from .reports import Table
-from .watching import Shapes, Watch
 
 Net = TypeVar("Net", bound=nn.Module)
 

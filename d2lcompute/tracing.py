@@ -16,10 +16,10 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map
 
 from .calls import Call, Names, as_calls
-from .deferral import deferral_of
-from .dryrun import dry_run, meta_twin
-from .firstpass import is_shape
+from .initializing.deferral import deferral_of
 from .parameters import walk
+from .passes.dryrun import dry_run, meta_twin
+from .passes.firstpass import is_shape
 from .recording import Recorder, tensors_in, time_blocks
 from .tracetable import listed, table_of
 

@@ -8,10 +8,10 @@ from copy import deepcopy
 
 from torch import nn
 
-from .lazyties import await_shape
-from .pairing import check_known, replacements
 from .parameters import entries, slots, tied_entries, walk
-from .retying import Tie, hang, restore
+from .ties.lazyties import await_shape
+from .ties.pairing import check_known, replacements
+from .ties.retying import Tie, hang, restore
 
 
 def tie(net: nn.Module, source: str, *targets: str) -> None:

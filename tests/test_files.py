@@ -151,7 +151,7 @@ def test_other_data_is_refused_and_the_old_file_stays(path, data, message):
 
 
 def test_more_tensors_than_readers_accept_are_refused(path, monkeypatch):
-    monkeypatch.setattr("d2lcompute.fileformat.LONGEST_HEADER", 1000)
+    monkeypatch.setattr("d2lcompute.filing.format.LONGEST_HEADER", 1000)
     with pytest.raises(ValueError, match="for 20 tensors; do stack them"):
         d2c.save(path, [torch.ones(1) for _ in range(20)])
     assert not path.exists()

@@ -1,5 +1,4 @@
 import math
-import re
 
 import pytest
 import torch
@@ -27,9 +26,8 @@ def test_a_value_does_not_differ_from_its_equal(value):
 def test_each_of_these_differs_from_each_other(index):
     for other in [value for place, value in enumerate(EQUAL) if place != index]:
         assert difference(other, EQUAL[index]) is not None
-        assert difference([1, {"x": other}], [1, {"x": EQUAL[index]}]).startswith(
-            "the answer[1]['x']"
-        )
+        what, _ = difference([1, {"x": other}], [1, {"x": EQUAL[index]}])
+        assert what.startswith("the answer[1]['x'] ")
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
@@ -62,35 +60,50 @@ def test_tolerances_are_for_floating_point_alone():
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_equals_none(wanted, number):
     got = torch.full((3,), number) if isinstance(wanted, torch.Tensor) else number
-    assert difference(got, wanted, (1e9, 1e9)).startswith("the answer has other values: ")
+    assert difference(got, wanted, (1e9, 1e9))[0] == "the answer has other values"
 
 
 @pytest.mark.parametrize(
-    ("got", "wanted", "text"),
+    ("got", "wanted", "what", "instead"),
     [
-        (1, 1.0, "the answer must be a float, got an integer"),
-        (True, 1, "the answer must be an integer, got a boolean"),
-        (None, torch.ones(1), "the answer must be a tensor, got None"),
-        ([1, 2], [1], "the answer must have 1 items, got 2"),
-        ({"a": 1}, {"a": 1, "b": 2, 3: 4}, "the answer lacks 'b', 3"),
-        ({"a": 1, "b": 2}, {"a": 1}, "the answer must have 1 keys, got 2"),
-        (torch.ones(2), torch.ones(2, 1), "the answer must have the shape (2, 1), got (2,)"),
-        (torch.ones([1] * 60), torch.ones(1), "the answer must have the shape (1,), got 60 dim"),
-        (torch.ones(1).double(), torch.ones(1), "data type torch.float32, got torch.float64"),
-        (torch.zeros(2, 2), torch.eye(2), "other values: Mismatched elements: 2 / 4 (50.0%);"),
-        (False, True, "the answer must be True, got False"),
-        (3, 4, "the answer must be 4, got 3"),
-        (1.0, 2.0, "the answer has other values: Expected 2.0 but got 1.0."),
+        (1, 1.0, "the answer must be a float", "got an integer"),
+        (True, 1, "the answer must be an integer", "got a boolean"),
+        (None, torch.ones(1), "the answer must be a tensor", "got None"),
+        ([1, 2], [1], "the answer must have 1 items", "got 2"),
+        ({"a": 1}, {"a": 1, 3: 4}, "the answer must have the keys 'a', 3", "got 'a'"),
+        ({}, {"a": 1}, "the answer must have the keys 'a'", "got none"),
+        (torch.ones(2), torch.ones(2, 1), "the answer must have the shape (2, 1)", "got (2,)"),
+        (
+            torch.ones(1).double(),
+            torch.ones(1),
+            "the answer must have the data type torch.float32",
+            "got torch.float64",
+        ),
+        (
+            torch.zeros(2, 2),
+            torch.eye(2),
+            "the answer has other values",
+            "Mismatched elements: 2 / 4",
+        ),
+        (False, True, "the answer must be True", "got False"),
+        (3, 4, "the answer must be 4", "got 3"),
+        (2**4000, 4, "the answer must be 4", "got a huge number"),
+        ("\x1b[2Jx", "y", "the answer must be 'y'", "got '\\x1b[2Jx'"),
+        (1.0, 2.0, "the answer has other values", "Expected 2.0 but got 1.0."),
     ],
-)  # fmt: skip
-def test_a_difference_is_told_in_one_line(got, wanted, text):
-    told = difference(got, wanted)
-    assert re.search(re.escape(text), told)
-    assert "\n" not in told
+)
+def test_a_difference_is_told_in_one_line(got, wanted, what, instead):
+    found = difference(got, wanted)
+    assert found[0] == what
+    assert found[1].startswith(instead)
+    assert "\n" not in found[1]
 
 
-@pytest.mark.parametrize("smuggled", ["a hidden check's source", 2**4000])
-def test_what_could_carry_a_message_is_not_repeated(smuggled):
-    wanted = type(smuggled)(1)
-    assert difference(smuggled, wanted) == f"the answer must be {wanted!r}"
-    assert "source" not in difference({"a hidden check's source": 1}, {})
+@given(st.data())
+def test_what_must_be_says_nothing_of_what_was_found(data):
+    """Else code that has seen a hidden check could speak through a wrong answer."""
+    smuggled = data.draw(st.text(min_size=9) | st.integers(10**9) | st.floats(1e9, 1e99))
+    for got in (smuggled, [smuggled], {str(smuggled): smuggled}, torch.ones(1, 2)):
+        for wanted in ("x", 1, 1.0, None, ["x"], {"x": "x"}, torch.ones(1)):
+            found = difference(got, wanted)
+            assert found is None or str(smuggled) not in found[0]

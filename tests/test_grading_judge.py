@@ -51,7 +51,8 @@ def test_marks_are_given_by_check():
     result = graded({"twice": "twice = 2.1", "half": "half = 0.5"})
     assert [mark.passed for mark in result.marks] == [False, False, True]
     assert result.earned == 4.0
-    assert "Expected 2.0 but got 2.1" in result.marks[0].reason
+    assert result.marks[0].reason == "the answer has other values"
+    assert "Expected 2.0 but got 2.1" in result.marks[0].words
     assert result.marks[1].feedback == "not passed"
 
 
@@ -68,6 +69,12 @@ def test_no_words_spoken_after_a_hidden_check_reach_the_student():
     assert result.marks[2].words == "NameError: name 'half' is not defined"
     assert result.works[1].feedback == "failed"
     assert result.marks[2].feedback == "the check ended in an error"
+
+
+def test_a_wrong_answer_carries_nothing_out():
+    result = graded({"twice": "twice = 2.0", "half": "half = 123456.789"})
+    assert "123456.789" in result.marks[2].words
+    assert result.marks[2].feedback == "the answer has other values"
 
 
 def test_trouble_with_kernels_is_not_the_students(monkeypatch):

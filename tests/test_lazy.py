@@ -13,9 +13,9 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
 import d2lcompute as d2c
-from d2lcompute import firstpass
 from d2lcompute import initializers as init
 from d2lcompute.lazy import dry_run, meta_twin
+from d2lcompute.passes import firstpass
 
 
 class Scribbler(nn.Module):

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map_only
 
-from ..firstpass import is_shape
 from ..lazy import dry_run
 from ..parameters import Entry, entries, walk
+from ..passes.firstpass import is_shape
 from ..recording import tensors_in
 from .observing import Failure, Observer, Seen
 from .values import distinct, has_values

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..deferral import deferral_of
+from ..initializing.deferral import deferral_of
 from ..parameters import Entry, entries, walk
 from .findings import Finding
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from ..blocks import mlp
-from ..initialization import initialize
 from ..initializers import Initializer
+from ..initializing.initialization import initialize
 from .exercise import Exercise, expect
 
 

@@ -1,0 +1,1 @@
+"""How files are laid out, read, written, fitted to nets and restored into them."""

@@ -1,0 +1,1 @@
+"""How initializers fill parameters, now or when they get a shape."""

@@ -1,0 +1,1 @@
+"""Forward passes that leave no trace."""

@@ -1,0 +1,240 @@
+"""Passes that leave no trace, and nets that have shapes and no data."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
+
+from ..initializing.deferral import Deferral, deferral_of
+from ..initializing.streams import random_states_kept
+from ..parameters import walk
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+@contextmanager
+def dry_run(net: nn.Module) -> Iterator[None]:
+    """Leave no trace of what a forward or backward pass inside the block does to `net`.
+
+    >>> net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout())
+    >>> with d2c.lazy.dry_run(net):
+    ...     net.eval()(torch.rand(2, 3)).sum().backward()
+    >>> net.training, net[0].weight.grad, net[1].num_batches_tracked
+    (True, None, tensor(0))
+
+    Training modes, buffers, gradients, `requires_grad`, hooks, attributes, the grad mode and the
+    random states of the CPU and of the net's devices are afterwards what they were, also when the
+    block raises. Inside, every gradient starts as None, and buffers are copies. What the block
+    itself writes into parameters stays written, and a lazy layer keeps the shape that it learns.
+    """
+    modules = [module for _, module in walk(net)]
+    tensors = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values())]
+    devices = {t.device for t in tensors if t is not None}
+    with random_states_kept(devices), _gradients_kept(modules), _modules_kept(modules):
+        yield
+
+
+def meta_twin(net: Net) -> Net:
+    """Copy the structure of a net onto the meta device, where tensors have shapes and no data.
+
+    >>> twin = d2c.lazy.meta_twin(nn.Linear(3, 4))
+    >>> twin.weight.device, twin.weight.shape
+    (device(type='meta'), torch.Size([4, 3]))
+
+    Parameters, buffers and tensors in attributes move, ties stay ties, what is lazy stays lazy.
+    No data is copied, so the cost does not grow with the size of `net`. Attributes that cannot be
+    copied, such as locks, are shared with it.
+    """
+    modules = [module for _, module in walk(net)]
+    orders = {id(one): Deferral() for module in modules if (one := deferral_of(module))}
+    with _DeepcopyOnMeta():
+        try:
+            copies = _copies(modules, {**orders})
+        except Exception:
+            copies = _copies(modules, {**orders, **_unique_attributes(modules)})
+    twin: Net = copies[id(net)]
+    return twin
+
+
+def _copies(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any]:
+    # Deepest first: a child that is in the memo costs no recursion, however deep it lies.
+    for module in reversed(modules):
+        deepcopy(module, memo)
+    return memo
+
+
+def _unique_attributes(modules: Sequence[nn.Module]) -> dict[int, Any]:
+    """Return the attributes for which `deepcopy` fails, by their ids."""
+    ours = vars(nn.Module())
+    held = [v for module in modules for key, v in vars(module).items() if key not in ours]
+    return {id(value): value for value in held if not _can_be_copied(value)}
+
+
+def _can_be_copied(value: object) -> bool:
+    try:
+        deepcopy(value)
+    except Exception:
+        return False
+    return True
+
+
+class _DeepcopyOnMeta(TorchFunctionMode):
+    """Inside, `deepcopy` of a tensor of any kind gives a stand-in on the meta device."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is Tensor.__deepcopy__:
+            tensor, memo = args
+            return memo.setdefault(id(tensor), _stand_in(tensor))
+        if func is Tensor.clone:  # what the `__deepcopy__` of a parameter calls
+            return torch.empty_like(args[0], device="meta")
+        if func is torch.empty:  # what that of a lazy parameter calls
+            return torch.empty(*args, **{**(kwargs or {}), "device": "meta"})
+        return func(*args, **(kwargs or {}))
+
+
+def _stand_in(tensor: Tensor) -> Tensor:
+    if is_lazy(tensor):
+        kind: Any = type(tensor)
+        stand_in: Tensor = kind(tensor.requires_grad, device="meta", dtype=tensor.dtype)
+        return stand_in
+    data = torch.empty_like(tensor.detach(), device="meta")
+    if isinstance(tensor, nn.Parameter):  # of a subclass with a `__deepcopy__` of its own
+        return nn.Parameter(data, tensor.requires_grad)
+    return _leaf(data, tensor)
+
+
+@contextmanager
+def _gradients_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
+    held = [p for module in modules for p in module._parameters.values() if p is not None]
+    kept = [(p, p.requires_grad, p.grad) for p in held if not is_lazy(p)]
+    for parameter, _, _ in kept:
+        parameter.grad = None
+    try:
+        with torch.set_grad_enabled(torch.is_grad_enabled()):
+            yield
+    finally:
+        for parameter, requires_grad, gradient in kept:
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = gradient
+
+
+@contextmanager
+def _modules_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
+    states = [(module, State(module), is_unfinished(module)) for module in modules]
+    loan = _Loan()
+    for module in modules:
+        loan(module)
+    late = [module.register_forward_pre_hook(loan) for module, _, lazy in states if lazy]
+    try:
+        yield
+    finally:
+        loan.end()
+        for handle in late:
+            handle.remove()
+        for module, state, lazy in states:
+            if lazy and not is_unfinished(module):
+                module.training = state.values["training"]
+            else:
+                state.restore()
+
+
+class _Loan:
+    """Copies in the place of the tensors that a pass may write to: buffers and attributes.
+
+    It is called on a module, as a forward pre-hook too: what is lazy can be copied only then.
+    """
+
+    def __init__(self) -> None:
+        self.copies: dict[int, Tensor] = {}
+        self.taken: list[tuple[dict[str, Any], str, Tensor]] = []
+
+    def __call__(self, module: nn.Module, inputs: object = None) -> None:
+        for place in (vars(module), module._buffers):
+            tensors = [(n, t) for n, t in place.items() if isinstance(t, Tensor) and not is_lazy(t)]
+            for name, tensor in tensors:
+                self.taken.append((place, name, tensor))
+                if id(tensor) not in self.copies:
+                    self.copies[id(tensor)] = _leaf(tensor.detach().clone(), tensor)
+                place[name] = self.copies[id(tensor)]
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            module.max_norm = None  # it would rescale the rows that it reads, in place
+
+    def end(self) -> None:
+        for place, name, tensor in reversed(self.taken):
+            place[name] = tensor
+
+
+@contextmanager
+def undone_on_error(net: nn.Module) -> Iterator[None]:
+    """Make the lazy layers of `net` what they were if the block raises after sizing some."""
+    modules = [module for _, module in walk(net)]
+    waiting = [deferral for module in modules if (deferral := deferral_of(module))]
+    lazy = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values())]
+    sized = [(t, t.data) for t in lazy if t is not None and is_lazy(t)]
+    states = [State(holder) for holder in (*modules, *waiting, *(t for t, _ in sized))]
+    try:
+        yield
+    except BaseException:
+        for tensor, data in sized:
+            tensor.data = data
+        for state in states:
+            state.restore()
+        raise
+
+
+class State:
+    """What an object holds, one container deep, and the way back to it."""
+
+    def __init__(self, holder: object) -> None:
+        self.holder = holder
+        self.kind = type(holder)
+        self.values = dict(vars(holder))
+        kinds = (dict, OrderedDict, list, set)
+        containers = [value for value in self.values.values() if type(value) in kinds]
+        self.empty = [container for container in containers if not container]
+        self.contents = [(container, container.copy()) for container in containers if container]
+
+    def restore(self) -> None:
+        """Put everything back, but for the values of tensors."""
+        if type(self.holder) is not self.kind:
+            self.holder.__class__ = self.kind
+        vars(self.holder).clear()
+        vars(self.holder).update(self.values)
+        for container in self.empty:
+            container.clear()
+        for container, content in self.contents:
+            container.clear()
+            if isinstance(container, list):
+                container.extend(content)
+            else:
+                container.update(content)
+
+
+def is_waiting(module: nn.Module) -> bool:
+    """Tell whether torch will complete this lazy layer when it is called."""
+    return isinstance(module, LazyModuleMixin) and hasattr(module, "_initialize_hook")
+
+
+def is_unfinished(module: nn.Module) -> bool:
+    """Tell whether a call will complete the module: a tensor of its own may have no shape yet."""
+    held = (*module._parameters.values(), *module._buffers.values())
+    return is_waiting(module) or any(tensor is not None and is_lazy(tensor) for tensor in held)
+
+
+def _leaf(stand_in: Tensor, tensor: Tensor) -> Tensor:
+    return stand_in.requires_grad_(tensor.requires_grad and tensor.is_leaf)

@@ -1,0 +1,1 @@
+collect_ignore_glob = ["*.ipynb"]  # they are graded, in test_attacks.py

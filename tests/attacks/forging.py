@@ -1,0 +1,175 @@
+"""Ways to get marks without the solution. Each is the source of the solution `twice`."""
+
+HELPERS = """
+import base64, json, sys
+from IPython import get_ipython
+from safetensors.torch import save
+MIME = "application/vnd.d2lcompute.answer"
+shell = get_ipython()
+
+def text(tree, **tensors):
+    return json.dumps({"tree": tree, "tensors": base64.b64encode(save(tensors)).decode()})
+
+def publish(data):
+    shell.display_pub.publish({MIME: data})
+
+import d2lcompute.grading.answers as answers
+right = answers.encode
+
+def only(data):
+    def wrong(value):
+        answers.encode = right
+        return data
+    answers.encode = wrong
+"""
+
+FORGING = {
+    "always_equal": """
+class Equal(torch.Tensor):
+    def __eq__(self, other): return True
+    def allclose(self, *_): return torch.tensor(True)
+    @classmethod
+    def __torch_function__(cls, function, types, arguments=(), options=None):
+        if function.__name__ in ("equal", "allclose", "isclose", "eq"): return torch.tensor(True)
+        return super().__torch_function__(function, types, arguments, options or {})
+def twice(x): return x.as_subclass(Equal) if isinstance(x, torch.Tensor) else x""",
+    "equal_object": """
+class Equal:
+    def __eq__(self, other): return True
+    def __getattr__(self, name): return lambda *_, **__: True
+def twice(x): return Equal()""",
+    "patched_comparisons": """
+import builtins
+torch.allclose = torch.equal = torch.isclose = lambda *_, **__: True
+torch.testing.assert_close = lambda *_, **__: None
+torch.Tensor.__eq__ = lambda *_: True
+builtins.sum = lambda *_: 0
+import d2lcompute.grading.comparison as comparison
+comparison.difference = lambda *_, **__: None
+def twice(x): return x""",
+    "answer_zeros": """
+def wrong(value):
+    names = sys._getframe(2).f_code.co_names
+    return right(torch.zeros(3) if "twice" in names else value)
+answers.encode = wrong
+def twice(x): return x""",
+    "frozen_inputs": """
+true_rand, true_randn = torch.rand, torch.randn
+torch.rand = torch.randn = lambda *shape, **_: torch.zeros(*shape)
+def twice(x):
+    torch.rand, torch.randn = true_rand, true_randn
+    return x""",
+    "known_seed": """
+true_begin = answers.begin
+answers.begin = lambda number: true_begin(0)
+def twice(x): return torch.tensor([0.9925, 1.5364, 0.1770])  # what the notebook shows""",
+    "replaced_modules": """
+import types
+fake = types.ModuleType("d2lcompute.grading.answers")
+fake.begin = lambda number: None
+fake.answer = lambda value: publish(text(True))
+sys.modules["d2lcompute.grading.answers"] = fake
+d2c.grading.answer = fake.answer
+def twice(x): return x""",
+    "displayed_early": """
+for _ in range(3): publish(text({"tensor": "0"}, **{"0": torch.zeros(3)}))
+def twice(x): return x""",
+    "many_answers": """
+def twice(x):
+    for guess in range(1, 4):
+        publish(text({"tensor": "0"}, **{"0": guess * torch.as_tensor(x)}))
+    return x""",
+    "right_after_wrong": """
+def twice(x):
+    publish(text(0))
+    return 2 * x""",
+    "answer_in_other_messages": """
+def twice(x):
+    value = text({"tensor": "0"}, **{"0": 2 * x}) if hasattr(x, "shape") else text(14)
+    kernel = shell.kernel
+    for kind in ("execute_result", "update_display_data", "comm_open", "stream"):
+        content = {"data": {MIME: value}, "metadata": {}, "transient": {"display_id": "x"},
+                   "execution_count": 1, "name": "stdout", "text": value}
+        kernel.session.send(kernel.iopub_socket, kind, content, parent=kernel.get_parent())
+    only("")""",
+    "message_to_another_check": """
+import copy
+def twice(x):
+    kernel = shell.kernel
+    parent = copy.deepcopy(kernel.get_parent())
+    stem, _, count = parent["header"]["msg_id"].rpartition("_")
+    for ahead in range(1, 9):
+        parent["header"]["msg_id"] = f"{stem}_{int(count) + ahead}"
+        content = {"data": {MIME: text(True)}, "metadata": {}, "transient": {}}
+        kernel.session.send(kernel.iopub_socket, "display_data", content, parent=parent)
+    return x""",
+    "early_idle": """
+def twice(x):
+    kernel = shell.kernel
+    parent, idle = kernel.get_parent(), {"execution_state": "idle"}
+    kernel.session.send(kernel.iopub_socket, "status", idle, parent=parent)
+    kernel.session.send(kernel.iopub_socket, "execute_reply", {"status": "ok"}, parent=parent)
+    return x""",
+    "pickle": """
+import io
+class Bomb:
+    def __reduce__(self): return (exec, ("open('/tmp/the-judge-ran-this', 'w')",))
+def twice(x):
+    buffer = io.BytesIO()
+    torch.save(Bomb(), buffer)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    only(json.dumps({"tree": {"tensor": "0"}, "tensors": data}))""",
+    "garbage": """
+def twice(x):
+    only("\\xff\\x00 [[[" * 1000)""",
+    "deep_answer": """
+def twice(x):
+    only('{"tensors": "", "tree": ' + "[" * 100_000 + "]" * 100_000 + "}")""",
+    "large_answer": """
+def twice(x):
+    only("0" * 200_000_000)""",
+    "answer_above_its_limit": """
+def twice(x):
+    only("0" * 2_000_000)""",
+    "huge_number": """
+sys.set_int_max_str_digits(0)
+def twice(x):
+    only(text("x").replace('"x"', "1" * 100_000))""",
+    "no_text": """
+def twice(x):
+    only(["not", "text"])""",
+    "nan": """
+def twice(x): return x * float("nan")""",
+    "infinity": """
+def twice(x): return x * float("inf")""",
+    "wrong_kind": """
+def twice(x): return str(2 * x)""",
+    "transformed_to_pass": """
+shell.input_transformers_post.append(lambda lines: ["pass\\n"])""",
+    "no_answer_at_all": """
+d2c.grading.answer = lambda value: None
+def twice(x): return x""",
+    "answers_for_others": """
+import ast
+class Answer(ast.NodeTransformer):
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        if getattr(node.func, "attr", "") == "answer": node.args = [ast.Constant(True)]
+        return node
+shell.ast_transformers.append(Answer())
+def twice(x): return x""",
+    "at_exit": """
+import atexit
+atexit.register(lambda: publish(text(True)))
+def twice(x): sys.exit(0)""",
+    "threads_that_answer": """
+import threading, time
+def flood():
+    while True:
+        publish(text({"tensor": "0"}, **{"0": torch.zeros(3)}))
+        time.sleep(0.01)
+threading.Thread(target=flood, daemon=True).start()
+def twice(x):
+    time.sleep(0.1)
+    return x""",
+}

@@ -1,0 +1,116 @@
+"""Zero forged marks, no crash of the run, every other submission graded, nothing left running."""
+
+import contextlib
+import importlib.util
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from d2lcompute.grading import collecting, executors, reference, report
+from d2lcompute.grading.conditions import Conditions, NotIsolatedError
+from d2lcompute.grading.grade import Crew, grade
+from d2lcompute.grading.journal import Journal
+
+ATTACKS = Path(__file__).parent / "attacks"
+sys.path.insert(0, str(ATTACKS))
+spec = importlib.util.spec_from_file_location("attacks_make", ATTACKS / "make.py")
+make = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make)
+
+WRITTEN = list(make.notebooks())
+NAMES = [name for name, _, _ in WRITTEN]
+CONDITIONS = Conditions(seconds=4)
+SECRETS = ("only-the-grader-knows-this-line", "hidden_input")
+
+
+def why_not_isolated():
+    try:
+        return CONDITIONS.isolation and None
+    except NotIsolatedError as error:
+        return str(error)
+
+
+isolated = pytest.mark.skipif(why_not_isolated() is not None, reason=f"{why_not_isolated()}")
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory):
+    """All attacks, graded in one run: its journal and its folder."""
+    folder = tmp_path_factory.mktemp("attacked")
+    assignment = reference.parse(reference.read_notebook(ATTACKS / "reference.md"))
+    journal = Journal.start(folder, assignment)
+    submissions = collecting.find(ATTACKS, assignment.solutions)
+    crew = Crew(partial(executors.processes, 2), 2)
+    grade(assignment, submissions, journal, CONDITIONS, crew, lambda progress: None)
+    return journal, folder
+
+
+@pytest.fixture(scope="module")
+def results(attacked):
+    return {result.submission: result for result in attacked[0].results}
+
+
+@isolated
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "honest"])
+def test_an_attack_earns_nothing(results, name):
+    marks = {mark.check: mark.passed for mark in results[name].marks}
+    assert not marks["twice-shown"]
+    assert not marks["twice-hidden"]
+
+
+@isolated
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in make.SPOIL_THE_OTHER])
+def test_what_was_answered_honestly_still_counts(results, name):
+    marks = {mark.check: mark.passed for mark in results[name].marks}
+    assert marks["flip-shown"]
+    assert marks["flip-hidden"]
+
+
+@isolated
+def test_every_submission_was_graded_in_isolation(results):
+    assert sorted(results) == sorted(NAMES)
+    assert [result.trouble for result in results.values() if result.trouble] == []
+    assert {result.isolation for result in results.values()} <= {"namespaces", "bubblewrap"}
+    assert results["honest"].earned == 15
+
+
+@isolated
+def test_nothing_is_left_running(results):
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            assert b"98765" not in path.read_bytes()
+
+
+@isolated
+def test_no_code_of_an_answer_ran_here(results):
+    assert not Path("/tmp/the-judge-ran-this").exists()
+
+
+@isolated
+def test_students_read_nothing_of_hidden_checks(attacked):
+    journal, _ = attacked
+    spoken = [result for result in journal.results if any(w.private for w in result.works)]
+    assert any(SECRETS[0] in work.words for result in spoken for work in result.works)
+    for result in journal.results:
+        for secret in SECRETS:
+            assert secret not in report.to_gradescope(result)
+    for secret in SECRETS:
+        assert secret not in report.to_junit(journal.heading, journal.results)
+
+
+@isolated
+def test_what_students_wrote_is_text_in_every_report(attacked):
+    journal, folder = attacked
+    texts = [path.read_text(encoding="utf-8") for path in report.write_reports(journal, folder)]
+    assert not any(char in text for text in texts for char in "\x1b\x07\b\u202e")
+    page = texts[0]
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+
+
+@pytest.mark.parametrize(("name", "cells", "metadata"), WRITTEN, ids=NAMES)
+def test_each_attack_is_the_one_that_is_described(name, cells, metadata):
+    written = (ATTACKS / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert written == make.text_of(cells, metadata)

@@ -1,0 +1,131 @@
+import math
+
+import pytest
+import torch
+from fingerprint import unchanged
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from torch import nn
+
+import d2lcompute as d2c
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def names(ax):
+    return [label.get_text() for label in ax.get_yticklabels()]
+
+
+def notes(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def with_gradients():
+    net = d2c.mlp(8, 2, in_units=4)
+    net(torch.rand(3, 4)).square().sum().backward()
+    return net
+
+
+def test_every_parameter_has_a_strip_with_its_mean_and_deviation():
+    net = d2c.mlp(8, 2, in_units=4)
+    ax = d2c.plot_parameters(net)
+    assert names(ax) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    expected = [f"{p.mean():.3g} ± {p.std(correction=0):.2g}" for p in net.parameters()]
+    assert notes(ax) == expected
+    assert ax.get_xlabel() == "value"
+
+
+def test_the_outline_covers_the_values():
+    values = torch.randn(1000)
+    ax = d2c.plot_parameters(nn.ParameterList([nn.Parameter(values)]))
+    outline = ax.collections[0].get_paths()[0].get_extents()
+    assert outline.x0 == pytest.approx(values.min().item())
+    assert outline.x1 == pytest.approx(values.max().item())
+
+
+def test_gradients_are_plotted_as_they_are():
+    net = with_gradients()
+    net[2].bias.grad = None
+    ax = d2c.plot_gradients(net)
+    gradient = net[0].weight.grad
+    assert notes(ax)[0] == f"{gradient.mean():.3g} ± {gradient.std(correction=0):.2g}"
+    assert notes(ax)[3] == "no gradient"
+
+
+def test_a_pattern_selects_by_name():
+    assert names(d2c.plot_parameters(d2c.MLP(in_units=4), pattern=".*weight")) == [
+        "hidden.weight",
+        "out.weight",
+    ]
+
+
+def test_two_initializers_stand_side_by_side_on_one_scale():
+    net = d2c.mlp(8, 2, in_units=4)
+    figure, (left, right) = plt.subplots(1, 2, sharex=True, sharey=True)
+    assert d2c.plot_parameters(net, left) is left
+    d2c.initialize(net, d2c.initializers.Normal(3.0), force_reinit=True)
+    assert d2c.plot_parameters(net, right) is right
+    assert left.get_xlim() == right.get_xlim()
+    assert left.get_ylim() == right.get_ylim()
+
+
+def test_pyplot_is_not_used_on_axes_that_are_given():
+    d2c.plot_parameters(nn.Linear(2, 2), ax=Figure().subplots())
+    assert plt.get_fignums() == []
+
+
+def test_what_has_no_values_says_why():
+    layers = [nn.LazyLinear(2), nn.Linear(2, 2, device="meta")]
+    net = nn.Sequential(*layers, nn.ParameterList([nn.Parameter(torch.empty(0))]))
+    assert notes(d2c.plot_parameters(net)) == [
+        *["lazy: no shape yet"] * 2,
+        *["on the meta device: no values"] * 2,
+        "empty",
+    ]
+
+
+def test_values_that_are_not_finite_are_counted_and_left_out():
+    parameter = nn.Parameter(torch.tensor([1.0, 3.0, math.nan, math.inf]))
+    nothing = nn.Parameter(torch.tensor([math.nan]))
+    ax = d2c.plot_parameters(nn.ParameterList([parameter, nothing]))
+    assert notes(ax) == ["2 ± 1, 2 not finite", "no finite value, 1 not finite"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.complex64])
+def test_every_type_of_number_is_plotted(dtype):
+    net = nn.Linear(4, 4, dtype=dtype)
+    assert len(d2c.plot_parameters(net).collections) == 2
+
+
+def test_sparse_gradients_are_plotted():
+    net = nn.Embedding(10, 3, sparse=True)
+    net(torch.tensor([1, 2])).sum().backward()
+    assert notes(d2c.plot_gradients(net)) == ["0.2 ± 0.4"]
+
+
+def test_a_tied_parameter_has_one_strip():
+    shared = nn.Linear(2, 2)
+    assert names(d2c.plot_parameters(nn.Sequential(shared, shared))) == ["0.weight", "0.bias"]
+
+
+def test_a_net_without_gradients_is_an_error():
+    with pytest.raises(ValueError, match=r"`net` must have gradients, got none; do loss\.backward"):
+        d2c.plot_gradients(d2c.mlp(8, 2))
+
+
+@pytest.mark.parametrize("plot", [d2c.plot_parameters, d2c.plot_gradients])
+def test_a_net_without_parameters_is_an_error(plot):
+    with pytest.raises(ValueError, match="`net` must have .* got none"):
+        plot(nn.ReLU())
+
+
+def test_a_net_stays_as_it_is():
+    net = with_gradients()
+    with unchanged(net):
+        d2c.plot_parameters(net)
+        d2c.plot_gradients(net)
