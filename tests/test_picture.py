@@ -97,8 +97,8 @@ def test_branches_that_take_other_data_do_not_fold_into_a_chain():
 
 
 def test_a_loop_over_several_calls_is_one_node():
-    root = graph(*[part for part in (NETS["residual_lstm"]()[0], torch.rand(2, 7, 16))])
-    loop = root.children[0]
+    net, inputs = NETS["residual_lstm"]()
+    loop = graph(net, *inputs).children[0]
     assert (loop.title, loop.kind, titles(loop.children)) == (
         "3 times",
         "loop",
@@ -136,7 +136,7 @@ def test_structure_lists_what_hangs_where_and_ends_in_a_ring():
     ring.back.ring = ring
     calls = structure(ring)
     assert [(call.depth, call.label) for call in calls] == [
-        (0, "Sequential"), (1, "0"), (1, "back"), (2, "0"), (2, "Sequential"),
+        (0, "Sequential"), (1, "0"), (1, "back"), (2, "0"), (2, "ring"),
     ]  # fmt: skip
     assert [call.nth for call in calls] == [1, 1, 1, 1, 2]
 
@@ -160,24 +160,41 @@ def test_boxes_lie_inside_the_ones_around_and_never_overlap(name):
                 )
 
 
+def check_labels(root):
+    """Every label stands under a box and tells what leaves it."""
+    for box in boxes(root):
+        for label in box.labels:
+            (above,) = (
+                child.node
+                for child in box.children
+                if abs(child.leave - (label.x - LABEL_GAP)) < 1e-6
+                and 0 < label.y - child.y - child.height < 0.2
+            )
+            index = box.node.children.index(above)
+            leaving = [flow for flow in box.node.flows if flow.source == index]
+            onward = [flow for flow in leaving if flow.target != EXIT]
+            assert label.text in (flow_label(leaving), flow_label(onward))
+
+
 @every_net
 def test_labels_tell_what_leaves_the_box_above(name):
     net, inputs = NETS[name]()
-    for box in boxes(graph(net, *inputs)):
-        for label in box.labels:
-            above = [
-                index
-                for index, child in enumerate(box.children)
-                if abs(child.x + child.leave - (label.x - LABEL_GAP)) < 1e-6
-                and 0 < label.y - child.y - child.height < 0.2
-            ]
-            (index,) = above
-            found = box.node.children.index(box.children[index].node)
-            flows = [flow for flow in box.node.flows if flow.source == found]
-            assert label.text in (
-                flow_label(flows),
-                flow_label(f for f in flows if f.target != EXIT),
-            )
+    check_labels(graph(net, *inputs))
+
+
+def test_labels_tell_so_in_columns_with_branches_too():
+    class Long(Skip):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(*(nn.Linear(n, n + 1) for n in range(2, 32)))
+
+        def forward(self, X):
+            X = super().forward(X)
+            for layer in self.layers:
+                X = layer(X)
+            return X
+
+    check_labels(graph(Long(), torch.rand(2, 2)))
 
 
 @every_net

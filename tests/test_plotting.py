@@ -66,7 +66,7 @@ def test_a_pattern_selects_by_name():
 
 def test_two_initializers_stand_side_by_side_on_one_scale():
     net = d2c.mlp(8, 2, in_units=4)
-    figure, (left, right) = plt.subplots(1, 2, sharex=True, sharey=True)
+    left, right = plt.figure().subplots(1, 2, sharex=True, sharey=True)
     assert d2c.plot_parameters(net, left) is left
     d2c.initialize(net, d2c.initializers.Normal(3.0), force_reinit=True)
     assert d2c.plot_parameters(net, right) is right
@@ -120,7 +120,7 @@ def test_a_net_without_gradients_is_an_error():
 
 @pytest.mark.parametrize("plot", [d2c.plot_parameters, d2c.plot_gradients])
 def test_a_net_without_parameters_is_an_error(plot):
-    with pytest.raises(ValueError, match="`net` must have .* got none"):
+    with pytest.raises(ValueError, match=r"`net` must have .* got none"):
         plot(nn.ReLU())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -40,8 +41,14 @@ class ScaledText(Text):
 
 
 def text_width(text: str, size: float) -> float:
-    """Return the width in inches of a text of `size` points."""
-    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), False)
+    """Return the width in inches of a text of `size` points, in the font that is set now."""
+    return _width(text, size, FontProperties().get_name())
+
+
+@lru_cache(maxsize=4096)
+def _width(text: str, size: float, font: str) -> float:
+    properties = FontProperties(family=font, size=size)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, properties, ismath=False)
     return float(width) / 72
 
 

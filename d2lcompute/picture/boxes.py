@@ -46,9 +46,10 @@ class Arc:
 
 @dataclass
 class Box:
-    """A node with its place; data enters at the top, `axis` right of `x`, and leaves at `leave`.
+    """A node with its place; data enters it at the top at `axis`, and leaves below at `leave`.
 
-    What lies inside has coordinates from the corner of the box until `placed` has moved it.
+    These two, and all that lies inside, have coordinates from the corner of the box until `placed`
+    makes them those of the picture.
     """
 
     node: Node

@@ -48,7 +48,7 @@ class Painter:
             )
             corner = height / 2 if node.kind == "step" else BOX_CORNER
             patch.set_boxstyle("round", pad=0.0, rounding_size=corner)
-            self._ax.add_patch(patch)
+            self._ax.add_artist(patch)
         self._title(box, width)
 
     def line(self, line: Line) -> None:
@@ -59,7 +59,7 @@ class Painter:
             neck = toward(tip, way[-1], HEAD_LENGTH)
             across, along = ((tip[i] - neck[i]) / HEAD_LENGTH * HEAD_WIDTH / 2 for i in (0, 1))
             sides = [(neck[0] - along, neck[1] + across), (neck[0] + along, neck[1] - across)]
-            self._ax.add_patch(Polygon([tip, *sides], color=color, linewidth=0, zorder=FLOWING))
+            self._ax.add_artist(Polygon([tip, *sides], color=color, linewidth=0, zorder=FLOWING))
             tip = neck
         self._path([*way, tip], CORNER, color, 1.0, FLOWING)
 
@@ -83,7 +83,7 @@ class Painter:
         color = SHADES[(arc.first.shade or 0) % len(SHADES)]
         self._path([start, *corners, end], ARC_CORNER, color, 1.8, JOINING)
         for tip in (start, end):
-            self._ax.add_patch(Circle(tip, DOT, color=color, linewidth=0, zorder=BEFORE))
+            self._ax.add_artist(Circle(tip, DOT, color=color, linewidth=0, zorder=BEFORE))
 
     def _title(self, box: Box, width: float) -> None:
         node, palette = box.node, self.palette
@@ -121,7 +121,7 @@ class Painter:
     ) -> None:
         path = PathPatch(rounded(points, radius), edgecolor=color, linewidth=width, zorder=level)
         path.set(fill=False, capstyle="round")
-        self._ax.add_patch(path)
+        self._ax.add_artist(path)
 
     def _text(
         self, text: str, x: float, y: float, size: float, color: str, side: str,
