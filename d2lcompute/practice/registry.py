@@ -166,10 +166,15 @@ def _resize(tensor: Tensor, size: Any, *, memory_format: Any = None) -> Tensor:
     return tensor
 
 
+def _resize_output(tensor: Tensor, size: Any, device: torch.device) -> Tensor:
+    return _resize(tensor, size)
+
+
 _OWN: dict[str, _Function] = {
     "_copy_from": _copy_from,
     "_efficientzerotensor": _zeros,
     "_has_compatible_shallow_copy_type": _interchangeable,
+    "_resize_output_": _resize_output,
     "empty.memory_format": _empty,
     "empty_strided": _empty_strided,
     "record_stream": _record_stream,
