@@ -18,10 +18,10 @@ Repeated = tuple[int, ...]  # the positions of a call in every repetition of a l
 
 
 def table_of(calls: Sequence[Call], notes: Sequence[str]) -> Table:
-    """Return the table of `calls`; milliseconds and remarks have a column if there are any."""
+    """Return the table of `calls`; microseconds and remarks have a column if there are any."""
     body = _Rows(calls)
     body.add([(0,)] if calls else [], depth=0)
-    headers = ("call", "input", "output", "parameters", "FLOPs", "ms", "remarks")
+    headers = ("call", "input", "output", "parameters", "FLOPs", "µs", "remarks")
     filled = [index < 5 or any(row[index] for row in body.rows) for index in range(len(headers))]
     rows = [tuple(compress(row, filled)) for row in body.rows]
     return Table(tuple(compress(headers, filled)), rows, notes=notes)
@@ -56,7 +56,7 @@ class _Rows:
                 shapes_text(first.outputs),
                 first.parameter_count or "",
                 sum(call.flops for call in calls) or "",
-                f"{1e3 * sum(seconds):.3f}" if seconds else "",
+                round(1e6 * sum(seconds)) if seconds else "",
                 "; ".join(self._remarks(repeated, count)),
             )
         )

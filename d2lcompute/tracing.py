@@ -78,7 +78,7 @@ def trace(net: nn.Module, *inputs: Any, time: bool = False, **named_inputs: Any)
     `net` is any module; it stays as it is, lazy layers and random states too. `inputs` and
     `named_inputs` are what it takes. They may be shapes, and then nothing is computed; as a shape
     stands for floats, write `torch.zeros(2, 8, dtype=torch.long, device="meta")` for token ids.
-    `time` asks for the milliseconds that each call takes in a second pass.
+    `time` asks for the microseconds that each call takes, in a second pass.
 
     Returns a report whose `calls` are data. If the pass fails, the report ends there, and `error`
     is the exception. Raises `TypeError` if `net` is no module, and `ValueError` for shapes if the

@@ -65,7 +65,7 @@ def test_time_is_that_of_each_call():
     calls = d2c.trace(net, *inputs, time=True).calls
     assert all(call.seconds > 0 for call in calls)
     assert calls[0].seconds >= sum(call.seconds for call in calls if call.parent == 0)
-    assert "ms" in repr(d2c.trace(net, *inputs, time=True)).splitlines()[0].split()
+    assert "µs" in repr(d2c.trace(net, *inputs, time=True)).splitlines()[0].split()
 
 
 def test_html_is_the_same_each_time_and_well_formed():
