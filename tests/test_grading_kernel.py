@@ -1,3 +1,4 @@
+import asyncio
 import time
 
 import psutil
@@ -15,6 +16,7 @@ from d2lcompute.grading.isolation import Limits
 from d2lcompute.grading.launch import start_kernel
 
 IGNORES_INTERRUPTS = """
+import asyncio
 import time
 while True:
     try:
@@ -131,6 +133,14 @@ def test_garbage_on_the_wire_ends_the_kernel(own_kernel):
     assert not own_kernel.is_alive()
 
 
+def test_an_ordinary_kernel_needs_nothing_of_linux(monkeypatch):
+    monkeypatch.delattr("socket.AF_UNIX")
+    monkeypatch.setattr("sys.platform", "darwin")
+    with start_kernel() as kernel:
+        assert kernel.why_cold == "no warm kernel was asked for"
+        assert printed(kernel.run("6 * 7")) == "42"
+
+
 def test_a_closed_kernel_leaves_no_process_and_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with start_kernel() as kernel:
@@ -139,6 +149,25 @@ def test_a_closed_kernel_leaves_no_process_and_no_file(tmp_path, monkeypatch):
         assert list(tmp_path.iterdir())
     assert not psutil.pid_exists(pid)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kernel_can_be_started_from_within_a_notebook():
+    async def inside_a_running_loop():
+        with warm_kernel() as kernel:
+            with pytest.raises(CellTimeoutError):
+                kernel.run("while True: x = 1", timeout=0.3)
+            return printed(kernel.run("6 * 7"))
+
+    assert asyncio.run(inside_a_running_loop()) == "42"
+
+
+def test_a_long_name_of_the_temporary_folder_does_no_harm(tmp_path, monkeypatch):
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with start_kernel(zygote=shared_zygote()) as kernel:
+        assert kernel.why_cold is None
+        assert printed(kernel.run("6 * 7")) == "42"
 
 
 def test_a_trusted_kernel_runs_where_it_is_told(tmp_path):

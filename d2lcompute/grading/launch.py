@@ -19,6 +19,8 @@ from .warm import Zygote
 
 # A student's kernel could fill the grader's memory; it waits while so many messages are unread.
 MESSAGES_UNREAD = 16
+# The path of a socket has room for 103 bytes on macOS, 107 on Linux; `/d2l-12345678/kernel-12`.
+LONGEST_FOLDER = 80
 
 
 def start_kernel(
@@ -42,8 +44,8 @@ def start_kernel(
     Raises `KernelError` where the kernel does not start.
     """
     limits = limits or Limits()
-    scratch = Path(tempfile.mkdtemp(prefix="d2l-"))
     box = None if isolation is None else isolation.box(limits)
+    scratch = Path(tempfile.mkdtemp(prefix="d2l-", dir=_folder_of_sockets()))
     manager = _manager(scratch, limits, MESSAGES_UNREAD if box else 0)
     provisioner = KernelProvisioner(
         kernel_id=scratch.name, kernel_spec=manager.kernel_spec, parent=manager
@@ -58,6 +60,12 @@ def start_kernel(
         kernel.close()
         raise
     return kernel
+
+
+def _folder_of_sockets() -> str:
+    """Return a temporary folder whose name is short enough for the sockets in it."""
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= LONGEST_FOLDER or os.name != "posix" else "/tmp"
 
 
 class _ThisPython(KernelSpecManager):

@@ -40,6 +40,8 @@ class KernelProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **arguments: Any) -> KernelConnectionInfo:
         """Launch the kernel; its manager calls this."""
+        if self.zygote is None and self.box is None:
+            return await super().launch_kernel(cmd, **arguments)
         request = self._request(cmd, arguments)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:

@@ -46,7 +46,7 @@ def is_hidden(path: str | os.PathLike[str]) -> bool:
     """Say whether a file or folder is out of sight for a boxed kernel.
 
     >>> from d2lcompute.grading.visible import is_hidden
-    >>> is_hidden(sys.executable), is_hidden("/etc/shadow")
+    >>> is_hidden(os.__file__), is_hidden("/etc/shadow")
     (False, True)
     """
     real = Path(path).resolve()
