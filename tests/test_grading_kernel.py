@@ -134,7 +134,7 @@ def test_garbage_on_the_wire_ends_the_kernel(own_kernel):
 
 
 def test_an_ordinary_kernel_needs_nothing_of_linux(monkeypatch):
-    monkeypatch.delattr("socket.AF_UNIX")
+    monkeypatch.delattr("socket.SOCK_SEQPACKET")
     monkeypatch.setattr("sys.platform", "darwin")
     with start_kernel() as kernel:
         assert kernel.why_cold == "no warm kernel was asked for"
