@@ -1,15 +1,14 @@
-"""Whether an answer is the reference's, and if not, where they part.
-
-What is said about the student's value is short and of known form (a kind, a size, a shape, a
-number): it goes to students, and what their code has seen of a hidden check must not.
-"""
+"""Whether an answer is the reference's, and if not, where they part."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .plaintext import plain
 
 # Wider than torch's own for single precision: another order of summation is not an error.
 TOLERANCES = (1e-4, 1e-5)
@@ -18,23 +17,28 @@ KINDS = {
     float: "a float", complex: "a complex number", str: "a string", type(None): "None",
 }  # fmt: skip
 
+Tolerances = tuple[float, float] | None
+Difference = tuple[str, str]
+
 
 def difference(
-    got: Any, wanted: Any, tolerances: tuple[float, float] | None = None, path: str = "the answer"
-) -> str | None:
+    got: Any, wanted: Any, tolerances: Tolerances = None, path: str = "the answer"
+) -> Difference | None:
     """Return where `got` first differs from `wanted`, None where it does not.
 
     >>> from d2lcompute.grading.comparison import difference
     >>> difference({"x": torch.ones(2)}, {"x": torch.ones(3)})
-    "the answer['x'] must have the shape (3,), got (2,)"
+    ("the answer['x'] must have the shape (3,)", 'got (2,)')
 
     Both are made of what `payload.decode` gives. Kinds, lengths, keys, shapes, data types, whole
     numbers, booleans and strings must be equal. Floating point numbers may differ by `tolerances`,
     (rtol, atol) as in `torch.testing.assert_close`, which compares them; NaN is equal to NaN only,
     an infinity to itself only.
+
+    Returns what must be, in which nothing comes from `got`, and what was found instead.
     """
     if type(got) is not type(wanted):
-        return f"{path} must be {KINDS[type(wanted)]}, got {KINDS[type(got)]}"
+        return f"{path} must be {KINDS[type(wanted)]}", f"got {KINDS[type(got)]}"
     if isinstance(wanted, dict):
         return _between_dicts(got, wanted, tolerances, path)
     if isinstance(wanted, list):
@@ -45,40 +49,35 @@ def difference(
         return _between_values(got, wanted, tolerances or TOLERANCES, path)
     if got == wanted:
         return None
-    shown = "" if isinstance(got, str) or _is_huge(got) else f", got {got}"
-    return f"{path} must be {wanted!r}{shown}"
+    return f"{path} must be {wanted!r}", f"got {_show(got)}"
 
 
 def _between_dicts(
-    got: dict[Any, Any], wanted: dict[Any, Any], tolerances: tuple[float, float] | None, path: str
-) -> str | None:
-    missing = [key for key in wanted if key not in got]
-    if missing:
-        return f"{path} lacks {', '.join(map(repr, missing))}"
-    if len(got) > len(wanted):
-        return f"{path} must have {len(wanted)} keys, got {len(got)}"
+    got: dict[Any, Any], wanted: dict[Any, Any], tolerances: Tolerances, path: str
+) -> Difference | None:
+    if got.keys() != wanted.keys():
+        return f"{path} must have the keys {_show_keys(wanted)}", f"got {_show_keys(got)}"
     found = (difference(got[key], wanted[key], tolerances, f"{path}[{key!r}]") for key in wanted)
     return next(filter(None, found), None)
 
 
 def _between_lists(
-    got: list[Any], wanted: list[Any], tolerances: tuple[float, float] | None, path: str
-) -> str | None:
+    got: list[Any], wanted: list[Any], tolerances: Tolerances, path: str
+) -> Difference | None:
     if len(got) != len(wanted):
-        return f"{path} must have {len(wanted)} items, got {len(got)}"
+        return f"{path} must have {len(wanted)} items", f"got {len(got)}"
     pairs = enumerate(zip(got, wanted, strict=True))
     found = (difference(a, b, tolerances, f"{path}[{index}]") for index, (a, b) in pairs)
     return next(filter(None, found), None)
 
 
 def _between_tensors(
-    got: Tensor, wanted: Tensor, tolerances: tuple[float, float] | None, path: str
-) -> str | None:
+    got: Tensor, wanted: Tensor, tolerances: Tolerances, path: str
+) -> Difference | None:
     if got.shape != wanted.shape:
-        shape = f"{got.ndim} dimensions" if got.ndim > 8 else str(tuple(got.shape))
-        return f"{path} must have the shape {tuple(wanted.shape)}, got {shape}"
+        return f"{path} must have the shape {tuple(wanted.shape)}", f"got {tuple(got.shape)}"
     if got.dtype != wanted.dtype:
-        return f"{path} must have the data type {wanted.dtype}, got {got.dtype}"
+        return f"{path} must have the data type {wanted.dtype}", f"got {got.dtype}"
     if not (wanted.is_floating_point() or wanted.is_complex()) or wanted.dtype.itemsize == 1:
         tolerances = (0.0, 0.0)
     elif tolerances is None and wanted.dtype.itemsize > 2:  # else torch's own are wide enough
@@ -86,17 +85,21 @@ def _between_tensors(
     return _between_values(got, wanted, tolerances, path)
 
 
-def _between_values(
-    got: Any, wanted: Any, tolerances: tuple[float, float] | None, path: str
-) -> str | None:
+def _between_values(got: Any, wanted: Any, tolerances: Tolerances, path: str) -> Difference | None:
     rtol, atol = tolerances or (None, None)
     try:
         torch.testing.assert_close(got, wanted, rtol=rtol, atol=atol, equal_nan=True)
     except AssertionError as error:
         _, *lines = filter(None, str(error).splitlines())
-        return f"{path} has other values: {'; '.join(lines)}"
+        return f"{path} has other values", "; ".join(lines)
     return None
 
 
-def _is_huge(value: object) -> bool:
-    return isinstance(value, int) and abs(value) >= 2**63
+def _show_keys(keys: Iterable[str | int]) -> str:
+    return plain(", ".join(map(repr, keys)), 200) or "none"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return "a huge number"  # which Python may refuse to write out
+    return plain(repr(value), 60)

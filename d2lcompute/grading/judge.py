@@ -63,13 +63,13 @@ def expect(assignment: Assignment, conditions: Conditions, secret: str) -> dict[
 def mark(sitting: Sitting, check: Cell, expectation: Expectation) -> Mark:
     """Return the mark of one check."""
     start = time.monotonic()
-    private, words = sitting.has_seen_hidden, ""
+    private = sitting.has_seen_hidden
     try:
         got = sitting.ask(check, expectation.seed)
     except NoAnswerError as error:
         reason, words = str(error), error.words
     else:
-        reason = difference(got, expectation.value, check.tolerances) or ""
+        reason, words = difference(got, expectation.value, check.tolerances) or ("", "")
     seconds = round(time.monotonic() - start, 3)
     passed = not reason
     return Mark(check.id, check.points, passed, check.hidden, reason, words, private, seconds)

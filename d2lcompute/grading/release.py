@@ -19,7 +19,11 @@ from .judge import Expectation, expect
 from .reference import AssignmentError, parse
 
 ENOUGH_BITS = 16
-SEEDED = "import d2lcompute as d2c; d2c.grading.seed(0)  # the grader draws another seed\n{source}"
+SEEDED = """\
+import d2lcompute as d2c
+
+d2c.grading.seed(0)  # the grader draws another seed
+{source}"""
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},

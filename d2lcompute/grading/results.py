@@ -11,9 +11,10 @@ from typing import Any
 class Mark:
     """What one check gave.
 
-    `reason` says why it was not passed, in the grader's words. `words` are the student's code's
-    own (an exception and its message). Students may read the reason of a check that is not hidden,
-    and words that are not `private`: spoken by code that could have seen a hidden check.
+    `reason` says why it was not passed, in the grader's words. `words` come from the student's
+    code: an exception and its message, or what it answered instead. Students may read the reason of
+    a check that is not hidden, and the words if they are not `private`: spoken by code that could
+    have seen a hidden check.
     """
 
     check: str

@@ -15,6 +15,8 @@ from .kernel import Kernel
 from .plaintext import plain
 from .results import Work
 
+# Nobody reads the tracebacks, and IPython takes long to format them.
+TERSE = "get_ipython().run_line_magic('xmode', 'Minimal')"
 SEEDED = "from d2lcompute.grading.answers import begin as _; _({seed})\n{source}"
 
 
@@ -114,19 +116,20 @@ class Sitting:
         if time.monotonic() > self._deadline:
             self.close()
             raise NotebookTimeoutError(f"the notebook took longer than {10 * self._seconds:g} s")
-        if self._kernel is None:
-            self._kernel = self._start_kernel()
+        kernel = self._kernel or self._start_kernel()
         try:
-            return self._kernel.run(code, self._seconds)
+            return kernel.run(code, self._seconds)
         except KernelError:
-            if not self._kernel.is_alive():
+            if not kernel.is_alive():
                 self.close()
             raise
 
     def _start_kernel(self) -> Kernel:
         try:
-            kernel = self._start()
+            self._kernel = kernel = self._start()
+            kernel.run(TERSE, self._seconds)
         except KernelError as error:  # not the submission's fault
+            self.close()
             raise RuntimeError(f"a kernel could not be started: {error}") from error
         self.warm &= kernel.why_cold is None
         return kernel
@@ -148,7 +151,7 @@ def _value(result: Result) -> Any:
     shown = [output.data for output in result.outputs if output.output_type == "display_data"]
     answers = [data[payload.MIME] for data in shown if payload.MIME in data]
     if len(answers) != 1:
-        raise NoAnswerError(f"{len(answers) or 'no'} answers were given instead of one")
+        raise NoAnswerError("more than one answer was given" if answers else "no answer was given")
     try:
         return payload.decode(answers[0])
     except ValueError as error:

@@ -1,0 +1,147 @@
+"""The chapter's assignment: its two languages, its release, and samples graded end to end."""
+
+import csv
+import importlib.util
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from d2lcompute.grading import reference
+
+ROOT = Path(__file__).parent.parent
+ASSIGNMENT = ROOT / "chapters" / "assignment"
+REFERENCE = ASSIGNMENT / "reference.md"
+SUBMISSIONS = Path(__file__).parent / "submissions"
+LANGUAGES = ("en", "zh")
+sys.path.insert(0, str(SUBMISSIONS))
+spec = importlib.util.spec_from_file_location("submissions_make", SUBMISSIONS / "make.py")
+make = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make)
+
+EARNED = {
+    "honest": 100,
+    "messy": 100,
+    "partly": 63,
+    "mistaken": 29,
+    "unfinished": 10,
+    "empty": 0,
+    "broken": 0,
+}
+
+
+def run(*arguments, **options):
+    command = [sys.executable, "-m", "d2lcompute", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", **options)
+
+
+def marks(folder):
+    with (folder / "marks.csv").open(encoding="utf-8") as file:
+        return {row["submission"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    return reference.read_notebook(REFERENCE)
+
+
+def test_ten_questions_are_worth_a_hundred_points(notebook):
+    assignment = reference.parse(notebook)
+    assert len(assignment.solutions) == 10
+    assert assignment.points == 100
+    assert sum(check.points for check in assignment.checks.values() if check.hidden) > 50
+
+
+def test_every_passage_exists_in_both_languages(notebook):
+    prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert [cell.metadata.lang for cell in prose] == list(LANGUAGES) * (len(prose) // 2)
+    for english, chinese in zip(prose[::2], prose[1::2], strict=True):
+        for mark in (r"^#+ ", r"^\* ", r"\]\(", r"`", r"\$", r"\*\*"):
+            found = [len(re.findall(mark, cell.source, re.M)) for cell in (english, chinese)]
+            assert found[0] == found[1], f"{mark} in {english.source[:80]!r}"
+
+
+def test_each_passage_is_written_in_its_language(notebook):
+    for cell in notebook.cells:
+        has_chinese = re.search("[\u4e00-\u9fff]", cell.source) is not None
+        assert has_chinese == (cell.metadata.get("lang") == "zh"), cell.source[:80]
+
+
+def test_points_in_the_headings_are_those_of_the_checks(notebook):
+    assignment = reference.parse(notebook)
+    prose = "\n".join(cell.source for cell in notebook.cells)
+    told = [int(points) for points in re.findall(r"^## .*\((\d+) points\)", prose, re.MULTILINE)]
+    told_in_chinese = [int(n) for n in re.findall(r"^## .*（(\d+) 分）", prose, re.MULTILINE)]
+    by_question, points = [], 0.0
+    for cell in assignment.cells[::-1]:
+        points += cell.points
+        if cell.tag == "solution":
+            by_question, points = [points, *by_question], 0.0
+    assert told == told_in_chinese == by_question
+
+
+def test_what_is_released_is_what_the_reference_releases(tmp_path):
+    finished = run("release", REFERENCE, "--to", tmp_path)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    for language in LANGUAGES:
+        name = Path(language, "assignment.ipynb")
+        written = [nbformat.read(folder / name, as_version=4) for folder in (tmp_path, ASSIGNMENT)]
+        for cell in (cell for book in written for cell in book.cells):
+            cell.pop("outputs", None)  # digits differ between machines
+        assert written[0] == written[1]
+
+
+def test_no_solution_and_no_hidden_check_is_released(notebook):
+    assignment = reference.parse(notebook)
+    for language in LANGUAGES:
+        released = nbformat.read(ASSIGNMENT / language / "assignment.ipynb", as_version=4)
+        text = "\n".join(cell.source for cell in released.cells)
+        assert "SOLUTION" not in text
+        for check in assignment.checks.values():
+            assert (check.source in text) == (not check.hidden)
+
+
+def test_samples_are_made_from_what_is_released():
+    for name, text in make.samples():
+        assert (SUBMISSIONS / f"{name}.ipynb").read_text(encoding="utf-8") == text
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """The samples, graded and reported by the command line."""
+    folder = tmp_path_factory.mktemp("graded")
+    finished = run("grade", REFERENCE, SUBMISSIONS, "--to", folder, "--allow-unisolated")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "7 graded, mean 43.1 of 100" in finished.stdout
+    assert run("report", folder).returncode == 0
+    return folder
+
+
+def test_samples_earn_what_they_are_worth(graded):
+    assert {name: float(row["earned"]) for name, row in marks(graded).items()} == EARNED
+    assert marks(graded)["broken"]["state"] == "unreadable"
+
+
+def test_every_hidden_check_catches_a_mistake(graded, notebook):
+    mistaken = marks(graded)["mistaken"]
+    hidden = [check for check in reference.parse(notebook).checks.values() if check.hidden]
+    assert {check.id: mistaken[check.id] for check in hidden} == dict.fromkeys(
+        (check.id for check in hidden), "0"
+    )
+
+
+def test_marks_are_the_same_cold_and_from_a_zip(graded, tmp_path):
+    archive = tmp_path / "export.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for number, name in enumerate(("honest", "partly")):
+            data = (SUBMISSIONS / f"{name}.ipynb").read_bytes()
+            opened.writestr(f"{name}_{number}_assignsubmission_file_/homework.ipynb", data)
+    options = ("--cold", "--jobs", 1, "--allow-unisolated", "--to", tmp_path)
+    assert run("grade", REFERENCE, archive, *options).returncode == 0
+    assert run("report", tmp_path).returncode == 0
+    for cold, warm in (("honest (0)", "honest"), ("partly (1)", "partly")):
+        assert {**marks(tmp_path)[cold], "submission": warm} == marks(graded)[warm]
