@@ -19,7 +19,10 @@ from pathlib import Path
 from .harness import Result, as_data, from_data, measure
 from .reporting import markdown, picture, slower
 
-SUBJECTS = ("imports", "ties")
+SUBJECTS = (
+    "imports", "ties", "initialization", "construction", "firstpass", "blocks",
+    "devices", "files",
+)  # fmt: skip
 RESULTS = Path(__file__).with_name("results.json")
 
 

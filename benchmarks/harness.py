@@ -10,15 +10,18 @@ import datetime
 import gc
 import os
 import platform
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
-from importlib import metadata, util
+from functools import cache, partial
+from importlib import import_module, metadata
 from typing import Any
 
 ROUNDS, MOST_ROUNDS, SECONDS = 7, 31, 3.0
+PATIENCE = 20  # seconds for the first run of a candidate
 PACKAGES = (
     "torch", "d2l", "torchinfo", "torchview", "lightning", "accelerate", "safetensors",
     "nbval", "nbmake",
@@ -116,13 +119,38 @@ def measure(subject: str, case: Case, quick: bool = False) -> Result:
 
 def first_problem(one: Candidate) -> str:
     """Run a candidate for the first time; return why it cannot be measured, or nothing."""
-    if one.needs and util.find_spec(one.needs) is None:
+    try:
+        if one.needs:
+            import_module(one.needs)
+    except ImportError:
         return "not installed"
     try:
-        once(one, False)
+        with at_most(PATIENCE):
+            once(one, False)
+    except TimeoutError:
+        return f"no end within {PATIENCE} s"
     except Exception as error:  # a peer that fails is a finding, not the end
         return f"fails with {type(error).__name__}"
     return ""
+
+
+@contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """Raise `TimeoutError` in the block after so many seconds, where there are such signals."""
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def once(one: Candidate, returned: bool) -> float:
@@ -140,6 +168,7 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}{busy}"
 
 
+@cache
 def versions() -> dict[str, str]:
     found = {"Python": platform.python_version()}
     for package in PACKAGES:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import harness
 from benchmarks.__main__ import SUBJECTS, main, merged, read, write
 from benchmarks.harness import Case, Target, as_data, from_data, limit, measure, ours, peer
 from benchmarks.reporting import markdown, slower
@@ -53,6 +54,14 @@ def test_a_round_runs_every_candidate_once_and_the_rounds_differ_in_order():
 def test_seven_rounds_are_the_least():
     result = measure("toy", counting())
     assert len(result.named("mine").values) >= 7
+
+
+def test_a_candidate_that_does_not_end_is_left_out(monkeypatch):
+    monkeypatch.setattr(harness, "PATIENCE", 1)
+    endless = peer("endless", lambda: [None for _ in iter(int, 1)])
+    result = measure("toy", Case("time", (ours("one", int), endless)), quick=True)
+    assert result.named("endless").problem == "no end within 1 s"
+    assert len(result.named("one").values) == 2
 
 
 def test_what_a_candidate_needs_is_made_anew_each_time():
