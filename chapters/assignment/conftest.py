@@ -1,1 +1,0 @@
-collect_ignore_glob = ["*.ipynb"]  # with stubs in place of solutions, the checks must fail

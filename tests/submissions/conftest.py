@@ -1,1 +1,0 @@
-collect_ignore_glob = ["*.ipynb"]  # they are graded, in test_assignment.py
