@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_leaves, tree_map
+from torch import nn
 
-from .calls import Call, Names, as_calls
-from .initializing.deferral import deferral_of
-from .parameters import walk
-from .passes.dryrun import dry_run, meta_twin
-from .passes.firstpass import is_shape
-from .recording import Recorder, tensors_in, time_blocks
-from .tracetable import listed, table_of
+from .traces.calls import Call, Names, as_calls
+from .traces.making import Pass
+from .traces.table import listed, table_of
 
 
 @dataclass(frozen=True)
@@ -85,92 +74,16 @@ def trace(net: nn.Module, *inputs: Any, time: bool = False, **named_inputs: Any)
     net reads values, as `while x.sum() > 1` does.
     Source: D2L 6.1 / zh 5.1
     """
-    shapes_only = _shapes_only(net, [*inputs, *named_inputs.values()])
-    subject = meta_twin(net) if shapes_only else _copy_if_lazy(net)
-    convert = _on_meta if shapes_only else _copied
-    args = [convert(value) for value in inputs]
-    kwargs = {name: convert(value) for name, value in named_inputs.items()}
-    names = Names(subject)
-    recorder = Recorder(names.parameters, tensors_in((args, kwargs)))
-    error: Exception | None = None
+    made = Pass(net, inputs, named_inputs)
+    names = Names(made.net)
+    recorder, error = made.record(names.parameters)
     seconds: list[float] = []
-    device = torch.device("meta") if shapes_only else nullcontext()
-    try:
-        with dry_run(subject), _as_written(), device, recorder:
-            subject(*args, **kwargs)
-        if time:
-            with dry_run(subject), device:
-                seconds = time_blocks(lambda: subject(*args, **kwargs))
-    except Exception as caught:
-        if shapes_only and _wants_values(caught):
-            raise _values_wanted(list(as_calls(recorder.events, names, []))) from caught
-        error = caught
+    if error is None and time:
+        seconds, error = made.time()
+    if error and made.shapes_only and _wants_values(error):
+        raise _values_wanted(list(as_calls(recorder.events, names, []))) from error
     calls = tuple(as_calls(recorder.events, names, seconds))
     return Trace(calls, _unused(names, calls), error)
-
-
-def _shapes_only(net: nn.Module, values: Sequence[Any]) -> bool:
-    """Whether to run on the meta device: for shapes, meta tensors and meta nets."""
-    leaves = [leaf for value in values for leaf in tree_leaves(value, is_leaf=is_shape)]
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    has_shape = not tensors and any(is_shape(leaf) for leaf in leaves)
-    return has_shape or any(tensor.is_meta for tensor in [*tensors, *_tensors(net)])
-
-
-def _on_meta(value: Any) -> Any:
-    def stand_in(leaf: Any) -> Any:
-        if is_shape(leaf):
-            return torch.empty(leaf, device="meta")
-        return torch.empty_like(leaf, device="meta") if isinstance(leaf, Tensor) else leaf
-
-    return tree_map(stand_in, value, is_leaf=is_shape)
-
-
-def _copied(value: Any) -> Any:
-    def copy(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
-            return leaf
-        return leaf.detach().clone().requires_grad_(leaf.requires_grad)
-
-    return tree_map(copy, value)
-
-
-@contextmanager
-def _as_written() -> Iterator[None]:
-    """Let blocks that were compiled run as they are written: compiled code calls no blocks."""
-    if "torch._dynamo" not in sys.modules:  # it takes a second to import
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Using `torch.compile")  # on hooks, as recording has
-        yield
-
-
-def _copy_if_lazy(net: nn.Module) -> nn.Module:
-    """Return a copy that may get its shapes, sharing the tensors that have one; or the net."""
-    tensors = _tensors(net)
-    if not any(is_lazy(tensor) for tensor in tensors):
-        return net
-    memo: dict[int, Any] = {id(tensor): tensor for tensor in tensors if not is_lazy(tensor)}
-    for _, block in reversed(list(walk(net))):  # deepest first, which needs no recursion
-        try:
-            deepcopy(block, memo)
-        except TypeError as error:
-            raise TypeError(
-                f"`net` must be copyable as long as it is lazy, got a {type(block).__name__} that "
-                f"is not ({error}); do materialize(net, X) first"
-            ) from error
-        deferral = deferral_of(memo[id(block)])
-        if deferral:  # what the copy does is not to be announced
-            orders = deferral.orders.items()
-            deferral.orders = {name: replace(order, verbose=False) for name, order in orders}
-    copy: nn.Module = memo[id(net)]
-    return copy
-
-
-def _tensors(net: nn.Module) -> list[Tensor]:
-    places = (place for _, block in walk(net) for place in (block._parameters, block._buffers))
-    return [tensor for place in places for tensor in place.values() if tensor is not None]
 
 
 def _wants_values(error: Exception) -> bool:

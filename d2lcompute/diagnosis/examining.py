@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from ..parameters import slots
-from ..recording import type_name
+from ..traces.recording import type_name
 from . import failing, modes, placement, registration, signals, ties, unreached, values
 from .findings import Diagnosis, Finding
 from .observing import Seen

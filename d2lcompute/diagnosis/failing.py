@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch.nn.modules.batchnorm import _NormBase
 
-from ..recording import type_name
+from ..traces.recording import type_name
 from .findings import Finding
 from .observing import Failure, Seen, is_bad
 from .values import not_finite

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from ..parameters import entries, walk
-from ..recording import Shape, hooked, shape, tensors_in, type_name
+from ..traces.recording import Shape, hooked, shape, tensors_in, type_name
 
 _RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 _DROPOUTS = {

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map_only
 from ..lazy import dry_run
 from ..parameters import Entry, entries, walk
 from ..passes.firstpass import is_shape
-from ..recording import tensors_in
+from ..traces.recording import tensors_in
 from .observing import Failure, Observer, Seen
 from .values import distinct, has_values
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from ..tracetable import listed, shape_text
+from ..traces.table import listed, shape_text
 from .boxes import LABEL, Box, Label, Measure
 from .flow import ENTRY, EXIT, Flow, Node
 from .routes import CHANNEL, Place, Router

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain, count, pairwise
 
-from ..calls import Call, reader
+from ..traces.calls import Call, reader
 from .flow import Node
 
 

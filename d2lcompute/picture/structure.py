@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..calls import Call, Names, as_calls
-from ..recording import Event, shape, type_name
+from ..traces.calls import Call, Names, as_calls
+from ..traces.recording import Event, shape, type_name
 
 
 def structure(net: nn.Module) -> list[Call]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..description import norm
 from ..reports import Table
-from ..tracetable import ordinal
+from ..traces.table import ordinal
 
 MOST_NAMES = 3
 MOST_USES = 8

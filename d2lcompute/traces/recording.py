@@ -20,7 +20,7 @@ from torch.nn.modules.module import (
 )
 from torch.overrides import TorchFunctionMode
 
-from .flops import FlopCounter
+from ..flops import FlopCounter
 from .stepnames import step_name, writes_or_reads_values
 
 Shape = tuple[int, ...]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from .parameters import walk
+from ..parameters import walk
 from .recording import Event, Shape, shape
 
 

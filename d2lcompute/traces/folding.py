@@ -31,7 +31,7 @@ class Run(Generic[T]):
 def fold(items: Sequence[T], alike: Callable[[T, T], bool]) -> Iterator[Run[T]]:
     """Yield runs that together are `items`; of several ways to fold, what saves the most wins.
 
-    >>> from d2lcompute.folding import fold
+    >>> from d2lcompute.traces.folding import fold
     >>> [(run.count, run.unit) for run in fold("abcbcbcd", lambda a, b: a == b)]
     [(1, 'a'), (3, 'bc'), (1, 'd')]
     """

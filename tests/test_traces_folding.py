@@ -3,7 +3,7 @@ import operator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2lcompute.folding import fold
+from d2lcompute.traces.folding import fold
 
 letters = st.text("abc", max_size=40)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import compress
 
+from ..reports import Table
 from .calls import Call, inside, kinds, reader
 from .folding import fold
 from .recording import Shape
-from .reports import Table
 
 GUIDE = "│ "
 MOST_SHAPES = 3

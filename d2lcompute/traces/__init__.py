@@ -1,0 +1,1 @@
+"""What ran in a forward pass: made, recorded, named, folded, and shown as a table."""
