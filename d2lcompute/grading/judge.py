@@ -109,7 +109,7 @@ class Judge:
         return file
 
 
-class SubmissionFile(IPyNbFile):  # type: ignore[misc]
+class SubmissionFile(IPyNbFile):
     """A submission, and the run in which its checks are marked."""
 
     judge: Judge
@@ -160,7 +160,7 @@ class SubmissionFile(IPyNbFile):  # type: ignore[misc]
         self.judge.results.append(result)
 
 
-class CheckItem(IPyNbCell):  # type: ignore[misc]
+class CheckItem(IPyNbCell):
     """A check of a submission: passes where the answer is the reference's."""
 
     parent: SubmissionFile
