@@ -20,7 +20,7 @@ from .harness import Result, as_data, from_data, measure
 from .reporting import markdown, picture, slower
 
 SUBJECTS = (
-    "imports", "ties", "initialization", "construction", "firstpass", "blocks",
+    "imports", "descriptions", "ties", "initialization", "construction", "firstpass", "blocks",
     "devices", "files",
 )  # fmt: skip
 RESULTS = Path(__file__).with_name("results.json")

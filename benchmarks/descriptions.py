@@ -1,0 +1,181 @@
+"""What a net is, what a pass through it does, and which shapes it would learn."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+
+import torch
+
+import d2lcompute as d2c
+
+from . import nets
+from .harness import Case, Target, limit, ours, peer
+
+LEVELS = 24, 300
+MEMORY = """
+import resource
+from benchmarks.nets import seven_billion, lazy
+import torch, d2lcompute as d2c
+net = seven_billion({arguments})
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+report = {call}
+print((peak() - before) / 1024)
+"""
+
+
+def cases(quick):
+    torch.set_num_threads(1)
+    sys.setrecursionlimit(10_000)  # 300 levels are more than a plain forward pass may go down
+    blocks = 10 if quick else 1000
+    yield from three("three-layer MLP", nets.three_layers, (2, 20))
+    yield from three("1,000 blocks", partial(nets.thousand_blocks, blocks), (2, 8))
+    for depth in LEVELS:
+        yield from three(f"{depth} deep", partial(nets.nested, depth), (2, 8))
+    yield linearity()
+    billions = (
+        nets.seven_billion
+        if not quick
+        else partial(nets.seven_billion, blocks=1, width=8, hidden=16)
+    )
+    yield from three("7 billion on meta", billions, (1, 8, 8 if quick else 4096), "meta")
+    if not quick:
+        yield memory()
+
+
+def three(name, make, shape, device="cpu"):
+    yield describing(name, make())
+    yield tracing(name, make(), shape, device)
+    yield inferring(name, partial(make, linear=nets.lazy), make(), shape, device)
+
+
+def describing(name, net):
+    peers = ("torchinfo", "Lightning")
+    return Case(
+        f"describe, {name}",
+        (
+            ours("describe", lambda: str(d2c.describe(net))),
+            peer(peers[0], lambda: torchinfo(net), needs="torchinfo"),
+            peer(peers[1], lambda: lightning(net), needs="lightning.pytorch"),
+            limit("one walk", lambda: walk(net)),
+        ),
+        targets("describe", peers, name),
+    )
+
+
+def tracing(name, net, shape, device):
+    X = torch.zeros(shape, device=device)
+    peers = ("torchinfo", "torchview", "Lightning")
+    return Case(
+        f"trace, {name}",
+        (
+            ours("trace", lambda: str(d2c.trace(net, X))),
+            peer(peers[0], lambda: torchinfo(net, input_data=X, device=device), needs="torchinfo"),
+            peer(peers[1], lambda: torchview(net, X, device), needs="torchview"),
+            peer(peers[2], lambda: lightning(net, X), needs="lightning.pytorch"),
+            limit("one forward pass", lambda: forward(net, X)),
+        ),
+        targets("trace", peers, name),
+    )
+
+
+def inferring(name, lazy, net, shape, device):
+    """Peers give a lazy net its shapes for good, so each time they get a new one."""
+    X, on_meta = torch.zeros(shape, device=device), torch.zeros(shape, device="meta")
+    net, waiting = net.to("meta"), lazy()
+    return Case(
+        f"infer_shapes, {name}",
+        (
+            ours("infer_shapes", lambda: str(d2c.infer_shapes(waiting, shape))),
+            peer(
+                "torchinfo",
+                lambda fresh: torchinfo(fresh, input_data=X, device=device),
+                fresh=lazy,
+                needs="torchinfo",
+            ),
+            limit("one forward pass on meta", lambda: forward(net, on_meta)),
+        ),
+        targets("infer_shapes", ("torchinfo",), name),
+    )
+
+
+def targets(name, peers, net):
+    most = (Target(name, 0.5),) if net.startswith("7 billion") else ()
+    return (*(Target(name, 1, other) for other in peers), *most)
+
+
+def linearity():
+    """Compare as many levels in a few deep nets with as many in more shallow ones."""
+    shallow, deep = (nets.nested(depth) for depth in LEVELS)
+    return Case(
+        f"describe, {LEVELS[1]} deep against {LEVELS[0]} deep",
+        (
+            ours("24 x 300 deep", lambda: [str(d2c.describe(deep)) for _ in range(24)]),
+            limit("300 x 24 deep", lambda: [str(d2c.describe(shallow)) for _ in range(300)]),
+        ),
+        (Target("24 x 300 deep", 1.2, "300 x 24 deep"),),
+    )
+
+
+def memory():
+    """Measure in new processes, by how much the most that they ever held grows."""
+    shape = "(1, 8, 4096)"
+    calls = {
+        "describe": ("", "str(d2c.describe(net))"),
+        "trace": ("", f"str(d2c.trace(net, {shape}))"),
+        "infer_shapes": ("linear=lazy", f"str(d2c.infer_shapes(net, {shape}))"),
+    }
+    passed = f"net(torch.empty({shape}, device='meta'))"
+    return Case(
+        "memory, 7 billion on meta",
+        (
+            *(ours(name, partial(megabytes, *call)) for name, call in calls.items()),
+            limit("one forward pass", partial(megabytes, "", passed)),
+        ),
+        tuple(Target(name, 20) for name in calls),
+        unit="MB",
+        returned=True,
+    )
+
+
+def megabytes(arguments, call):
+    command = [sys.executable, "-c", MEMORY.format(arguments=arguments, call=call)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def walk(net):
+    return [p.shape for module in net.modules() for p in module._parameters.values()]
+
+
+def forward(net, X):
+    with torch.no_grad():
+        return net(X)
+
+
+def torchinfo(net, **options):
+    from torchinfo import summary
+
+    return str(summary(net, verbose=0, depth=1000, **options))
+
+
+def torchview(net, X, device):
+    from torchview import draw_graph
+
+    return draw_graph(net, input_data=X, device=device, depth=1000, expand_nested=True)
+
+
+def lightning(net, X=None):
+    from lightning.pytorch import LightningModule
+    from lightning.pytorch.utilities.model_summary import ModelSummary
+
+    class Wrapped(LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net, self.example_input_array = net, X
+
+        def forward(self, X):
+            return self.net(X)
+
+    return str(ModelSummary(Wrapped(), max_depth=-1))
