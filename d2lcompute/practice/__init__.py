@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -77,6 +78,16 @@ def _checked(name: str, value: int, least: int, most: int | None, example: str) 
 @functools.cache
 def _register() -> list[torch.library.Library]:
     """Tell torch about the devices: once in a process, for good."""
+    set_up = _set_up()
+    accelerator.install()
+    set_up("practice", backend, device_guard=_guard())
+    _replace(torch, "Generator", generators.Generator)
+    _replace(torch.UntypedStorage, "__new__", tensor.new_storage)
+    return registry.register()
+
+
+def _set_up() -> Callable[..., None]:
+    """Return torch's function that takes a device made in Python, or say why there is none."""
     taken = torch._C._get_privateuse1_backend_name()
     if taken != "privateuseone":
         raise RuntimeError(
@@ -90,11 +101,8 @@ def _register() -> list[torch.library.Library]:
             f"practice_gpus needs torch 2.10 or newer, got {torch.__version__}: an older one "
             'cannot have a device made in Python; do pip install -U "torch>=2.10"'
         ) from None
-    accelerator.install()
-    _setup_privateuseone_for_python_backend("practice", backend, device_guard=_guard())
-    _replace(torch, "Generator", generators.Generator)
-    _replace(torch.UntypedStorage, "__new__", tensor.new_storage)
-    return registry.register()
+    set_up: Callable[..., None] = _setup_privateuseone_for_python_backend
+    return set_up
 
 
 def _replace(owner: Any, name: str, mended: Any) -> None:

@@ -27,8 +27,10 @@ def attention(
     if attn_mask is not None and attn_mask.dtype is torch.bool:
         zero = torch.zeros_like(attn_mask, dtype=query.dtype)
         attn_mask = zero.masked_fill(~attn_mask, float("-inf"))
+    batches = query.dim() == 4  # torch 2.15 chooses the algorithm for a single one, too
+    query, key, value = (x if batches else x.unsqueeze(0) for x in (query, key, value))
     output: Tensor
     output, _ = _aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale
     )
-    return output
+    return output if batches else output.squeeze(0)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from .checks import check_devices
 from .generators import chosen, drawing_from
@@ -15,6 +16,7 @@ from .sparse import place_sparse, sparse_host_of, write_sparse
 from .tensor import CPU, Lent, adopt, host_of, place
 
 _ELSEWHERE = -1  # where a tensor of no practice device is
+_PLAIN = frozenset({Tensor, Parameter})  # classes whose methods nothing intercepts
 
 
 class Kernel:
@@ -38,14 +40,26 @@ class Kernel:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the operator on tensors of one device; whatever is unusual goes the general way."""
-        if not self.simple or torch._C._is_torch_function_mode_enabled():
+        """Run the operator; anything unusual goes the general way."""
+        ordinary = self.simple and not torch._C._is_torch_function_mode_enabled()
+        found = self.unwrapped(args) if ordinary else None
+        if found is None:
             return self.general(args, kwargs)
+        hosts, home = found
+        result = self.run(*hosts, **kwargs)
+        if self.changes_first:
+            return args[0]
+        return place(result, home) if type(result) is Tensor else _placed(result, home)
+
+    def unwrapped(self, args: Any) -> tuple[list[Any], int] | None:
+        """Return what the CPU takes for `args`, and their device; None if it is not one."""
         hosts, homes = list(args), set()
         try:
             for position in self.single:
                 value = args[position]
                 if value is not None:
+                    if type(value) not in _PLAIN:
+                        return None
                     lent = value.untyped_storage().lent
                     homes.add(lent.index)
                     hosts[position] = lent.seen_as(value)
@@ -54,14 +68,8 @@ class Kernel:
                 homes.update(lent.index for lent in lents)
                 hosts[position] = list(map(Lent.seen_as, lents, args[position]))
         except (AttributeError, IndexError, RuntimeError):
-            return self.general(args, kwargs)
-        if len(homes) != 1:
-            return self.general(args, kwargs)
-        result = self.run(*hosts, **kwargs)
-        if self.changes_first:
-            return args[0]
-        (home,) = homes
-        return place(result, home) if type(result) is Tensor else _placed(result, home)
+            return None
+        return (hosts, homes.pop()) if len(homes) == 1 else None
 
     def general(self, args: Any, kwargs: Any) -> Any:
         """Run the operator on tensors of one device, or raise torch's error if there are more."""

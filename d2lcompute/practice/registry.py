@@ -139,8 +139,12 @@ def _interchangeable(self: Tensor, other: Tensor) -> bool:
     return self.layout == other.layout
 
 
-def _set_storage(tensor: Tensor, storage: Any, *layout: Any) -> Tensor:
-    adopt(tensor, storage, *(layout or (0, (storage.nbytes() // tensor.element_size(),), (1,))))
+def _set_storage(tensor: Tensor, storage: Any) -> Tensor:
+    return _set_layout(tensor, storage, 0, (storage.nbytes() // tensor.element_size(),), (1,))
+
+
+def _set_layout(tensor: Tensor, storage: Any, offset: Any, shape: Any, strides: Any = ()) -> Tensor:
+    adopt(tensor, storage, offset, shape, strides)
     return tensor
 
 
@@ -181,6 +185,6 @@ _OWN: dict[str, _Function] = {
     "resize_": _resize,
     "set_": _set_nothing,
     "set_.source_Storage": _set_storage,
-    "set_.source_Storage_storage_offset": _set_storage,
+    "set_.source_Storage_storage_offset": _set_layout,
     "set_.source_Tensor": _set_tensor,
 }

@@ -44,8 +44,9 @@ class Lent:
 
     def seen_as(self, tensor: Tensor) -> Tensor:
         """Return the CPU tensor with the shape, strides and type of `tensor`."""
+        shape = tensor.size()  # not `tensor.shape`, which an uninitialized parameter hides
         if (
-            tensor.shape == self.shape
+            shape == self.shape
             and self.dense
             and tensor.is_contiguous()
             and tensor.dtype is self.dtype
@@ -53,11 +54,11 @@ class Lent:
         ):
             host = self.host
         elif tensor.dtype is self.dtype:
-            host = self.host.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+            host = self.host.as_strided(shape, tensor.stride(), tensor.storage_offset())
         else:
             host = torch.empty(0, dtype=tensor.dtype, device=CPU)
             owner = self.host.untyped_storage()
-            host.set_(owner, tensor.storage_offset(), tensor.shape, tensor.stride())
+            host.set_(owner, tensor.storage_offset(), shape, tensor.stride())
         if tensor.is_conj():
             host = torch._conj(host)
         return torch._neg_view(host) if tensor.is_neg() else host
@@ -69,8 +70,8 @@ def place(host: Tensor, index: int) -> Tensor:
         # torch believes that a device defined in Python comes alone, and has no worker thread for
         # the backward pass of a second one; in the calling thread it does not ask.
         torch._C._set_multithreading_enabled(False)
-    if host.is_conj() or host.is_neg():
-        host = host.resolve_conj().resolve_neg()
+    if host.is_conj():
+        host = host.resolve_conj()
     owner = host.untyped_storage()
     size = owner.nbytes()
     memory = DEVICES.memory(index)
