@@ -18,8 +18,11 @@ from typing import Any
 from .servers import send_request, start_server
 
 PRELOAD = (
-    # Not the inline backend: it looks for the kernel when it is imported.
-    "d2lcompute", "numpy.random", "matplotlib.backends.backend_agg", "matplotlib.pyplot",
+    "d2lcompute", "numpy.random",
+    # The first optimizer imports the compiler, which takes longer than all the rest of a notebook.
+    "torch._dynamo",
+    # Not the inline backend: it looks for its kernel when it is imported.
+    "matplotlib.backends.backend_agg", "matplotlib.pyplot",
     # What a kernel imports as it starts, a tenth of a second of it the debugger.
     "IPython.core.completerlib", "IPython.core.debugger", "IPython.core.logger",
     "IPython.core.oinspect", "IPython.core.pylabtools", "IPython.extensions.storemagic",
