@@ -105,13 +105,14 @@ class Graph:
 
         def alike(a: Repeated, b: Repeated) -> bool:
             before, after, step = made_by[a[0]], made_by[b[0]], index[b[0]] - index[a[0]]
-            return self._kinds[a[0]] == self._kinds[b[0]] and all(
-                m == n or m + step == n for m, n in zip(before, after, strict=True)
-            )
+            return all(m == n or m + step == n for m, n in zip(before, after, strict=True))
+
+        def kind(column: Repeated) -> int:
+            return self._kinds[column[0]]
 
         every = zip(*(self._inside[position] for position in node.calls), strict=True)
         columns = [column for column in every if column[0] in index]
-        runs = [run for found in fold(columns, alike) for run in self._worthwhile(found)]
+        runs = [run for found in fold(columns, kind, alike) for run in self._worthwhile(found)]
         node.children = [self._folded(run, flows) for run in runs]
         places = {column[0]: i for i, run in enumerate(runs) for column in run.items}
         node.flows = between(places, [flow for flow in flows if flow.target in made_by])

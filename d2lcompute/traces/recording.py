@@ -72,7 +72,7 @@ class Recorder:
         self._alive: dict[int, weakref.ref[Tensor]] = {}
         self._block: Event | None = None  # the innermost that is running
         self._user: Event | None = None  # that or a step of it
-        self._counter = FlopCounter(self._read)
+        self._counter = FlopCounter(self._see)
         self._exits = ExitStack()
 
     def __enter__(self) -> Recorder:
@@ -163,6 +163,11 @@ class Recorder:
         if found and self._user:
             self._user.parameters |= frozenset(found)
 
+    def _see(self, arguments: tuple[Any, ...]) -> None:
+        """Note what an operator reads that no function of torch called, as in compiled blocks."""
+        if self._user is self._block:
+            self._read(arguments)
+
 
 def time_blocks(run: Callable[[], Any]) -> list[float]:
     """Return the seconds that each call of a block took in `run()`, in the order of the calls."""
@@ -220,23 +225,27 @@ def hooked(enter: Function, leave: Function) -> Iterator[None]:
 
 def tensors_in(value: Any) -> list[Tensor]:
     """Return every tensor in a nest of sequences, mappings and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        return [value]
     found: list[Tensor] = []
     _collect(value, found)
     return found
 
 
-def _collect(value: Any, found: list[Tensor]) -> None:
-    if isinstance(value, Tensor):
-        found.append(value)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            _collect(item, found)
-    elif isinstance(value, dict):
-        for item in value.values():
-            _collect(item, found)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for item in fields(value):
-            _collect(getattr(value, item.name), found)
+def _collect(nest: Any, found: list[Tensor]) -> None:
+    if isinstance(nest, tuple | list):
+        values: Iterable[Any] = nest
+    elif isinstance(nest, dict):
+        values = nest.values()
+    elif is_dataclass(nest) and not isinstance(nest, type):
+        values = [getattr(nest, item.name) for item in fields(nest)]
+    else:
+        return
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif value is not None:
+            _collect(value, found)
 
 
 def shape(tensor: Tensor) -> Shape:

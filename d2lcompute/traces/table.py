@@ -37,7 +37,7 @@ class _Rows:
 
     def add(self, level: Sequence[Repeated], depth: int) -> None:
         """Add a row for each call of a level, and below it those for the calls inside."""
-        for run in fold(level, lambda a, b: self._kinds[a[0]] == self._kinds[b[0]]):
+        for run in fold(level, lambda repeated: self._kinds[repeated[0]]):
             merged = [sum(column, ()) for column in run.columns()]
             if len(merged) == 1:
                 self._add_call(merged[0], run.count, depth)
