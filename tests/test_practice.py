@@ -139,12 +139,19 @@ def test_a_lazy_net_learns_its_shapes_on_the_device(moment):
     assert all(type(p) is nn.Parameter for p in net.parameters())
 
 
-@pytest.mark.parametrize("layer", [nn.LazyLinear(8), nn.LazyConv1d(8, 1), nn.LazyBatchNorm1d()])
-def test_lazy_layers_are_born_and_moved_anywhere(layer):
-    layer.to("practice:0").to("practice:1")
-    layer(torch.randn(3, 4, 5, device="practice:1") if "Linear" not in str(layer) else
-          torch.randn(3, 5, device="practice:1"))  # fmt: skip
-    assert nn.LazyLinear(8, device="practice:0").weight.device == torch.device("practice:0")
+@pytest.mark.parametrize("layer", [nn.LazyLinear, nn.LazyConv1d, nn.LazyBatchNorm1d])
+def test_lazy_layers_are_moved_before_they_know_their_shapes(layer):
+    sizes = {nn.LazyLinear: (8,), nn.LazyConv1d: (8, 1), nn.LazyBatchNorm1d: ()}[layer]
+    net = layer(*sizes).to("practice:0").to("practice:1")
+    shape = (3, 5) if layer is nn.LazyLinear else (3, 4, 5)
+    assert net(torch.randn(shape, device="practice:1")).device == torch.device("practice:1")
+    assert net.weight.device == torch.device("practice:1")
+
+
+def test_lazy_layers_are_born_on_a_device():
+    net = nn.LazyLinear(8, device="practice:1")
+    assert net.weight.device == torch.device("practice:1")
+    assert net(torch.ones(2, 3, device="practice:1")).shape == (2, 8)
 
 
 def test_moving_keeps_parameters_ties_and_optimizers():

@@ -48,7 +48,8 @@ def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.devic
     the machine has; what lives there already stays. Beside a real accelerator, that goes on
     working by its name, while `torch.accelerator` speaks of the practice devices until they are
     off. `torch.compile` needs `backend="aot_eager"`; nested tensors of the strided layout,
-    quantized ones and `nn.DataParallel` do not run.
+    quantized ones and `nn.DataParallel` do not run. `x.to("practice")` without a number goes to
+    `practice:0`, also where another device is the current one.
 
     Returns the devices. Raises `ValueError` for a negative number and `TypeError` for none at all,
     and `RuntimeError` where torch is older than 2.10 or has a device of another package.
@@ -83,6 +84,8 @@ def _register() -> list[torch.library.Library]:
     set_up("practice", backend, device_guard=_guard())
     _replace(torch, "Generator", generators.Generator)
     _replace(torch.UntypedStorage, "__new__", tensor.new_storage)
+    _replace(torch.Tensor, "new_tensor", tensor.naming_device(torch.Tensor.new_tensor))
+    _replace(torch.Tensor, "new", tensor.naming_device(torch.Tensor.new))
     return registry.register()
 
 

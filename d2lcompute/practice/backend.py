@@ -17,6 +17,7 @@ from .generators import default_generator
 from .memory import DEVICES, Memory
 
 Device = torch.device | str | int | None
+_initialized = True  # for torch.utils.checkpoint, which else keeps no random state of the device
 
 
 def is_available() -> bool:

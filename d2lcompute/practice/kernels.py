@@ -16,6 +16,7 @@ from .sparse import place_sparse, sparse_host_of, write_sparse
 from .tensor import CPU, Lent, adopt, host_of, place
 
 _ELSEWHERE = -1  # where a tensor of no practice device is
+_CPU_AUTOCAST = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU)
 _PLAIN = frozenset({Tensor, Parameter})  # classes whose methods nothing intercepts
 
 
@@ -41,8 +42,8 @@ class Kernel:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the operator; anything unusual goes the general way."""
-        ordinary = self.simple and not torch._C._is_torch_function_mode_enabled()
-        found = self.unwrapped(args) if ordinary else None
+        watched = torch._C._is_torch_function_mode_enabled() or torch.is_autocast_enabled("cpu")
+        found = self.unwrapped(args) if self.simple and not watched else None
         if found is None:
             return self.general(args, kwargs)
         hosts, home = found
@@ -73,7 +74,8 @@ class Kernel:
 
     def general(self, args: Any, kwargs: Any) -> Any:
         """Run the operator on tensors of one device, or raise torch's error if there are more."""
-        with torch._C.DisableTorchFunction():
+        # Neither what listens to Python's calls nor the CPU's autocast has a part in this.
+        with torch._C.DisableTorchFunction(), torch._C._ExcludeDispatchKeyGuard(_CPU_AUTOCAST):
             homes: set[int] = set()
             hosts = [_unwrapped(value, homes) for value in args]
             options = {name: _unwrapped(value, homes) for name, value in kwargs.items()}

@@ -119,7 +119,7 @@ def _zeros(size: Any, *, device: torch.device, **options: Any) -> Tensor:
     return _empty(size, device=device, **options).zero_()
 
 
-def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
+def _copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     host_of(target).copy_(host_of(source))
     return target
 
@@ -175,7 +175,7 @@ def _resize_output(tensor: Tensor, size: Any, device: torch.device) -> Tensor:
 
 
 _OWN: dict[str, _Function] = {
-    "_copy_from": _copy_from,
+    "copy_": _copy,
     "_efficientzerotensor": _zeros,
     "_has_compatible_shallow_copy_type": _interchangeable,
     "_resize_output_": _resize_output,

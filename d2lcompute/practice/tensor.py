@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -116,6 +117,21 @@ def new_storage(cls: Any, *args: Any, device: Any = None, **kwargs: Any) -> Any:
         return make(cls, *args, device=device, **kwargs)
     host = torch.empty(*args, dtype=torch.uint8, device=CPU)
     return place(host, DEVICES.current if device.index is None else device.index).untyped_storage()
+
+
+def naming_device(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a method of tensors that makes its result where `self` is.
+
+    torch's own goes to the current device, which it takes for that of `self`.
+    """
+
+    @functools.wraps(method)
+    def mended(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if self.device.type == "practice" and kwargs.get("device") is None:
+            kwargs["device"] = self.device
+        return method(self, *args, **kwargs)
+
+    return mended
 
 
 @functools.cache
