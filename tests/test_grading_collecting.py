@@ -72,7 +72,7 @@ LAYOUTS = {
         {"ada: ada/hw.ipynb": GOOD, "ada: ada/hw2.ipynb": GOOD},
     ),
     "names that lie": (
-        ["\x1b[2Jada\u202e.ipynb"], {"ada": GOOD},
+        ["\x1b[2Jada\n\tb\u202e.ipynb"], {"ada b": GOOD},
     ),
 }  # fmt: skip
 

@@ -46,7 +46,7 @@ def find(source: Path, wanted: Collection[str]) -> list[Submission]:
         if student and not any(part.startswith((".", "__")) for part in path.parts):
             notebooks = handed_in[student]
             if path.suffix == ".ipynb":
-                label = f"{student}: {plain(str(path), 100)}"
+                label = f"{student}: {_in_one_line(str(path))}"
                 notebooks[label] = load(label)
     return sorted(
         (one for student in handed_in for one in _choose(student, handed_in[student], wanted)),
@@ -90,7 +90,11 @@ def _student(path: PurePosixPath) -> str | None:
         label = f"{match['name']} ({match['number']}{late})"
     elif alone:
         label = path.stem if path.suffix == ".ipynb" else ""
-    return plain(label, 100) or None
+    return _in_one_line(label) or None
+
+
+def _in_one_line(name: str) -> str:
+    return " ".join(plain(name, 100).split())
 
 
 def _in_folder(folder: Path) -> Iterator[File]:

@@ -15,6 +15,7 @@ from .assignment import Assignment
 from .conditions import Conditions
 from .journal import Journal
 from .judge import expect
+from .plaintext import plain
 from .results import Result
 from .submissions import Submission
 from .worker import grade_submission
@@ -118,4 +119,4 @@ def _run(
 
 
 def _trouble(submission: Submission, reason: str) -> Result:
-    return Result(submission.name, submission.digest, trouble=reason)
+    return Result(submission.name, submission.digest, trouble=plain(reason))

@@ -25,6 +25,7 @@ from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 from .assignment import Assignment, Cell
 from .comparison import difference
 from .conditions import Conditions
+from .plaintext import plain
 from .reference import AssignmentError
 from .results import Mark, Result
 from .sitting import NoAnswerError, Sitting
@@ -92,11 +93,12 @@ class Judge:
         self.expected = expected
         self.conditions = conditions
         self.read = read
+        self.isolation = "; ".join([conditions.rung, *conditions.gaps])
         self.results: list[Result] = []
 
     def pytest_report_header(self) -> str:
         """Say how well the student's code is held back."""
-        return f"isolation: {'; '.join([self.conditions.rung, *self.conditions.gaps])}"
+        return f"isolation: {self.isolation}"
 
     def pytest_collect_file(
         self, file_path: Path, parent: pytest.Collector
@@ -173,7 +175,7 @@ class CheckItem(IPyNbCell):
         try:
             found = self.parent.mark(self.cell)
         except Exception as error:
-            self.parent.trouble = f"{type(error).__name__}: {error}"
+            self.parent.trouble = plain(f"{type(error).__name__}: {error}")
             raise
         self.user_properties += [("points", found.points), ("earned", found.earned)]
         if not found.passed:

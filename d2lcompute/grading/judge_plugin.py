@@ -6,6 +6,8 @@ pytest -p d2lcompute.grading.judge_plugin --d2l-reference reference.md submissio
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from .collecting import read_file
 from .conditions import Conditions, NotIsolatedError
 from .judge import Judge, expect
 from .reference import AssignmentError, parse, read_notebook
+from .submissions import Submission
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,21 +29,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Run the reference, and judge the notebooks that are collected."""
+    """Judge the notebooks that are collected."""
     option = session.config.option
     if option.d2l_reference is None:
         return
+    option.nbval = option.nbval_lax = False  # notebooks are submissions now, and nothing else
     conditions = Conditions(allow_unisolated=option.allow_unisolated)
-    try:
+    with _one_clear_line():
         assignment = parse(read_notebook(option.d2l_reference))
-        expected = expect(assignment, conditions, secrets.token_hex(16))
+        judge = Judge(assignment, {}, conditions, _read)
+    session.config.pluginmanager.register(judge, "d2l-judge")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Run the reference, now that there is something to compare with it."""
+    judge: Judge | None = session.config.pluginmanager.get_plugin("d2l-judge")
+    if judge and session.items and not session.config.option.collectonly:
+        with _one_clear_line():
+            judge.expected = expect(judge.assignment, judge.conditions, secrets.token_hex(16))
+
+
+def _read(path: Path) -> Submission:
+    return read_file(path.parent, Path(path.name), path.stem)
+
+
+@contextmanager
+def _one_clear_line() -> Iterator[None]:
+    try:
+        yield
     except (AssignmentError, NotIsolatedError) as error:
         raise pytest.UsageError(str(error)) from error
-    session.config.pluginmanager.register(
-        Judge(
-            assignment,
-            expected,
-            conditions,
-            read=lambda path: read_file(path.parent, Path(path.name), path.stem),
-        )
-    )

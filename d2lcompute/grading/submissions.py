@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,17 +40,15 @@ def read(name: str, data: bytes) -> Submission:
     """
     if len(data) > LARGEST:
         return Submission(name, fault=f"the file is larger than {LARGEST >> 20} MiB")
-    solutions: dict[str, str] = {}
+    pieces: defaultdict[str, list[str]] = defaultdict(list)
     try:
         for cell in json.loads(data)["cells"]:
             identity = _identity(cell)
             if identity:
-                solutions[identity] = "\n".join(
-                    [*filter(None, [solutions.get(identity)]), _source(cell)]
-                )
+                pieces[identity].append(_source(cell))
     except Exception as error:  # a file can be wrong in any way
         return Submission(name, fault=f"the file is not a notebook: {plain(str(error), 100)}")
-    return Submission(name, solutions)
+    return Submission(name, {each: "\n".join(filter(None, pieces[each])) for each in pieces})
 
 
 def _identity(cell: Mapping[str, Any]) -> str | None:
