@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from .isolation import Isolation, Limits, clean_environment, find_isolation
 from .kernel import Kernel
 from .launch import start_kernel
-from .warm import PRELOAD, NotWarmError, Zygote
-
-# The first optimizer of a process imports the compiler, which takes longer than all the rest.
-IMPORTED_ONCE = (*PRELOAD, "torch._dynamo")
+from .warm import NotWarmError, Zygote
 
 
 class NotIsolatedError(RuntimeError):
@@ -67,7 +64,7 @@ class Conditions:
 def _zygote() -> Zygote | None:
     """Return this process's warm process, None where there can be none."""
     try:
-        zygote = Zygote(IMPORTED_ONCE, clean_environment())
+        zygote = Zygote(environment=clean_environment())
     except NotWarmError:
         return None
     atexit.register(zygote.close)

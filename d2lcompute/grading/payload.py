@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 MIME = "application/vnd.d2lcompute.answer"
@@ -138,12 +139,8 @@ def _unpack(node: Any, tensors: dict[str, Tensor], depth: int) -> Any:
 
 
 def _write(tensors: dict[str, Tensor]) -> str:
-    from safetensors.torch import save
-
     return base64.b64encode(save(tensors)).decode("ascii")
 
 
 def _read(text: str) -> dict[str, Tensor]:
-    from safetensors.torch import load
-
     return load(base64.b64decode(text, validate=True))

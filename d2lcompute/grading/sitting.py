@@ -15,8 +15,10 @@ from .kernel import Kernel
 from .plaintext import plain
 from .results import Work
 
-# Nobody reads the tracebacks, and IPython takes long to format them.
-TERSE = "get_ipython().run_line_magic('xmode', 'Minimal')"
+# Nobody reads the tracebacks, and IPython takes long to format them. What answers is imported
+# before the student's code can leave no memory for it.
+PREPARE = """get_ipython().run_line_magic('xmode', 'Minimal')
+__import__('d2lcompute.grading.answers')"""
 SEEDED = "from d2lcompute.grading.answers import begin as _; _({seed})\n{source}"
 
 
@@ -127,7 +129,7 @@ class Sitting:
     def _start_kernel(self) -> Kernel:
         try:
             self._kernel = kernel = self._start()
-            kernel.run(TERSE, self._seconds)
+            kernel.run(PREPARE, self._seconds)
         except KernelError as error:  # not the submission's fault
             self.close()
             raise RuntimeError(f"a kernel could not be started: {error}") from error

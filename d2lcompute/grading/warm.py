@@ -18,7 +18,7 @@ from typing import Any
 from .servers import send_request, start_server
 
 PRELOAD = (
-    "d2lcompute", "numpy.random",
+    "d2lcompute.grading.answers", "numpy.random",
     # The first optimizer imports the compiler, which takes longer than all the rest of a notebook.
     "torch._dynamo",
     # Not the inline backend: it looks for its kernel when it is imported.
