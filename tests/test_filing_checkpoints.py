@@ -118,7 +118,7 @@ def test_a_file_cut_at_any_place_is_found(net, path):
         (torch.ones(2), "with a tensor; do load"),
         ([torch.ones(2)], "with a list; do load"),
     ],
-    ids=str,
+    ids=["a trap", "a trap among tensors", "a net", "a number", "integers", "a tensor", "a list"],
 )
 def test_what_is_no_state_dict_is_refused_and_runs_no_code(net, path, monkeypatch, data, message):
     monkeypatch.chdir(path.parent)
