@@ -21,7 +21,7 @@ from .parameters import (
     slots,
     tied_entries,
 )
-from .reports import Table
+from .reports import Table, listed
 from .sharing import count_once
 
 Gradient = float | Literal["?"] | None
@@ -194,7 +194,7 @@ def _gradient_norms(parameters: Sequence[Tensor]) -> list[Gradient]:
 def _cells(row: ParameterRow) -> tuple[object, ...]:
     count = "?" if row.count is None else row.count
     return (row.name, shape_text(row.shape), dtype_name(row.dtype), row.device, count, row.state,
-            _gradient_cell(row), _names_cell(row.tied_with))  # fmt: skip
+            _gradient_cell(row), listed(row.tied_with, 2))  # fmt: skip
 
 
 def _gradient_cell(row: ParameterRow) -> str:
@@ -203,9 +203,3 @@ def _gradient_cell(row: ParameterRow) -> str:
     if row.gradient == "?":
         return "?"
     return f"{row.gradient:.3g}" if row.gradient else "zero"
-
-
-def _names_cell(names: tuple[str, ...]) -> str:
-    if len(names) <= 3:
-        return ", ".join(names)
-    return f"{', '.join(names[:2])} and {len(names) - 2} more"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .reports import Table
+from .reports import Table, listed
 
 
 def cpu() -> torch.device:
@@ -90,7 +90,7 @@ class Placement:
     def _table(self) -> Table:
         return Table(
             ("device", "tensors", "names"),
-            [(device, len(names), _shortened(names)) for device, names in self.names.items()],
+            [(device, len(names), listed(names, 3)) for device, names in self.names.items()],
             title=f"the net is spread over {len(self.names)} devices",
             notes=["net.to(device) brings it together; else forward has to move what it computes"],
         )
@@ -190,8 +190,3 @@ def _tensor(x: Tensor) -> Tensor:
             "moves it in place, and one call for each tensor of a list"
         )
     return x
-
-
-def _shortened(names: tuple[str, ...]) -> str:
-    shown, hidden = names[:3], len(names) - 3
-    return ", ".join(shown) + (f" and {hidden} more" if hidden > 0 else "")

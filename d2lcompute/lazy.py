@@ -12,9 +12,9 @@ from torch.nn.parameter import is_lazy
 from .initializing.filling import Initializer
 from .initializing.initialization import initialize
 from .parameters import Entry, collect_params, walk
+from .passes.copying import meta_twin as meta_twin
 from .passes.dryrun import dry_run as dry_run
 from .passes.dryrun import is_unfinished
-from .passes.dryrun import meta_twin as meta_twin
 from .passes.firstpass import first_pass, imagine, is_shape, lazy_entries
 from .passes.watching import Shapes, Watch
 from .reports import Table

@@ -58,6 +58,19 @@ class Table:
         return ["right" if _numeric(column) else "left" for column in columns]
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the names with commas between, about the first `most` if there are more.
+
+    >>> from d2lcompute.reports import listed
+    >>> listed(["a", "b", "c"], 2), listed(["a", "b", "c", "d"], 2)
+    ('a, b, c', 'a, b and 2 more')
+    """
+    hidden = len(names) - most
+    if hidden <= 1:  # to say that there is one more takes as much space as its name
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {hidden:,} more"
+
+
 def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from .reports import listed
 from .traces.calls import Call, Names, as_calls
 from .traces.making import Pass
-from .traces.table import listed, table_of
+from .traces.table import MOST_NAMES, table_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Trace:
             net = self.calls[0]
             yield f"{net.parameter_count:,} parameters read, each counted once; {net.flops:,} FLOPs"
         if self.unused:
-            yield f"not read: {listed(self.unused)}"
+            yield f"not read: {listed(self.unused, MOST_NAMES)}"
         if self.error:
             yield f"stopped by {type(self.error).__name__}: {self.error}"
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from fingerprint import unchanged
 from hypothesis import given, settings
+from matplotlib.figure import Figure
 from nets import CHAPTER, WELL_KNOWN
 from strategies import plans
 from torch import nn
@@ -191,13 +192,54 @@ def test_an_error_that_forward_catches_ends_only_the_call():
     assert [call.failed for call in report.calls] == [False, True, False]
 
 
-def test_a_lazy_net_that_cannot_be_copied_says_what_to_do():
+LAZY = {
+    "LazyBatchNorm1d": (lambda: nn.LazyBatchNorm1d(), (4, 3)),
+    "LazyBatchNorm2d": (lambda: nn.LazyBatchNorm2d(), (2, 3, 4, 4)),
+    "LazyConv2d": (lambda: nn.LazyConv2d(4, 3), (2, 3, 8, 8)),
+    "LazyConvTranspose1d": (lambda: nn.LazyConvTranspose1d(4, 3), (2, 3, 8)),
+    "LazyInstanceNorm1d": (lambda: nn.LazyInstanceNorm1d(affine=True), (2, 3, 8)),
+    "several": (
+        lambda: nn.Sequential(
+            nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.ReLU()),
+            nn.Sequential(nn.Flatten(), nn.LazyLinear(5), nn.LazyBatchNorm1d()),
+        ),
+        (2, 3, 8, 8),
+    ),
+}
+
+
+def draw(net, X):
+    return d2c.draw(net, X, ax=Figure().add_subplot())
+
+
+@pytest.mark.parametrize("look", [d2c.trace, draw, d2c.infer_shapes, d2c.diagnose])
+@pytest.mark.parametrize("name", LAZY)
+def test_what_is_lazy_stays_so(name, look):
+    make, sizes = LAZY[name]
+    net, X = make(), torch.rand(sizes)
+    with unchanged(net):
+        look(net, X)
+        look(net, sizes)
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_a_lazy_net_shows_the_shapes_that_it_would_learn(name):
+    make, sizes = LAZY[name]
+    net = make()
+    calls = d2c.trace(net, torch.rand(sizes)).calls
+    net(torch.rand(sizes))
+    learned = {
+        f"{call.name}.{leaf}".strip("."): shape for call in calls for leaf, shape in call.decided
+    }
+    assert learned == {key: tuple(p.shape) for key, p in net.named_parameters()}
+
+
+def test_a_lazy_net_with_an_attribute_that_cannot_be_copied_is_traced():
     net = nn.Sequential(nn.LazyLinear(2))
     net.lock = threading.Lock()
-    with pytest.raises(
-        TypeError, match=r"`net` must be copyable .* do materialize\(net, X\) first"
-    ):
-        d2c.trace(net, torch.rand(1, 2))
+    X = torch.rand(1, 2)
+    with unchanged(net):
+        assert d2c.trace(net, X).calls[0].outputs == ((1, 2),)
 
 
 @pytest.mark.parametrize("net", [torch.rand(2), d2c.MLP, None])

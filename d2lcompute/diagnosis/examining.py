@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer, is_lazy
 
-from ..parameters import slots
+from ..passes.copying import copy_if_lazy
 from ..traces.recording import type_name
 from . import failing, modes, placement, registration, signals, ties, unreached, values
 from .findings import Diagnosis, Finding
@@ -54,7 +52,7 @@ def diagnose(
         )
     found = list(registration.without_super(net))
     if not found:
-        seen = observe(_copy_if_lazy(net), inputs, loss_fn) if inputs else None
+        seen = observe(copy_if_lazy(net), inputs, loss_fn) if inputs else None
         found = [*_about_structure(net, seen), *(_about_pass(seen) if seen else ())]
     return Diagnosis(type_name(net), tuple(found), bool(inputs))
 
@@ -90,16 +88,3 @@ def _about_pass(seen: Seen) -> Iterator[Finding]:
         yield from unreached.no_gradient(seen)
         yield from signals.exploding(seen)
         yield from signals.vanishing(seen)
-
-
-def _copy_if_lazy(net: nn.Module) -> nn.Module:
-    """Return the net, or a copy that may learn its shapes and shares what has one."""
-    tensors = [slot[3] for slot in slots(net)]
-    if not any(map(is_lazy, tensors)):
-        return net
-    memo: dict[int, Any] = {id(tensor): tensor for tensor in tensors if not is_lazy(tensor)}
-    for buffer in tensors:
-        if isinstance(buffer, UninitializedBuffer):  # which torch cannot copy
-            kind: Any = type(buffer)
-            memo[id(buffer)] = kind(device=buffer.device, dtype=buffer.dtype)
-    return deepcopy(net, memo)

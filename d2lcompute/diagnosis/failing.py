@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from torch.nn.modules.batchnorm import _NormBase
 
+from ..parameters import shape_text
 from ..traces.recording import type_name
 from .findings import Finding
 from .observing import Failure, Seen, is_bad
@@ -99,7 +100,7 @@ def _kind(failure: Failure) -> str:
 
 
 def _shapes(failure: Failure, before: str) -> str:
-    return before + ", ".join(map(str, failure.inputs)) if failure.inputs else ""
+    return before + ", ".join(map(shape_text, failure.inputs)) if failure.inputs else ""
 
 
 def _mend(text: str, otherwise: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-from ..reports import Table
+from ..reports import Table, listed
 
 _WIDTH = 84
 _MOST_NAMES = 6
@@ -35,7 +35,8 @@ class Finding:
     def _table(self, title: str) -> Table:
         rows = [("what", self.what), ("why", self.why), ("mend", self.mend)]
         cells = [(label, textwrap.fill(text, _WIDTH)) for label, text in rows]
-        where = textwrap.fill(_listed(self.where), _WIDTH)
+        names = [name or "the net itself" for name in self.where]
+        where = textwrap.fill(listed(names, _MOST_NAMES), _WIDTH)
         return Table(("where", where), cells, title)
 
 
@@ -62,9 +63,3 @@ class Diagnosis:
 
     def _tables(self) -> list[Table]:
         return [one._table(f"{i}. {one.kind}") for i, one in enumerate(self.findings, 1)]
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(name or "the net itself" for name in names[:_MOST_NAMES])
-    hidden = len(names) - _MOST_NAMES
-    return f"{shown} and {hidden} more" if hidden > 0 else shown

@@ -13,8 +13,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from ..parameters import entries, walk
-from ..traces.recording import Shape, hooked, shape, tensors_in, type_name
+from ..parameters import Shape, entries, walk
+from ..traces.recording import hooked, shape, tensors_in, type_name
 
 _RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 _DROPOUTS = {

@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from ..initializing.targets import find_targets
 from ..parameters import entries, known_shape
-from ..passes.dryrun import meta_twin
+from ..passes.copying import meta_twin
 from ..sharing import span
 from ..ties.lazyties import await_shape
 from ..tying import keep_ties

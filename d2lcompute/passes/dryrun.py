@@ -1,24 +1,20 @@
-"""Passes that leave no trace, and nets that have shapes and no data."""
+"""Passes that leave no trace."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
-from torch.overrides import TorchFunctionMode
 
-from ..initializing.deferral import Deferral, deferral_of
+from ..initializing.deferral import deferral_of
 from ..initializing.streams import random_states_kept
 from ..parameters import walk
-
-Net = TypeVar("Net", bound=nn.Module)
 
 
 @contextmanager
@@ -41,81 +37,6 @@ def dry_run(net: nn.Module) -> Iterator[None]:
     devices = {t.device for t in tensors if t is not None}
     with random_states_kept(devices), _gradients_kept(modules), _modules_kept(modules):
         yield
-
-
-def meta_twin(net: Net) -> Net:
-    """Copy the structure of a net onto the meta device, where tensors have shapes and no data.
-
-    >>> twin = d2c.lazy.meta_twin(nn.Linear(3, 4))
-    >>> twin.weight.device, twin.weight.shape
-    (device(type='meta'), torch.Size([4, 3]))
-
-    Parameters, buffers and tensors in attributes move, ties stay ties, what is lazy stays lazy.
-    No data is copied, so the cost does not grow with the size of `net`. Attributes that cannot be
-    copied, such as locks, are shared with it.
-    """
-    modules = [module for _, module in walk(net)]
-    orders = {id(one): Deferral() for module in modules if (one := deferral_of(module))}
-    with _DeepcopyOnMeta():
-        try:
-            copies = _copies(modules, {**orders})
-        except Exception:
-            copies = _copies(modules, {**orders, **_unique_attributes(modules)})
-    twin: Net = copies[id(net)]
-    return twin
-
-
-def _copies(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any]:
-    # Deepest first: a child that is in the memo costs no recursion, however deep it lies.
-    for module in reversed(modules):
-        deepcopy(module, memo)
-    return memo
-
-
-def _unique_attributes(modules: Sequence[nn.Module]) -> dict[int, Any]:
-    """Return the attributes for which `deepcopy` fails, by their ids."""
-    ours = vars(nn.Module())
-    held = [v for module in modules for key, v in vars(module).items() if key not in ours]
-    return {id(value): value for value in held if not _can_be_copied(value)}
-
-
-def _can_be_copied(value: object) -> bool:
-    try:
-        deepcopy(value)
-    except Exception:
-        return False
-    return True
-
-
-class _DeepcopyOnMeta(TorchFunctionMode):
-    """Inside, `deepcopy` of a tensor of any kind gives a stand-in on the meta device."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func is Tensor.__deepcopy__:
-            tensor, memo = args
-            return memo.setdefault(id(tensor), _stand_in(tensor))
-        if func is Tensor.clone:  # what the `__deepcopy__` of a parameter calls
-            return torch.empty_like(args[0], device="meta")
-        if func is torch.empty:  # what that of a lazy parameter calls
-            return torch.empty(*args, **{**(kwargs or {}), "device": "meta"})
-        return func(*args, **(kwargs or {}))
-
-
-def _stand_in(tensor: Tensor) -> Tensor:
-    if is_lazy(tensor):
-        kind: Any = type(tensor)
-        stand_in: Tensor = kind(tensor.requires_grad, device="meta", dtype=tensor.dtype)
-        return stand_in
-    data = torch.empty_like(tensor.detach(), device="meta")
-    if isinstance(tensor, nn.Parameter):  # of a subclass with a `__deepcopy__` of its own
-        return nn.Parameter(data, tensor.requires_grad)
-    return _leaf(data, tensor)
 
 
 @contextmanager
@@ -169,7 +90,7 @@ class _Loan:
             for name, tensor in tensors:
                 self.taken.append((place, name, tensor))
                 if id(tensor) not in self.copies:
-                    self.copies[id(tensor)] = _leaf(tensor.detach().clone(), tensor)
+                    self.copies[id(tensor)] = as_leaf(tensor.detach().clone(), tensor)
                 place[name] = self.copies[id(tensor)]
         if isinstance(module, nn.Embedding | nn.EmbeddingBag):
             module.max_norm = None  # it would rescale the rows that it reads, in place
@@ -236,5 +157,6 @@ def is_unfinished(module: nn.Module) -> bool:
     return is_waiting(module) or any(tensor is not None and is_lazy(tensor) for tensor in held)
 
 
-def _leaf(stand_in: Tensor, tensor: Tensor) -> Tensor:
+def as_leaf(stand_in: Tensor, tensor: Tensor) -> Tensor:
+    """Let a tensor ask for a gradient if the leaf does whose place it takes."""
     return stand_in.requires_grad_(tensor.requires_grad and tensor.is_leaf)

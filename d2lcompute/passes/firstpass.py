@@ -13,7 +13,8 @@ from torch.nn.parameter import is_lazy
 
 from ..initializing.streams import random_states_kept
 from ..parameters import Entry, entries, walk
-from .dryrun import dry_run, meta_twin, undone_on_error
+from .copying import meta_twin
+from .dryrun import dry_run, undone_on_error
 from .watching import Draws, Watch
 
 # To compute on so few numbers takes less time than torch does to get the meta device ready.

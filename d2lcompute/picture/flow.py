@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..parameters import Shape, shape_text
+from ..reports import listed
 from ..traces.calls import Call, inside, kinds
 from ..traces.folding import Run, fold
-from ..traces.recording import Shape
-from ..traces.table import listed, ordinal, shape_text, title
+from ..traces.table import ordinal, title
 
 ENTRY, EXIT = -1, -2  # the two ends of the flow through a block
 FEWEST_REPEATS, FEWEST_REUSES = 3, 4  # fewer are drawn one by one

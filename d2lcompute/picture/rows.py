@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from ..traces.table import listed, shape_text
+from ..parameters import shape_text
+from ..reports import listed
 from .boxes import LABEL, Box, Label, Measure
 from .flow import ENTRY, EXIT, Flow, Node
 from .routes import CHANNEL, Place, Router

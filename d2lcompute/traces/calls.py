@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from ..parameters import walk
-from .recording import Event, Shape, shape
+from ..parameters import Shape, walk
+from .recording import Event, shape
 
 
 @dataclass(frozen=True)

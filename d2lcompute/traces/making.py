@@ -6,18 +6,15 @@ import sys
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ..initializing.deferral import deferral_of
 from ..parameters import walk
-from ..passes.dryrun import dry_run, meta_twin
+from ..passes.copying import copy_if_lazy, meta_twin
+from ..passes.dryrun import dry_run
 from ..passes.firstpass import is_shape
 from .recording import Recorder, tensors_in, time_blocks
 
@@ -35,7 +32,7 @@ class Pass:
         self, net: nn.Module, inputs: Sequence[Any], named_inputs: Mapping[str, Any]
     ) -> None:
         self.shapes_only = _shapes_only(net, [*inputs, *named_inputs.values()])
-        self.net = meta_twin(net) if self.shapes_only else _copy_if_lazy(net)
+        self.net = meta_twin(net) if self.shapes_only else copy_if_lazy(net)
         self._inputs = inputs
         self._named_inputs = named_inputs
 
@@ -114,28 +111,6 @@ def _as_written() -> Iterator[None]:
     with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Using `torch.compile")  # on hooks, as recording has
         yield
-
-
-def _copy_if_lazy(net: nn.Module) -> nn.Module:
-    """Return a copy that may get its shapes, sharing the tensors that have one; or the net."""
-    tensors = _tensors(net)
-    if not any(is_lazy(tensor) for tensor in tensors):
-        return net
-    memo: dict[int, Any] = {id(tensor): tensor for tensor in tensors if not is_lazy(tensor)}
-    for _, block in reversed(list(walk(net))):  # deepest first, which needs no recursion
-        try:
-            deepcopy(block, memo)
-        except TypeError as error:
-            raise TypeError(
-                f"`net` must be copyable as long as it is lazy, got a {type(block).__name__} that "
-                f"is not ({error}); do materialize(net, X) first"
-            ) from error
-        deferral = deferral_of(memo[id(block)])
-        if deferral:  # what the copy does is not to be announced
-            orders = deferral.orders.items()
-            deferral.orders = {name: replace(order, verbose=False) for name, order in orders}
-    copy: nn.Module = memo[id(net)]
-    return copy
 
 
 def _tensors(net: nn.Module) -> list[Tensor]:

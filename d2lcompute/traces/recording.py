@@ -21,9 +21,9 @@ from torch.nn.modules.module import (
 from torch.overrides import TorchFunctionMode
 
 from ..flops import FlopCounter
+from ..parameters import Shape
 from .stepnames import step_name, writes_or_reads_values
 
-Shape = tuple[int, ...]
 Function = Callable[..., Any]
 
 
@@ -249,11 +249,11 @@ def _collect(nest: Any, found: list[Tensor]) -> None:
 
 
 def shape(tensor: Tensor) -> Shape:
-    """Return the shape as a plain tuple, `(-1,)` where there is none yet or no regular one."""
+    """Return the shape as a plain tuple, `(None,)` where there is none yet or no regular one."""
     try:
         return tuple(tensor.shape)
     except RuntimeError:
-        return (-1,)
+        return (None,)
 
 
 def type_name(block: nn.Module) -> str:

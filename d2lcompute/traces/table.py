@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import compress
 
-from ..reports import Table
+from ..parameters import Shape, shape_text
+from ..reports import Table, listed
 from .calls import Call, inside, kinds, reader
 from .folding import fold
-from .recording import Shape
 
 GUIDE = "│ "
 MOST_SHAPES = 3
@@ -74,9 +74,10 @@ class _Rows:
         if first.name.startswith("?"):
             yield "not registered"
         if first.decided:
-            yield "decided " + ", ".join(f"{leaf} {shape}" for leaf, shape in first.decided)
+            decided = [f"{leaf} {shape_text(shape)}" for leaf, shape in first.decided]
+            yield f"decided {', '.join(decided)}"
         if self._again[repeated[0]]:
-            yield f"reads {listed(self._again[repeated[0]])} again"
+            yield f"reads {listed(self._again[repeated[0]], MOST_NAMES)} again"
         if first.failed and not any(self._calls[p].failed for p in self._inside[repeated[0]]):
             yield "stopped here"
 
@@ -86,20 +87,9 @@ def title(call: Call) -> str:
     return f"{call.label}: {call.type}" if call.name else call.label
 
 
-def shape_text(shape: Shape) -> str:
-    """Return a shape as it reads in code, with `?` for what is not known."""
-    return str(shape).replace("-1", "?")
-
-
 def shapes_text(shapes: Sequence[Shape]) -> str:
     """Return the first few shapes, and how many there are."""
     return listed([shape_text(shape) for shape in shapes], MOST_SHAPES)
-
-
-def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
-    """Return the names with commas between, the first few if there are many."""
-    more = f", ... ({len(names):,} in all)" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def ordinal(number: int) -> str:
