@@ -12,6 +12,7 @@ from d2lcompute.grading import answers, payload
 @pytest.fixture
 def published(monkeypatch):
     """The displays of a graded check."""
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)  # a shell warns of another one than its own
     shell = InteractiveShell.instance()
     displays = []
     monkeypatch.setattr(shell.display_pub, "publish", displays.append)
