@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections import Counter
 from importlib import metadata, util
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -29,8 +30,14 @@ EXTRAS = {"nbval": "notebooks", "jupytext": "notebooks", "jupyterlab": "lab"}
 
 
 @app.command()
-def run(section: Sections = None, lang: Language = None) -> None:
-    """Run the chapter's notebooks with nbval and compare what they show.
+def run(
+    section: Sections = None,
+    lang: Language = None,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Start every kernel instead of forking it.")
+    ] = False,
+) -> None:
+    """Run the chapter's notebooks and compare what they show, like `pytest --d2l --warm`.
 
     Example: `d2lcompute run blocks --lang en`
     """
@@ -48,11 +55,17 @@ def run(section: Sections = None, lang: Language = None) -> None:
             name = f"{result.section} ({result.language})"
             progress.update(task, description=f"{name:20}", total=total, advance=1)
 
-        results = notebooks.validate(chosen, show)
+        try:
+            results = notebooks.validate(chosen, show, warm=not cold)
+        except KeyboardInterrupt:
+            print("error: stopped", file=sys.stderr)
+            raise typer.Exit(1) from None
     for result in results:
         for failure in result.failures:
             print(f"\n{result.section} ({result.language}): {failure}")
     console.print(_closing_table(results))
+    for reason, count in Counter(filter(None, (each.why_cold for each in results))).items():
+        print(f"{count} of {len(results)} kernels started cold: {reason}")
     raise typer.Exit(any(result.failures for result in results))
 
 
@@ -119,8 +132,9 @@ def _closing_table(results: list[notebooks.Validation]) -> object:
     for column in ("cells", "result", "seconds"):
         table.add_column(column, justify="right")
     for result in results:
-        failed = len(result.failures)
-        verdict = f"[red]{failed} failed[/red]" if failed else "[green]passed[/green]"
+        failed = f"{len(result.failures)} failed" if result.failures else ""
+        not_run = f", {result.not_run} not run" if result.not_run else ""
+        verdict = f"[red]{failed}{not_run}[/red]" if failed else "[green]passed[/green]"
         seconds = f"{result.seconds:.1f}"
         table.add_row(result.section, result.language, str(result.cells), verdict, seconds)
     return table

@@ -1,13 +1,10 @@
-"""Where the chapter's notebooks lie, and whether nbval finds what they show."""
+"""Where the chapter's notebooks lie, and whether they show what they say."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +14,18 @@ LANGUAGES = ("en", "zh")
 
 @dataclass
 class Validation:
-    """What nbval found in one notebook: `failures` hold a text for each cell that failed."""
+    """What was found in one notebook.
+
+    Of its `cells`, those `not_run` stand behind one that failed. `failures` hold a text for each
+    that failed. `why_cold` says why the kernel was not forked where it should have been.
+    """
 
     section: str
     language: str
     cells: int = 0
+    not_run: int = 0
     failures: list[str] = field(default_factory=list)
+    why_cold: str | None = None
     seconds: float = 0.0
 
 
@@ -72,39 +75,34 @@ def copy_out(target: Path, languages: Sequence[str] = LANGUAGES) -> tuple[list[P
 
 
 def validate(
-    notebooks: Sequence[Path], on_cell: Callable[[Validation, int], None]
+    notebooks: Sequence[Path],
+    on_cell: Callable[[Validation, int], None],
+    warm: bool = True,
 ) -> list[Validation]:
-    """Run `notebooks` with nbval and compare their outputs.
+    """Run `notebooks` as `pytest --d2l` does and compare their outputs.
 
     `on_cell` is called after each cell with what its notebook gave so far and the number of cells
-    in all notebooks. Returns a `Validation` a notebook. Raises `RuntimeError` where nbval could
-    not run at all.
+    in all notebooks. `warm` forks the kernels where that pays. Returns a `Validation` a notebook.
+    Raises `RuntimeError` where pytest could not run at all.
     """
     import pytest
 
+    from .grading.session import run_session
+
     results = {path: Validation(_name(path), path.parent.name) for path in notebooks}
-    with _bare_configuration() as options, contextlib.redirect_stdout(io.StringIO()) as output:
-        status = pytest.main(
-            [*options, "--nbval", "--nbval-current-env", *map(str, notebooks)],
-            plugins=[_Recorder(results, on_cell)],
-        )
+    options = ["-p", "nbval", "-p", "pytest_d2l", "--continue-on-collection-errors", "--d2l"]
+    options += ["--warm"] if warm else []
+    recorder = _Recorder(results, on_cell)
+    status, said = run_session(folder(), [*options, *map(str, notebooks)], recorder)
+    if status == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        raise RuntimeError(f"nbval could not run the notebooks: {output.getvalue().strip()}")
+        raise RuntimeError(f"pytest could not run the notebooks: {said}")
     return list(results.values())
 
 
 def _name(path: Path) -> str:
     return path.stem.partition("_")[2]
-
-
-@contextlib.contextmanager
-def _bare_configuration() -> Iterator[list[str]]:
-    """Keep the caller's pytest configuration, plugins' caches and conftests out of the run."""
-    with tempfile.TemporaryDirectory() as temporary:
-        ini = Path(temporary, "pytest.ini")
-        ini.write_text("[pytest]\n", encoding="utf-8")
-        quiet = ["-p", "no:cacheprovider", "--noconftest", "--color=no", "--capture=no"]
-        yield ["-c", str(ini), "--rootdir", str(folder()), *quiet]
 
 
 class _Recorder:
@@ -127,11 +125,16 @@ class _Recorder:
             self.results[path].failures.append(str(report.longrepr))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
+        from .grading.plugin import COLD
+
         path = folder() / report.nodeid.partition("::")[0]
         result = self.results[path]
         if report.failed:
             result.failures.append(str(report.longrepr))
+        if report.when == "setup":
+            result.not_run += report.skipped
         if report.when == "teardown":
+            result.why_cold = result.why_cold or dict(report.user_properties).get(COLD)
             result.cells += 1
             result.seconds += time.perf_counter() - self.started
             self.started = time.perf_counter()

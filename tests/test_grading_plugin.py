@@ -125,6 +125,20 @@ def test_both_options_give_each_notebook_once(run):
     run(cells, options=["--d2l", "--nbval"]).assert_outcomes(passed=1)
 
 
+def test_a_file_that_is_no_notebook_is_one_line(run, pytester):
+    (pytester.path / "broken.ipynb").write_text("{")
+    options = ["--d2l", "--continue-on-collection-errors"]
+    result = run([cell("6 * 7", value("42"))], options=options)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["broken.ipynb can not be read as a notebook: *"])
+    result.stdout.no_fnmatch_line("*During handling*")
+
+
+def test_an_error_is_told_without_colours_where_there_are_none(run):
+    result = run([cell("1 / 0")], options=["--d2l", "--color=no"])
+    result.stdout.fnmatch_lines(["ZeroDivisionError *Traceback (most recent call last)"])
+
+
 @pytest.mark.parametrize("options", [["--nbval", "--nbval-current-env"], []])
 def test_without_the_option_nothing_changes(run, pytester, options):
     cells = [cell("print(0.12345)", printed("0.12346\n")), cell("print(1)", printed("1\n"))]

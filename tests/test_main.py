@@ -1,10 +1,15 @@
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import nbformat
+import psutil
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import d2lcompute
 from d2lcompute import __main__ as command_line
@@ -36,6 +41,14 @@ def copied_house(tmp_path):
         target.mkdir(parents=True)
         shutil.copy(notebooks.folder() / language / "1_blocks.ipynb", target)
     return tmp_path
+
+
+def write_blocks(house, language, *sources, outputs=()):
+    """Put other cells into the first section; `outputs` are the last one's."""
+    cells = [new_code_cell(source, execution_count=1) for source in sources]
+    cells[-1].outputs = list(outputs)
+    notebook = new_notebook(cells=cells)
+    nbformat.write(notebook, house / "chapters" / language / "1_blocks.ipynb")
 
 
 def run_in(house, *arguments):
@@ -73,12 +86,64 @@ def test_run_names_notebook_cell_and_both_outputs_where_they_differ(copied_house
     assert finished.stdout.count("failed") == 3  # nbval's two and the table's one: nothing else
 
 
-def test_run_reports_a_file_that_is_no_notebook(copied_house):
-    (copied_house / "chapters" / "en" / "1_blocks.ipynb").write_text("{", encoding="utf-8")
+def test_run_stops_a_notebook_at_its_first_failure_and_runs_the_next(copied_house):
+    write_blocks(copied_house, "en", "x = 1", "1 / 0", "y = 2", "z = 3")
+    write_blocks(copied_house, "zh", "import ctypes; ctypes.string_at(0)", "x = 1")
     finished = run_in(copied_house, "blocks")
-    assert finished.returncode == 1
-    assert "1_blocks.ipynb" in finished.stdout + finished.stderr
-    assert "Traceback" not in finished.stderr
+    assert (finished.returncode, finished.stderr) == (1, "")
+    for part in (
+        "blocks (en): Notebook cell execution failed\nCell 1: ",
+        "ZeroDivisionError: division by zero",
+        "1 failed, 2 not run",
+        "blocks (zh): Notebook cell execution failed\nCell 0: the kernel ended",
+        "1 failed, 1 not run",
+    ):
+        assert part in finished.stdout
+    for part in ("\x1b", "exit code 0"):
+        assert part not in finished.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels can be forked on Linux only")
+def test_run_forks_its_kernels_and_says_where_it_did_not(copied_house):
+    code = "import sys; print('torch' in sys.modules)"
+    for language, is_warm in zip(notebooks.LANGUAGES, (True, False), strict=True):
+        shown = [new_output("stream", text=f"{is_warm}\n")]
+        write_blocks(copied_house, language, code, outputs=shown)
+    warm, cold = run_in(copied_house, "blocks"), run_in(copied_house, "blocks", "--cold")
+    for finished, language in ((warm, "zh"), (cold, "en")):
+        assert f"blocks ({language}): " in finished.stdout
+        assert finished.stdout.count("1 failed") == 1
+        assert "started cold" not in finished.stdout
+    one = run_in(copied_house, "blocks", "--lang", "zh")
+    assert one.returncode == 0
+    assert "1 of 1 kernels started cold: one notebook alone is faster so" in one.stdout
+
+
+def test_ctrl_c_stops_a_run_in_one_line_and_leaves_nothing_running(copied_house):
+    marker = copied_house / "kernel"
+    tell = f"import os, pathlib; pathlib.Path({str(marker)!r}).write_text(str(os.getpid()))"
+    for language in notebooks.LANGUAGES:
+        write_blocks(copied_house, language, tell, "import time; time.sleep(1000)")
+    command = [sys.executable, "-m", "d2lcompute", "run"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=copied_house, **pipes) as running:
+        while not (marker.is_file() and marker.read_text()):
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate()
+    assert (running.returncode, errors) == (1, "error: stopped\n")
+    assert not psutil.pid_exists(int(marker.read_text()))
+
+
+def test_run_reports_a_file_that_is_no_notebook_and_runs_the_others(copied_house):
+    (copied_house / "chapters" / "en" / "1_blocks.ipynb").write_text("{", encoding="utf-8")
+    write_blocks(copied_house, "zh", "x = 1")
+    finished = run_in(copied_house, "blocks")
+    assert (finished.returncode, finished.stderr) == (1, "")
+    assert "blocks (en): 1_blocks.ipynb can not be read as a notebook: " in finished.stdout
+    assert "passed" in finished.stdout
+    assert "Traceback" not in finished.stdout
 
 
 @pytest.mark.parametrize("command", ["run", "open", "build", "info"])

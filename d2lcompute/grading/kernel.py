@@ -184,7 +184,9 @@ class Kernel:
                 words = provisioner.status.recv(1 << 16)
                 return json.loads(words) if words else {"end": "exited"}
             if provisioner.process is not None:
-                return {"end": "exited", "code": provisioner.process.wait(FAREWELL_SECONDS)}
+                code = provisioner.process.wait(FAREWELL_SECONDS)
+                known = isinstance(provisioner.process, subprocess.Popen)
+                return {"end": "exited", "code": code if known else None}
         except (TimeoutError, subprocess.TimeoutExpired):
             return None
         return {"end": "exited"}

@@ -18,6 +18,7 @@ from .failures import KernelError
 from .isolation import Limits
 from .kernel import Kernel
 from .launch import start_kernel
+from .plaintext import plain
 from .warm import NotWarmError, Zygote
 
 LONGEST_NAME = 60
@@ -35,7 +36,12 @@ class Notebook(IPyNbFile):
 
     def collect(self) -> Iterator[IPyNbCell]:
         """Yield a test for each code cell, named by what it does."""
-        for test in super().collect():
+        try:
+            tests = [*super().collect()]
+        except Exception as error:  # nbformat raises errors of many kinds
+            reason = f"{self.path.name} can not be read as a notebook: {error}"
+            raise self.CollectError(reason) from error
+        for test in tests:
             yield NotebookCell.from_parent(
                 self,
                 name=_name(test.cell_num, test.cell),
@@ -66,7 +72,7 @@ class NotebookCell(IPyNbCell):
 
     def setup(self) -> None:
         """Leave out what follows a failure: it would fail for no reason of its own."""
-        if not self.config.get_terminal_writer().hasmarkup:
+        if not self._in_colour():
             self.colors = nocolors
         if self.parent.failed is not None:
             pytest.skip(f"stopped at {self.parent.failed}")
@@ -88,6 +94,10 @@ class NotebookCell(IPyNbCell):
             self.parent.failed = self.name
             raise
 
+    def _in_colour(self) -> bool:
+        coloured: bool = self.config.get_terminal_writer().hasmarkup
+        return coloured
+
     def _run_and_compare(self) -> None:
         timeout = self.config.option.nbval_cell_timeout
         try:
@@ -97,6 +107,7 @@ class NotebookCell(IPyNbCell):
         self.test_outputs = list(result.outputs)
         if result.error is not None and not self.options["check_exception"]:
             trace = "\n".join(result.error.traceback)
+            trace = trace if self._in_colour() else plain(trace, len(trace))
             what = f"{result.error.name}: {result.error.text}"
             self.raise_cell_error(f"Cell execution caused an exception, {what}", trace)
         unrun = self.cell.execution_count is None
