@@ -15,6 +15,7 @@ from ..initializing.streams import random_states_kept
 from ..parameters import Entry, entries, walk
 from .copying import meta_twin
 from .dryrun import dry_run, undone_on_error
+from .metapass import on_meta
 from .watching import Draws, Watch
 
 # To compute on so few numbers takes less time than torch does to get the meta device ready.
@@ -84,11 +85,11 @@ def is_shape(item: object) -> bool:
 
 
 def _run_on_meta(watch: Watch, twin: nn.Module, inputs: Sequence[Any]) -> None:
-    with random_states_kept(), torch.device("meta"):
-        watch.run(twin, _on_meta(twin, inputs))
+    with random_states_kept(), on_meta():
+        watch.run(twin, _imagined(twin, inputs))
 
 
-def _on_meta(net: nn.Module, inputs: Sequence[Any]) -> list[Any]:
+def _imagined(net: nn.Module, inputs: Sequence[Any]) -> list[Any]:
     def empty(shape: Sequence[int]) -> Tensor:
         return torch.empty(*shape, dtype=_dtype(net), device="meta")
 

@@ -73,26 +73,37 @@ class Watch:
             pass
 
 
-class Draws(TorchDispatchMode):
-    """Note for a watch what draws random numbers, the initialization of layers apart."""
+class Operators(TorchDispatchMode):
+    """Let `run` call each operator of torch."""
 
-    def __init__(self, watch: Watch, *, on_cpu: bool) -> None:
+    def __init__(self, run: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
         super().__init__()
-        self.watch = watch
-        self.on_cpu = on_cpu
+        self._run = run
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # else torch imports its whole compiler for the first operator it sees here
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        return self._run(func, args, kwargs or {})
+
+
+class Draws(Operators):
+    """Note for a watch what draws random numbers, the initialization of layers apart."""
+
+    def __init__(self, watch: Watch, *, on_cpu: bool) -> None:
+        super().__init__(self._note)
+        self.watch = watch
+        self.on_cpu = on_cpu
+
+    def _note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if torch.Tag.nondeterministic_seeded in func.tags and not self.watch.sizing:
             # Every kind of dropout comes to this; accelerators have one of their own.
             dropout = func is torch.ops.aten.bernoulli_.float and self.on_cpu
             self.watch.draws.append(partial(_drop, args) if dropout else _refuse)
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 def shapes_in(value: object) -> Shapes:

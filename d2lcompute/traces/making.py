@@ -16,6 +16,7 @@ from ..parameters import walk
 from ..passes.copying import copy_if_lazy, meta_twin
 from ..passes.dryrun import dry_run
 from ..passes.firstpass import is_shape
+from ..passes.metapass import on_meta
 from .recording import Recorder, tensors_in, time_blocks
 
 COMPILER = "torch._dynamo"  # the module: it takes a second to import, and runs functions meanwhile
@@ -24,15 +25,16 @@ COMPILER = "torch._dynamo"  # the module: it takes a second to import, and runs 
 class Pass:
     """A pass of a net on these inputs, which may be made again and again with the same outcome.
 
-    `net` is what runs: a copy on the meta device if there are only shapes, a copy if the net is
-    lazy, or else the net itself, which stays as it is.
+    `net` is what runs: a copy on the meta device if there are only shapes and it is elsewhere, a
+    copy if the net is lazy, or else the net itself, which stays as it is.
     """
 
     def __init__(
         self, net: nn.Module, inputs: Sequence[Any], named_inputs: Mapping[str, Any]
     ) -> None:
         self.shapes_only = _shapes_only(net, [*inputs, *named_inputs.values()])
-        self.net = meta_twin(net) if self.shapes_only else copy_if_lazy(net)
+        elsewhere = self.shapes_only and not _is_on_meta(net)
+        self.net = meta_twin(net) if elsewhere else copy_if_lazy(net)
         self._inputs = inputs
         self._named_inputs = named_inputs
 
@@ -67,7 +69,7 @@ class Pass:
         return [copy(value) for value in self._inputs], named
 
     def _attempt(self, run: Callable[[], object]) -> Exception | None:
-        device = torch.device("meta") if self.shapes_only else nullcontext()
+        device = on_meta() if self.shapes_only else nullcontext()
         try:
             with dry_run(self.net), _as_written(), device:
                 run()
@@ -111,6 +113,12 @@ def _as_written() -> Iterator[None]:
     with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Using `torch.compile")  # on hooks, as recording has
         yield
+
+
+def _is_on_meta(net: nn.Module) -> bool:
+    attributes = (value for _, block in walk(net) for value in vars(block).values())
+    held = [*_tensors(net), *(value for value in attributes if isinstance(value, Tensor))]
+    return all(tensor.is_meta for tensor in held)
 
 
 def _tensors(net: nn.Module) -> list[Tensor]:
