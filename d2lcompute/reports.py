@@ -5,14 +5,15 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+from unicodedata import combining, east_asian_width
 
 
 @dataclass(frozen=True)
 class Table:
     """A table that prints the same on every machine.
 
-    >>> table = Table(("name", "shape"), [("weight", (2, 3)), ("bias", (2,))], notes=["8 in all"])
-    >>> print(table.text())
+    >>> Table(("name", "shape"), [("weight", (2, 3)), ("bias", (2,))], notes=["8 in all"])
     name    shape
     ------  -------
     weight  (2, 3)
@@ -31,13 +32,14 @@ class Table:
 
     def text(self) -> str:
         """Return the table as lines without trailing space."""
-        from tabulate import tabulate
-
-        body = tabulate(
-            self._cells(), headers=self.headers, tablefmt="simple", disable_numparse=True,
-            colalign=self._alignment(),
-        )  # fmt: skip
-        lines = [self.title, *body.split("\n"), *self.notes]
+        body = [
+            line
+            for row in self._cells()
+            for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
+        ]
+        columns = zip(zip(self.headers, *body, strict=True), self._alignment(), strict=True)
+        padded = [_text_column(column, side) for column, side in columns]
+        lines = [self.title, *map("  ".join, zip(*padded, strict=True)), *self.notes]
         return "\n".join(line.rstrip() for line in lines if line)
 
     def html(self) -> str:
@@ -49,6 +51,12 @@ class Table:
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         table = f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
         return f"<div>{table}{notes}</div>"
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return self.html()
 
     def _cells(self) -> list[list[str]]:
         return [[_cell(value) for value in row] for row in self.rows]
@@ -78,6 +86,25 @@ def _cell(value: object) -> str:
 def _numeric(column: Sequence[object]) -> bool:
     values = [value for value in column if value != ""]
     return bool(values) and all(isinstance(value, int | float) for value in values)
+
+
+def _text_column(column: Sequence[str], side: str) -> list[str]:
+    """Return a column with its header, the first cell, underlined, and all of one width."""
+    widths = [_width(cell) for cell in column]
+    width = max(widths[0] + 2, *widths)
+    blanks = [" " * (width - one) for one in widths]
+    parts = (blanks, column) if side == "right" else (column, blanks)
+    header, *cells = map("".join, zip(*parts, strict=True))
+    return [header, "-" * width, *cells]
+
+
+def _width(text: str) -> int:
+    """Return how many letters wide a text is: a Chinese character takes the space of two."""
+    if text.isascii():
+        return len(text)
+    wide = sum(east_asian_width(letter) in "WF" for letter in text)
+    accents = sum(combining(letter) > 0 for letter in text)
+    return len(text) + wide - accents
 
 
 def _html_row(tag: str, cells: Sequence[str], sides: Sequence[str]) -> str:

@@ -31,6 +31,16 @@ def test_text_has_no_trailing_space():
     assert all(line == line.rstrip() for line in wide.text().splitlines())
 
 
+def test_text_lines_up_under_wide_letters_and_accents():
+    lines = Table(("名", "b"), [("层", 1), ("e\u0301", 2), ("abcd", 3)]).text().splitlines()
+    assert lines == ["名      b", "----  ---", "层      1", "e\u0301       2", "abcd    3"]
+
+
+def test_cells_may_have_several_lines():
+    lines = Table(("a", "b"), [("x\nyy", 1), ("z", "p\nq")]).text().splitlines()
+    assert lines == ["a    b", "---  ---", "x    1", "yy", "z    p", "     q"]
+
+
 def test_text_keeps_number_like_strings_as_they_are():
     assert "1e3" in Table(("a",), [("1e3",)]).text()
     assert "True" in Table(("a",), [(True,)]).text()
