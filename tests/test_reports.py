@@ -67,3 +67,9 @@ def test_html_closes_every_element():
 
 def test_a_table_without_rows_shows_its_headers():
     assert Table(("a", "b"), []).text().split() == ["a", "b", "---", "---"]
+
+
+def test_a_table_shows_itself_in_a_shell_and_in_a_notebook():
+    table = Table(("a",), [(1,)])
+    assert repr(table) == str(table) == table.text()
+    assert table._repr_html_() == table.html()

@@ -61,8 +61,13 @@ def list_exercises() -> Table:
 def progress() -> Table:
     """Return the table of all exercises and of those that passed in the current folder.
 
-    >>> d2c.progress().headers
-    ('exercise', 'state')
+    >>> d2c.progress()
+    exercise                    state
+    --------------------------  -------
+    blocks.list
+    blocks.parallel
+    ...
+    0 of 27 passed
     """
     passed = _passed()
     rows = [(exercise.name, "passed" if exercise.name in passed else "") for exercise in _all()]
