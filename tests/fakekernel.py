@@ -8,10 +8,11 @@ from d2lcompute.grading.failures import (
     CellTimeoutError,
     KernelDiedError,
     KernelError,
+    KernelKilledError,
     ProtocolError,
 )
 
-ERRORS = (KernelDiedError, CellTimeoutError, ProtocolError)
+ERRORS = (KernelDiedError, KernelKilledError, CellTimeoutError, ProtocolError)
 
 
 class FakeKernel:
@@ -25,6 +26,7 @@ class FakeKernel:
         self.alive, self.shown = True, []
         self.names = {error.__name__: error for error in ERRORS}
         self.names |= {"answer": self.answer, "show": self.show, "fail": self.fail, "ran": []}
+        self.names["number"] = type(self).started
 
     def run(self, code, timeout):
         self.shown = []

@@ -2,13 +2,19 @@ import os
 import sys
 import tempfile
 import textwrap
+import threading
 
 import psutil
 import pytest
 from boxes import SMALL, boxed_kernel, isolation_on, printed, shared_zygote
 
 from d2lcompute.grading import bubblewrap, isolation
-from d2lcompute.grading.failures import CellTimeoutError, KernelDiedError, MemoryLimitError
+from d2lcompute.grading.failures import (
+    CellTimeoutError,
+    KernelDiedError,
+    KernelKilledError,
+    MemoryLimitError,
+)
 from d2lcompute.grading.isolation import Isolation, Limits, clean_environment, find_isolation
 from d2lcompute.grading.launch import start_kernel
 
@@ -246,6 +252,29 @@ def test_nothing_outlives_its_kernel(rung, processes_before):
         assert not fails(kernel, code)
         assert set(psutil.Process().children(recursive=True)) > processes_before
     assert set(psutil.Process().children(recursive=True)) <= processes_before
+
+
+@BOMBS
+@pytest.mark.parametrize("victim", [0, -1], ids=["guard", "kernel"])
+def test_a_kernel_that_is_killed_from_outside_is_told_apart(own_kernel, victim):
+    family = psutil.Process(own_kernel._provisioner.process.pid).children(recursive=True)
+    killing = threading.Timer(0.2, family[victim].kill)
+    killing.start()
+    with pytest.raises(KernelKilledError, match=r"the kernel ended( by SIGKILL)?$"):
+        own_kernel.run("import time; time.sleep(30)")
+    with pytest.raises(KernelKilledError, match="the kernel has ended"):
+        own_kernel.run("1")
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [("import os; os._exit(9)", "with exit code 9"), ("import os; os.abort()", "by SIGABRT")],
+)
+def test_a_kernel_that_ends_itself_was_not_killed(code, how):
+    expected = pytest.raises(KernelDiedError, match=f"the kernel ended {how}")
+    with boxed_kernel("namespaces") as kernel, expected as caught:
+        kernel.run(code)
+    assert not isinstance(caught.value, KernelKilledError)
 
 
 def test_a_kernel_with_limits_only_is_limited_and_says_what_it_lacks():

@@ -124,3 +124,11 @@ def test_the_judges_own_random_numbers_are_left_alone():
     state = torch.get_rng_state()
     graded()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_reference_whose_own_cells_take_too_long_is_no_reference():
+    slow = "fail(CellTimeoutError('the cell took longer than 30 s'), dies=False)"
+    solution, check = Cell("x = 1", "solution", "x"), Cell("answer(x)", "check", "c", 1.0)
+    for cells in (Cell(slow), solution, check), (Cell(slow, "check", "c", 1.0), solution):
+        with pytest.raises(AssignmentError, match=r"check c fails with the reference: .* longer"):
+            expect(Assignment(cells), Conditions(allow_unisolated=True), "secret")

@@ -5,7 +5,7 @@ from d2lcompute.grading import payload
 from d2lcompute.grading.assignment import Assignment, Cell
 from d2lcompute.grading.failures import KernelError
 from d2lcompute.grading.results import Work
-from d2lcompute.grading.sitting import NoAnswerError, Sitting
+from d2lcompute.grading.sitting import NoAnswerError, OwnCodeError, Sitting
 
 
 def sit(*cells, start=FakeKernel, seconds=30.0, **solutions):
@@ -100,6 +100,51 @@ def test_a_check_that_ends_its_kernel_costs_itself_alone():
     assert FakeKernel.started == 2
 
 
+KILLED = "fail(KernelKilledError('the kernel ended by SIGKILL'))"
+KILLED_ONCE = f"if number == 1: {KILLED}"
+
+
+@pytest.mark.parametrize("where", ["before", "solution", "check"])
+def test_a_kernel_that_is_killed_once_costs_nothing(where):
+    cells = {"before": "a = 1", "solution": "b = 2", "check": "answer([a, b])"}
+    cells[where] = f"{KILLED_ONCE}\n{cells[where]}"
+    last = check(cells["check"], hidden=True)
+    sitting = sit(code(cells["before"]), solution("b"), last, b=cells["solution"])
+    assert sitting.ask(last, 0) == [1, 2]
+    assert FakeKernel.started == 2
+    assert sitting.works() == (Work("b", "done"),)
+    assert sitting.has_seen_hidden
+
+
+def test_code_that_kills_its_kernel_each_time_is_to_blame():
+    first, second = check("answer(a)", "1"), check(KILLED, "2")
+    sitting = sit(solution("a"), solution("deadly"), first, second, a="a = 1", deadly=KILLED)
+    assert sitting.ask(first, 0) == 1
+    assert FakeKernel.started == 3
+    assert sitting.works()[1] == Work("deadly", "failed", "the kernel ended by SIGKILL")
+    with pytest.raises(NoAnswerError, match="no answer: the kernel ended by SIGKILL"):
+        sitting.ask(second, 0)
+    assert FakeKernel.started == 4
+
+
+@pytest.mark.parametrize("failure", [KILLED, DEATH, "fail(CellTimeoutError('slow'), dies=False)"])
+def test_what_fails_before_the_submissions_code_ran_is_not_its_fault(failure):
+    last = check("answer(1)")
+    for cells in (code(failure), solution("a"), last), (solution("gone"), code(failure), last):
+        with pytest.raises(OwnCodeError, match="the assignment's own code failed: "):
+            sit(*cells, a="a = 1").ask(last, 0)
+    broken = check(failure)
+    with pytest.raises(OwnCodeError, match="the assignment's own code failed: "):
+        sit(broken, solution("a"), a="a = 1").ask(broken, 0)
+
+
+def test_what_fails_after_the_submissions_code_ran_may_be_its_fault():
+    last = check("answer(1)")
+    sitting = sit(solution("a"), code(DEATH), last, a="a = 1")
+    assert sitting.ask(last, 0) == 1
+    assert FakeKernel.started == 2
+
+
 def test_a_kernel_that_was_interrupted_goes_on():
     slow = "fail(CellTimeoutError('the cell took longer than 30 s'), dies=False)"
     last = check("answer([a, b])")
@@ -142,7 +187,7 @@ def test_what_code_says_after_a_hidden_check_is_private():
 
 def test_a_new_kernel_has_seen_nothing():
     hidden, last = check(DEATH, "h", hidden=True), check("answer(2)", "v")
-    sitting = sit(hidden, last)
+    sitting = sit(solution("a"), hidden, last, a="a = 1")
     with pytest.raises(NoAnswerError, match="the kernel ended"):
         sitting.ask(hidden, 0)
     assert not sitting.has_seen_hidden
@@ -151,7 +196,7 @@ def test_a_new_kernel_has_seen_nothing():
 def test_what_a_kernel_sends_that_no_kernel_sends_is_its_own_words():
     last = check("fail(ProtocolError('nonsense: the hidden source'))")
     with pytest.raises(NoAnswerError, match=r"^the kernel sent nonsense$") as caught:
-        sit(last).ask(last, 0)
+        sit(solution("a"), last, a="a = 1").ask(last, 0)
     assert "hidden source" in caught.value.words
 
 

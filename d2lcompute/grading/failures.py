@@ -19,6 +19,10 @@ class KernelDiedError(KernelError):
     """The kernel's process ended: a crash, `os._exit`, a signal."""
 
 
+class KernelKilledError(KernelDiedError):
+    """It ended by SIGKILL, or nobody knows how: not by what ran in it, perhaps."""
+
+
 class MemoryLimitError(KernelDiedError):
     """The kernel was ended because it and what it started used too much memory."""
 

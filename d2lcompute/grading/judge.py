@@ -28,7 +28,7 @@ from .conditions import Conditions
 from .plaintext import plain
 from .reference import AssignmentError
 from .results import Mark, Result
-from .sitting import NoAnswerError, Sitting
+from .sitting import NoAnswerError, OwnCodeError, Sitting
 from .submissions import Submission
 
 
@@ -52,8 +52,9 @@ def expect(assignment: Assignment, conditions: Conditions, secret: str) -> dict[
             seed = _seed(secret, name)
             try:
                 expected[name] = Expectation(seed, sitting.ask(check, seed))
-            except NoAnswerError as error:
-                defects.append(f"check {name} fails with the reference: {error} {error.words}")
+            except (NoAnswerError, OwnCodeError) as error:
+                words = getattr(error, "words", "")
+                defects.append(f"check {name} fails with the reference: {error} {words}")
         failed = [work for work in sitting.works() if work.state == "failed"]
     defects[:0] = [f"solution {work.solution} of the reference: {work.words}" for work in failed]
     if defects:

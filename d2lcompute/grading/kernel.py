@@ -21,6 +21,7 @@ from .failures import (
     CellTimeoutError,
     KernelDiedError,
     KernelError,
+    KernelKilledError,
     MemoryLimitError,
     NotebookTimeoutError,
     OutputLimitError,
@@ -78,7 +79,7 @@ class Kernel:
         left = max(0.0, self._deadline - start)
         seconds = left if timeout is None else min(timeout, left)
         if not self.is_alive():
-            raise KernelDiedError("the kernel has ended")
+            raise KernelKilledError("the kernel has ended")
         cell = self._messages(self._client.execute(code, allow_stdin=False, stop_on_error=False))
         try:
             if not self._read_until(_is_complete, cell, seconds):
@@ -173,7 +174,9 @@ class Kernel:
             raise MemoryLimitError(text, outputs)
         if end["end"] == "error":
             raise KernelDiedError(f"the kernel did not start: {end['text']}", outputs)
-        raise KernelDiedError(f"the kernel ended{_how(end.get('code'))}", outputs)
+        code = end.get("code")
+        kind = KernelKilledError if code in (None, -signal.SIGKILL) else KernelDiedError
+        raise kind(f"the kernel ended{_how(code)}", outputs)
 
     def _last_words(self) -> dict[str, Any] | None:
         """Return how the kernel ended, None where it has not."""

@@ -10,7 +10,7 @@ from typing import Any
 from . import payload
 from .assignment import SOLUTION, Assignment, Cell
 from .cell import CellError, Result
-from .failures import KernelError, NotebookTimeoutError, ProtocolError
+from .failures import KernelError, KernelKilledError, NotebookTimeoutError, ProtocolError
 from .kernel import Kernel
 from .plaintext import plain
 from .results import Work
@@ -30,12 +30,17 @@ class NoAnswerError(Exception):
         self.words = words
 
 
+class OwnCodeError(RuntimeError):
+    """A cell was not run to its end though no code of the submission was there to prevent it."""
+
+
 class Sitting:
     """Runs the cells of an assignment with the solutions of one submission.
 
     `solutions` maps ids to source; `start` starts a kernel. A cell may take `seconds`, all
     together ten times as long. A cell that takes its kernel down costs itself alone: the others
-    run again in a new kernel, as long as there is time.
+    run again in a new kernel, as long as there is time. Where a kernel was killed, the cell itself
+    has a second try: the machine may have run out of memory.
     """
 
     def __init__(
@@ -56,16 +61,21 @@ class Sitting:
         self._position = 0
         self._failed: dict[int, Work] = {}
         self._fatal: set[int] = set()
+        self._killed: set[int] = set()
 
     def ask(self, check: Cell, seed: int) -> Any:
         """Run what stands before `check`, then the check, and return its answer.
 
-        Raises `NoAnswerError`.
+        Raises `NoAnswerError`; `OwnCodeError` and other `RuntimeError`s are not the submission's
+        fault.
         """
+        place = self.assignment.cells.index(check)
+        result = None
         try:
-            self._advance(self.assignment.cells.index(check))
-            self.has_seen_hidden |= check.hidden
-            result = self._run(SEEDED.format(seed=seed, source=check.source))
+            while result is None:
+                self._advance(place)
+                self.has_seen_hidden |= check.hidden
+                result = self._run(place, SEEDED.format(seed=seed, source=check.source))
         except ProtocolError as error:
             raise NoAnswerError("the kernel sent nonsense", _words(error)) from error
         except KernelError as error:
@@ -104,7 +114,8 @@ class Sitting:
                 continue
             private = self.has_seen_hidden
             try:
-                words = _words(self._run(self._source(cell)).error)
+                result = self._run(place, self._source(cell))
+                words = _words(result.error) if result else ""
             except NotebookTimeoutError:
                 raise
             except KernelError as error:
@@ -114,17 +125,28 @@ class Sitting:
             if words:
                 self._failed.setdefault(place, Work(cell.id, "failed", words, private))
 
-    def _run(self, code: str) -> Result:
+    def _run(self, place: int, code: str) -> Result | None:
+        """Run a cell; None where its kernel was killed for the first time: all begins anew."""
         if time.monotonic() > self._deadline:
             self.close()
             raise NotebookTimeoutError(f"the notebook took longer than {10 * self._seconds:g} s")
         kernel = self._kernel or self._start_kernel()
         try:
             return kernel.run(code, self._seconds)
-        except KernelError:
+        except KernelError as error:
             if not kernel.is_alive():
                 self.close()
+            if isinstance(error, KernelKilledError) and place not in self._killed:
+                self._killed.add(place)
+                return None
+            if not self._has_submitted_code(place):
+                raise OwnCodeError(f"the assignment's own code failed: {error}") from error
             raise
+
+    def _has_submitted_code(self, end: int) -> bool:
+        """Whether a solution of the submission stands among the cells that run, up to `end`."""
+        cells = enumerate(self.assignment.cells[: end + 1])
+        return any(cell.id in self.solutions for place, cell in cells if place not in self._fatal)
 
     def _start_kernel(self) -> Kernel:
         try:
