@@ -10,22 +10,25 @@ from d2lcompute.grading.guessing import bits
 ENOUGH = 16
 
 
-@pytest.mark.parametrize(
-    "value",
-    [None, True, 7, 0.5, math.nan, math.inf, [2, 3], [], {}, torch.zeros(100), torch.ones(3, 3) / 2,
-     torch.tensor([True, False, True]), "y", {"a": 1, "b": True}, 2 + 1j, torch.tensor(0.0)],
-    ids=repr,
-)  # fmt: skip
+FEW = {
+    "none": None, "true": True, "seven": 7, "half": 0.5, "nan": math.nan, "infinity": math.inf,
+    "shape": [2, 3], "empty list": [], "empty dict": {}, "zeros": torch.zeros(100),
+    "equal": torch.ones(3, 3) / 2, "booleans": torch.tensor([True, False, True]), "letter": "y",
+    "dict": {"a": 1, "b": True}, "complex": 2 + 1j, "zero": torch.tensor(0.0),
+}  # fmt: skip
+MANY = {
+    "float": 0.1234, "two floats": torch.rand(2), "complex": torch.randn(3, dtype=torch.complex64),
+    "text": "twelve chars", "range": list(range(10)), "booleans": torch.rand(40) < 0.5,
+    "dict": {"a": torch.rand(()).item()}, "integer": 123_456, "one complex": complex(0.1, 0.2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", FEW.values(), ids=FEW)
 def test_what_can_be_guessed_has_few_bits(value):
     assert bits(value) < ENOUGH
 
 
-@pytest.mark.parametrize(
-    "value",
-    [0.1234, torch.rand(2), torch.randn(3, dtype=torch.complex64), "twelve chars", list(range(10)),
-     torch.rand(40) < 0.5, {"a": torch.rand(()).item()}, 123_456, complex(0.1, 0.2)],
-    ids=str,
-)  # fmt: skip
+@pytest.mark.parametrize("value", MANY.values(), ids=MANY)
 def test_what_can_not_be_guessed_has_many_bits(value):
     assert bits(value) >= ENOUGH
 

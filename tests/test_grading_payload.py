@@ -90,7 +90,11 @@ def test_types_and_devices_become_strings():
     assert sent([torch.float32, torch.device("cpu")]) == ["torch.float32", "cpu"]
 
 
-@pytest.mark.parametrize("value", [{1, 2}, object(), b"bytes", torch.nn.ReLU(), [len]], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [{1, 2}, object(), b"bytes", torch.nn.ReLU(), [len]],
+    ids=["set", "object", "bytes", "module", "function"],
+)
 def test_what_holds_no_values_is_refused(value):
     with pytest.raises(TypeError, match=r"`value` must be made of tensors, numbers, .* got a "):
         payload.encode(value)
@@ -114,7 +118,7 @@ def test_a_value_that_holds_itself_is_refused():
         payload.encode(value)
 
 
-@pytest.mark.parametrize("value", [torch.zeros(1 << 18), "x" * (1 << 20)], ids=type)
+@pytest.mark.parametrize("value", [torch.zeros(1 << 18), "x" * (1 << 20)], ids=["tensor", "text"])
 def test_a_large_value_is_refused_before_it_is_sent(value):
     with pytest.raises(ValueError, match="`value` must take at most 1,048,576 bytes, got 1,"):
         payload.encode(value)
