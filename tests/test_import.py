@@ -7,7 +7,7 @@ import pytest
 
 import d2lcompute as d2c
 
-HEAVY = {"IPython", "matplotlib", "nbval", "pytest", "rich", "safetensors", "tabulate", "typer"}
+HEAVY = {"IPython", "matplotlib", "nbval", "pytest", "rich", "safetensors", "typer"}
 
 
 def modules_after(code):
