@@ -84,17 +84,6 @@ def test_points_in_the_headings_are_those_of_the_checks(notebook):
     assert told == told_in_chinese == by_question
 
 
-def test_what_is_released_is_what_the_reference_releases(tmp_path):
-    finished = run("release", REFERENCE, "--to", tmp_path)
-    assert (finished.returncode, finished.stderr) == (0, "")
-    for language in LANGUAGES:
-        name = Path(language, "assignment.ipynb")
-        written = [nbformat.read(folder / name, as_version=4) for folder in (tmp_path, ASSIGNMENT)]
-        for cell in (cell for book in written for cell in book.cells):
-            cell.pop("outputs", None)  # digits differ between machines
-        assert written[0] == written[1]
-
-
 def test_no_solution_and_no_hidden_check_is_released(notebook):
     assignment = reference.parse(notebook)
     for language in LANGUAGES:
@@ -111,14 +100,47 @@ def test_samples_are_made_from_what_is_released():
 
 
 @pytest.fixture(scope="module")
-def graded(tmp_path_factory):
-    """The samples, graded and reported by the command line."""
-    folder = tmp_path_factory.mktemp("graded")
-    finished = run("grade", REFERENCE, SUBMISSIONS, "--to", folder, "--allow-unisolated")
-    assert (finished.returncode, finished.stderr) == (0, "")
-    assert "7 graded, mean 43.1 of 100" in finished.stdout
-    assert run("report", folder).returncode == 0
-    return folder
+def instructed(tmp_path_factory):
+    """A folder in which the README's commands for instructors ran, and what they printed."""
+    folder = tmp_path_factory.mktemp("instructed")
+    for part in ("chapters", "tests"):
+        (folder / part).symlink_to(ROOT / part)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"## For instructors\n.*?```sh\n(.*?)```", readme, re.DOTALL)[1]
+    install, *commands = block.splitlines()
+    assert install == 'pip install ".[grading]" -c constraints.txt'
+    said = {}
+    for command in commands:
+        program, name, *arguments = command.split()
+        allowed = ["--allow-unisolated"] if name == "grade" else []
+        finished = run(name, *arguments, *allowed, cwd=folder)
+        assert (program, finished.returncode, finished.stderr) == ("d2lcompute", 0, "")
+        said[name] = finished.stdout
+    return folder, said
+
+
+@pytest.fixture(scope="module")
+def graded(instructed):
+    """The folder with the samples' results and reports."""
+    return instructed[0] / "results"
+
+
+def test_the_readmes_commands_lead_to_a_graded_folder(instructed):
+    folder, said = instructed
+    assert list(said) == ["release", "grade", "report"]
+    assert "7 graded, mean 43.1 of 100" in said["grade"]
+    for name in ("release", "report"):
+        assert all((folder / path).is_file() for path in said[name].splitlines())
+
+
+def test_what_is_released_is_what_the_reference_releases(instructed):
+    folders = instructed[0] / "release", ASSIGNMENT
+    for language in LANGUAGES:
+        name = Path(language, "assignment.ipynb")
+        written = [nbformat.read(folder / name, as_version=4) for folder in folders]
+        for cell in (cell for book in written for cell in book.cells):
+            cell.pop("outputs", None)  # digits differ between machines
+        assert written[0] == written[1]
 
 
 def test_samples_earn_what_they_are_worth(graded):
