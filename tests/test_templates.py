@@ -19,6 +19,21 @@ def load(name):
 
 
 @every_template
+def test_every_template_is_yaml_whose_jobs_do_something(path):
+    content = load(path.name)
+    jobs = content.get("jobs") or {name: content[name] for name in content["stages"]}
+    for job in jobs.values():
+        steps = job.get("steps") or job["script"]
+        assert all(isinstance(step, str) or "run" in step or "uses" in step for step in steps)
+
+
+@pytest.mark.parametrize("name", ["github-grade.yml", "gitlab-grade.yml"])
+def test_where_student_code_runs_the_way_around_apparmor_is_told(name):
+    text = (TEMPLATES / name).read_text(encoding="utf-8")
+    assert "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" in text
+
+
+@every_template
 def test_no_template_runs_on_what_others_push(path):
     assert "pull_request" not in path.read_text(encoding="utf-8")
 
