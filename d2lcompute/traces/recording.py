@@ -25,6 +25,7 @@ from ..parameters import Shape
 from .stepnames import step_name, writes_or_reads_values
 
 Function = Callable[..., Any]
+_PLAIN = {type(None), int, float, bool, str, slice}
 
 
 @dataclass(eq=False, slots=True)
@@ -68,8 +69,7 @@ class Recorder:
         self.events: list[Event] = []
         self._parameters = parameters
         self._inputs = inputs
-        self._makers: dict[int, Event] = {}  # by the id of the tensor, if that is still alive
-        self._alive: dict[int, weakref.ref[Tensor]] = {}
+        self._makers: dict[int, tuple[Event, weakref.ref[Tensor]]] = {}  # by the tensor's id
         self._block: Event | None = None  # the innermost that is running
         self._user: Event | None = None  # that or a step of it
         self._counter = FlopCounter(self._see)
@@ -145,8 +145,8 @@ class Recorder:
         event.sources += tuple([self._maker(tensor) for tensor in inputs])
 
     def _maker(self, tensor: Tensor) -> Event | None:
-        reference = self._alive.get(id(tensor))
-        return self._makers[id(tensor)] if reference and reference() is tensor else None
+        maker, reference = self._makers.get(id(tensor), (None, None))
+        return maker if reference and reference() is tensor else None  # ids are used again
 
     def _finish(self, event: Event, outputs: list[Tensor]) -> None:
         event.failed = False
@@ -156,7 +156,7 @@ class Recorder:
 
     def _made(self, tensors: list[Tensor], event: Event) -> None:
         for tensor in tensors:
-            self._makers[id(tensor)], self._alive[id(tensor)] = event, weakref.ref(tensor)
+            self._makers[id(tensor)] = event, weakref.ref(tensor)
 
     def _read(self, tensors: Iterable[Any]) -> None:
         found = [id(tensor) for tensor in tensors if id(tensor) in self._parameters]
@@ -244,7 +244,7 @@ def _collect(nest: Any, found: list[Tensor]) -> None:
     for value in values:
         if isinstance(value, Tensor):
             found.append(value)
-        elif value is not None:
+        elif type(value) not in _PLAIN:
             _collect(value, found)
 
 
