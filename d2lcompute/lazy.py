@@ -15,7 +15,7 @@ from .parameters import Entry, collect_params, walk
 from .passes.copying import meta_twin as meta_twin
 from .passes.dryrun import dry_run as dry_run
 from .passes.dryrun import is_unfinished
-from .passes.firstpass import first_pass, imagine, is_shape, lazy_entries
+from .passes.firstpass import Inputs, first_pass, imagine, is_shape, lazy_entries
 from .passes.watching import Shapes, Watch
 from .reports import Table
 
@@ -68,7 +68,7 @@ def pending(net: nn.Module) -> list[str]:
     return [name for name, parameter in collect_params(net).items() if is_lazy(parameter)]
 
 
-def materialize(net: nn.Module, *inputs: Any) -> ShapeReport:
+def materialize(net: nn.Module, *inputs: Any, **named_inputs: Any) -> ShapeReport:
     """Give the lazy layers of a net their shapes and first values, by a pass that leaves no trace.
 
     >>> net = d2c.mlp(256, 10)
@@ -81,11 +81,11 @@ def materialize(net: nn.Module, *inputs: Any) -> ShapeReport:
     2.bias    (10,)      Linear   (2, 256)
     output: (2, 10)
 
-    `inputs` are what the net takes, tensors or the shapes of such; a shape stands for floats of
-    the net's type. What `initialize` deferred is done. The values are those that a first forward
-    pass would give, but training modes, BatchNorm statistics, gradients and random states stay
-    as they are. A pass on much input is made on the meta device where that is possible, which
-    computes nothing: a batch of 1,000 costs no more than a batch of one.
+    `inputs` and `named_inputs` are what the net takes, tensors or the shapes of such; a shape
+    stands for floats of the net's type. What `initialize` deferred is done. The values are those
+    that a first forward pass would give, but training modes, BatchNorm statistics, gradients and
+    random states stay as they are. A pass on much input is made on the meta device where that is
+    possible, which computes nothing: a batch of 1,000 costs no more than a batch of one.
 
     Returns a report. Raises `RuntimeError`, and leaves the net as it was, if the pass fails: the
     error names the module and its input. Source: D2L 6.4 / zh 5.3
@@ -93,10 +93,10 @@ def materialize(net: nn.Module, *inputs: Any) -> ShapeReport:
     lazy = lazy_entries(net)
     if not any(is_unfinished(module) for _, module in walk(net)):
         return ShapeReport((), (), ())
-    return _report(lazy, first_pass(net, inputs))
+    return _report(lazy, first_pass(net, Inputs(inputs, named_inputs)))
 
 
-def infer_shapes(net: nn.Module, *shapes: Any) -> ShapeReport:
+def infer_shapes(net: nn.Module, *shapes: Any, **named_shapes: Any) -> ShapeReport:
     """Tell which shapes the lazy layers of a net would learn, without touching it or computing.
 
     >>> net = nn.Sequential(nn.LazyConv2d(6, 5), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
@@ -111,15 +111,16 @@ def infer_shapes(net: nn.Module, *shapes: Any) -> ShapeReport:
     >>> d2c.pending(net)
     ['0.weight', '0.bias', '3.weight', '3.bias']
 
-    `shapes` are those of the inputs, or tensors, of which only shape and type are used. The pass
-    is made by a copy on the meta device, which has no data, so a net of any size will do.
+    `shapes` and `named_shapes` are those of the inputs, or tensors, of which only shape and type
+    are used. The pass is made by a copy on the meta device, which has no data, so a net of any
+    size will do.
 
     Returns a report. Raises `RuntimeError` if the pass fails, and for a net whose `forward` reads
     values, as `while x.sum() > 1` does: `materialize` can run that one. Source: D2L 6.4 / zh 5.3
     """
     twin = meta_twin(net)
     lazy = lazy_entries(twin)
-    return _report(lazy, imagine(twin, shapes))
+    return _report(lazy, imagine(twin, Inputs(shapes, named_shapes)))
 
 
 def apply_init(

@@ -696,3 +696,36 @@ def test_what_a_net_does_to_its_inputs_is_done_to_copies():
     before = inputs.clone()
     d2c.diagnose(nn.Sequential(nn.ReLU(inplace=True), linear()), inputs)
     assert torch.equal(inputs, before)
+
+
+def test_inputs_may_be_given_by_name():
+    class Named(Net):
+        def forward(self, *, X, scale=1.0):
+            return scale * self.layer(X)
+
+    assert d2c.diagnose(Named(), X=X(), scale=2.0).findings == ()
+    assert kinds(d2c.diagnose(Named(), X=torch.rand(2, 3))) == ["failed forward pass"]
+    assert d2c.diagnose(Named(), X=(2, 4)).ran
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_a_checkpoint_does_not_hide_what_is_trained_inside(use_reentrant):
+    def forward(self, X):
+        inner = torch.utils.checkpoint.checkpoint(self.body, X, use_reentrant=use_reentrant)
+        return self.layer(inner)
+
+    def hold(self):
+        self.body = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+
+    checkpointed, inputs = net(hold, forward), X().requires_grad_()
+    with unchanged(checkpointed):
+        report = d2c.diagnose(checkpointed, inputs)
+    assert report.findings == ()
+
+
+def test_a_checkpoint_that_gets_no_gradient_is_found():
+    def forward(self, X):
+        return torch.utils.checkpoint.checkpoint(self.layer, X, use_reentrant=True)
+
+    with pytest.warns(UserWarning, match="requires_grad=True"):
+        assert "no gradient" in kinds(d2c.diagnose(net(forward=forward), X()))

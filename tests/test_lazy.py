@@ -355,7 +355,7 @@ def test_infer_shapes_touches_nothing_and_is_right(plan):
 @pytest.mark.parametrize("name", [*CHAPTER, *WELL_KNOWN])
 def test_infer_shapes_knows_the_output_of_well_known_nets(name):
     net, inputs = {**CHAPTER, **WELL_KNOWN}[name]()
-    expected = firstpass.perform(net, inputs).output
+    expected = firstpass.perform(net, firstpass.Inputs(inputs, {})).output
     if name in ("chimera", "FancyMLP", "FixedHiddenMLP"):
         with pytest.raises(RuntimeError, match="if the net reads values"):
             d2c.infer_shapes(net, *inputs)
@@ -430,6 +430,35 @@ def test_materialize_leaves_its_input_as_it_is(batch):
     d2c.materialize(net, X)
     assert torch.equal(X, before)
     assert X._version == 0
+
+
+@pytest.mark.parametrize("look", [d2c.materialize, d2c.infer_shapes])
+def test_inputs_may_be_given_by_name(look):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.LazyLinear(2)
+
+        def forward(self, *, X, scale=1.0):
+            return scale * self.layer(X)
+
+    assert look(Named(), X=(4, 3), scale=2.0).output == ((4, 2),)
+    with pytest.raises(RuntimeError, match=r"got X=\(4, 3\), y=\(1,\): the net itself \(Named\)"):
+        look(Named(), X=(4, 3), y=(1,))
+
+
+@pytest.mark.parametrize("look", [d2c.materialize, d2c.infer_shapes])
+def test_a_forward_pass_may_take_gradients(look):
+    class Slope(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.LazyLinear(1)
+
+        def forward(self, X):
+            X = X.clone().requires_grad_()
+            return torch.autograd.grad(self.layer(X).sum(), X)[0]
+
+    assert look(Slope(), (4, 3)).output == ((4, 3),)
 
 
 def test_an_input_may_be_a_named_tuple():

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..passes.copying import copy_if_lazy
+from ..passes.firstpass import Inputs
 from ..traces.recording import type_name
 from . import failing, modes, placement, registration, signals, ties, unreached, values
 from .findings import Diagnosis, Finding
@@ -16,7 +17,10 @@ from .passing import observe
 
 
 def diagnose(
-    net: nn.Module, *inputs: Any, loss_fn: Callable[[Any], Tensor] | None = None
+    net: nn.Module,
+    *inputs: Any,
+    loss_fn: Callable[[Any], Tensor] | None = None,
+    **named_inputs: Any,
 ) -> Diagnosis:
     """List what is wrong with a net: what, where, why it matters, and the mend.
 
@@ -36,25 +40,26 @@ def diagnose(
              reach them.
     mend     Keep them in an nn.ModuleList: `self.extra = nn.ModuleList(extra)`.
 
-    `net` is any module. `inputs` are what it takes, tensors or tuples with the shape of such;
-    without them only what the net holds is examined. With them it is run forward and backward in
-    the mode in which it is: values, gradients, buffers, modes, hooks and the random state are
-    afterwards what they were, and a lazy net is still lazy. `loss_fn` takes the output and
-    returns a scalar; without it a weighted mean of all outputs takes the place of a loss.
+    `net` is any module. `inputs` and `named_inputs` are what it takes, tensors or tuples with the
+    shape of such; without any only what the net holds is examined. With them it is run forward and
+    backward in the mode in which it is: values, gradients, buffers, modes, hooks and the random
+    state are afterwards what they were, and a lazy net is still lazy. `loss_fn` takes the output
+    and returns a scalar; without it a weighted mean of all outputs takes the place of a loss.
 
     Returns a report with `findings` as data. A pass that fails is a finding too. Raises
     `TypeError` if `net` is no module, and `ValueError` for a `loss_fn` without inputs.
     Source: D2L 6.1 / zh 5.1
     """
-    if loss_fn is not None and not inputs:
+    given = Inputs(inputs, named_inputs)
+    if loss_fn is not None and not given.all():
         raise ValueError(
             "`loss_fn` must come with inputs, got none; do diagnose(net, X, loss_fn=loss_fn)"
         )
     found = list(registration.without_super(net))
     if not found:
-        seen = observe(copy_if_lazy(net), inputs, loss_fn) if inputs else None
+        seen = observe(copy_if_lazy(net), given, loss_fn) if given.all() else None
         found = [*_about_structure(net, seen), *(_about_pass(seen) if seen else ())]
-    return Diagnosis(type_name(net), tuple(found), bool(inputs))
+    return Diagnosis(type_name(net), tuple(found), bool(given.all()))
 
 
 def _about_structure(net: nn.Module, seen: Seen | None) -> Iterator[Finding]:

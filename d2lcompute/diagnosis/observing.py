@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -71,11 +71,11 @@ class Observer(TorchFunctionMode):
         self._running: list[tuple[nn.Module, tuple[Shape, ...]]] = []
         self._failed: tuple[nn.Module, tuple[Shape, ...]] | None = None
 
-    def forward(self, inputs: Sequence[Any]) -> Any:
+    def forward(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> Any:
         output = None
         try:
             with hooked(self._enter, self._leave), self:
-                output = self.seen.net(*inputs)
+                output = self.seen.net(*inputs, **named)
         except Exception as error:
             block, shapes = self._failed or (self.seen.net, ())
             self.seen.failure = Failure(self._name(block), block, shapes, error)

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map_only
 
 from ..lazy import dry_run
 from ..parameters import Entry, entries, walk
-from ..passes.firstpass import is_shape
+from ..passes.firstpass import Inputs, is_shape
 from ..traces.recording import tensors_in
 from .observing import Failure, Observer, Seen
 from .values import distinct, has_values
@@ -23,7 +23,7 @@ from .values import distinct, has_values
 Loss = Callable[[Any], Tensor]
 
 
-def observe(net: nn.Module, inputs: Sequence[Any], loss_fn: Loss | None) -> Seen:
+def observe(net: nn.Module, inputs: Inputs, loss_fn: Loss | None) -> Seen:
     """Run `net` forward and backward, and return what was seen until the end or an error."""
     held = (entry.tensor for entry in entries(net))
     made_for_inference = any(not is_lazy(t) and t.is_inference() for t in held)
@@ -34,11 +34,11 @@ def observe(net: nn.Module, inputs: Sequence[Any], loss_fn: Loss | None) -> Seen
         dry_run(net),
         _values_kept(net),
     ):
-        given = tree_map_only(Tensor, _copied, [_as_tensor(item, net) for item in inputs])
-        seen = Seen(net, tensors_in(given))
+        given = inputs.map(lambda item: tree_map_only(Tensor, _copied, _as_tensor(item, net)))
+        seen = Seen(net, tensors_in(given.all()))
         before = dict(_tensor_attributes(net))
         observer = Observer(seen)
-        output = observer.forward(given)
+        output = observer.forward(*given)
         seen.replaced = {k for k, t in _tensor_attributes(net) if before.get(k) is not t}
         if seen.failure is None:
             _backward(seen, output, loss_fn)
@@ -69,15 +69,27 @@ def _checked(loss: object) -> Tensor:
 
 
 def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    try:
+    if not _has_graph_inside(loss):
         return torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    except RuntimeError as error:
-        if "use_reentrant" not in str(error):
-            raise
-    torch.autograd.backward(
-        loss
-    )  # what a reentrant checkpoint wants; `dry_run` puts the gradients back
+    torch.autograd.backward(loss)  # `dry_run` puts the gradients back
     return [parameter.grad for parameter in parameters]
+
+
+def _has_graph_inside(loss: Tensor) -> bool:
+    """Whether a function makes a backward pass of its own, as reentrant checkpoints do.
+
+    Only `backward` reaches the parameters in there.
+    """
+    nodes = [loss.grad_fn]
+    seen = set(nodes)
+    for node in nodes:
+        if node is not None:
+            if isinstance(node, torch.autograd.function.BackwardCFunction):
+                return True
+            new = {following for following, _ in node.next_functions} - seen
+            seen |= new
+            nodes += new
+    return False
 
 
 def trained(net: nn.Module) -> list[Entry]:
@@ -99,13 +111,13 @@ def _projection(outputs: Sequence[Tensor]) -> Tensor | None:
     return total
 
 
-def _look_again_in_eval_mode(seen: Seen, inputs: Sequence[Any]) -> None:
+def _look_again_in_eval_mode(seen: Seen, inputs: Inputs) -> None:
     """See whether what was dropped by a function is dropped in eval mode too."""
     again = Seen(seen.net, [])
     for _, module in walk(seen.net):
         module.training = False
     with torch.no_grad():
-        Observer(again).forward(inputs)
+        Observer(again).forward(*inputs)
     seen.always_dropped = again.always_dropped
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +22,30 @@ from .watching import Draws, Watch
 _FEW = 4096
 
 
-def first_pass(net: nn.Module, inputs: Sequence[Any]) -> Watch:
+class Inputs(NamedTuple):
+    """What a net is called with: tensors, shapes of such, and anything else."""
+
+    args: Sequence[Any]
+    named: Mapping[str, Any]
+
+    def all(self) -> list[Any]:
+        """Return the inputs without their names."""
+        return [*self.args, *self.named.values()]
+
+    def map(self, change: Callable[[Any], Any]) -> Inputs:
+        """Return what `change` makes of each."""
+        return Inputs(
+            [change(item) for item in self.args], {k: change(v) for k, v in self.named.items()}
+        )
+
+
+def first_pass(net: nn.Module, inputs: Inputs) -> Watch:
     """Do to `net` what a first pass would, and nothing else, in the cheapest way that works."""
-    few = sum(map(_count, inputs)) <= _FEW
+    few = sum(map(_count, inputs.all())) <= _FEW
     return (None if few else repeat(net, inputs)) or perform(net, inputs)
 
 
-def imagine(twin: nn.Module, inputs: Sequence[Any]) -> Watch:
+def imagine(twin: nn.Module, inputs: Inputs) -> Watch:
     """Let a net on the meta device make the pass, and return what was seen."""
     watch = Watch()
     with _explained(watch, twin, inputs):
@@ -36,17 +53,19 @@ def imagine(twin: nn.Module, inputs: Sequence[Any]) -> Watch:
     return watch
 
 
-def perform(net: nn.Module, inputs: Sequence[Any]) -> Watch:
+def perform(net: nn.Module, inputs: Inputs) -> Watch:
     """Make the pass for real, so that nothing is left of it but what lazy layers learned."""
     watch = Watch()
     # Copies, since a module may work in place.
-    arguments = [_map(x, lambda t: t.detach().clone(), lambda s: _noise(s, net)) for x in inputs]
+    copies = inputs.map(
+        lambda item: _map(item, lambda t: t.detach().clone(), lambda s: _noise(s, net))
+    )
     with undone_on_error(net), _explained(watch, net, inputs), dry_run(net):
-        watch.run(net, arguments)
+        watch.run(net, *copies)
     return watch
 
 
-def repeat(net: nn.Module, inputs: Sequence[Any]) -> Watch | None:
+def repeat(net: nn.Module, inputs: Inputs) -> Watch | None:
     """Let a copy on the meta device make the pass, and do to `net` only what that did to layers.
 
     Returns None, and leaves the net as it was, if the copy fails or if it would not be the same.
@@ -84,16 +103,15 @@ def is_shape(item: object) -> bool:
     return False
 
 
-def _run_on_meta(watch: Watch, twin: nn.Module, inputs: Sequence[Any]) -> None:
-    with random_states_kept(), on_meta():
-        watch.run(twin, _imagined(twin, inputs))
-
-
-def _imagined(net: nn.Module, inputs: Sequence[Any]) -> list[Any]:
+def _run_on_meta(watch: Watch, twin: nn.Module, inputs: Inputs) -> None:
     def empty(shape: Sequence[int]) -> Tensor:
-        return torch.empty(*shape, dtype=_dtype(net), device="meta")
+        return torch.empty(*shape, dtype=_dtype(twin), device="meta")
 
-    return [_map(item, lambda x: torch.empty_like(x, device="meta"), empty) for item in inputs]
+    stand_ins = inputs.map(
+        lambda item: _map(item, lambda x: torch.empty_like(x, device="meta"), empty)
+    )
+    with random_states_kept(), on_meta():
+        watch.run(twin, *stand_ins)
 
 
 def _check_same(net: nn.Module, twin: nn.Module, devices: set[torch.device]) -> None:
@@ -150,7 +168,7 @@ def _dtype(net: nn.Module) -> torch.dtype:
 
 
 @contextmanager
-def _explained(watch: Watch, net: nn.Module, inputs: Sequence[Any]) -> Iterator[None]:
+def _explained(watch: Watch, net: nn.Module, inputs: Inputs) -> Iterator[None]:
     """Say in which module a pass failed, and on what."""
     try:
         yield
@@ -170,17 +188,22 @@ def _first_line(error: Exception) -> str:
     return text if type(error) is RuntimeError else f"{type(error).__name__}: {text}"
 
 
-def _shown(inputs: Sequence[Any]) -> str:
-    shown = [str(tuple(x.shape) if isinstance(x, Tensor) else x) for x in inputs]
+def _shown(inputs: Inputs) -> str:
+    shown = [_text(item) for item in inputs.args]
+    shown += [f"{name}={_text(item)}" for name, item in inputs.named.items()]
     return ", ".join(shown) or "none"
 
 
-def _way_out(error: Exception, inputs: Sequence[Any]) -> str:
+def _text(item: Any) -> str:
+    return str(tuple(item.shape) if isinstance(item, Tensor) else item)
+
+
+def _way_out(error: Exception, inputs: Inputs) -> str:
     text = str(error).lower()
-    if any(isinstance(item, int | float) for item in inputs):
+    if any(isinstance(item, int | float) for item in inputs.args):
         return "put a shape into parentheses, as in (2, 20)"
     if "meta" in text:
         return "materialize(net, X) instead, which can compute, if the net reads values"
-    if any(is_shape(item) for item in inputs) and ("indices" in text or "long" in text):
+    if any(is_shape(item) for item in inputs.all()) and ("indices" in text or "long" in text):
         return "pass a tensor of whole numbers, since a shape stands for floats"
     return "change the input or that module"

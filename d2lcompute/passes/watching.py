@@ -35,7 +35,7 @@ class Watch:
         self.draws: list[Step] = []
         self.sizing = False
 
-    def run(self, net: nn.Module, inputs: Iterable[object]) -> None:
+    def run(self, net: nn.Module, inputs: Iterable[Any], named: Mapping[str, Any]) -> None:
         """Call `net`."""
         handles = []
         for name, module in walk(net):
@@ -47,8 +47,7 @@ class Watch:
             if is_waiting(module):
                 handles.append(module.register_forward_pre_hook(self._sized))
         try:
-            with torch.no_grad():
-                self.output = shapes_in(net(*inputs))
+            self.output = shapes_in(net(*inputs, **named))
         finally:
             for handle in handles:
                 handle.remove()
