@@ -138,6 +138,7 @@ def test_inference_tensors_are_inference_tensors():
     assert not (x * 2).is_inference()
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_quantized_tensors_are_refused():
     with pytest.raises(NotImplementedError, match="Practice devices take no quantized tensors"):
         torch.quantize_per_tensor(torch.ones(2, device="practice:0"), 0.1, 0, torch.qint8)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -17,6 +19,8 @@ from .tensor import CPU, Lent, adopt, host_of, place
 
 _ELSEWHERE = -1  # where a tensor of no practice device is
 _CPU_AUTOCAST = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU)
+_listening = torch._C._is_torch_function_mode_enabled
+_autocasting = partial(torch.is_autocast_enabled, "cpu")
 _PLAIN = frozenset({Tensor, Parameter})  # classes whose methods nothing intercepts
 
 
@@ -30,47 +34,33 @@ class Kernel:
         self.run: Callable[..., Any] = operator._op
         self.names = [argument.name for argument in schema.arguments]
         self.single = [i for i, kind in enumerate(kinds) if kind in ("Tensor", "Optional[Tensor]")]
-        self.lists = [i for i, kind in enumerate(kinds) if "List[" in kind and "Tensor" in kind]
+        self.depths = [_depth(kind) for kind in kinds]
         self.outputs = [argument.name for argument in schema.arguments if argument.is_out]
         self.changes_first = [r.alias_info is not None for r in schema.returns] == [True]
         self.random = torch.Tag.nondeterministic_seeded in operator.tags
-        unusual = self.random or "sparse" in schema.name
-        self.simple = not unusual and not any(
-            argument.kwarg_only and ("Tensor" in kind or "Device" in kind)
+        self.simple = not self.random and "sparse" not in schema.name
+        self.special = frozenset(
+            argument.name
             for argument, kind in zip(schema.arguments, kinds, strict=True)
+            if argument.kwarg_only and ("Tensor" in kind or "Device" in kind)
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the operator; anything unusual goes the general way."""
-        watched = torch._C._is_torch_function_mode_enabled() or torch.is_autocast_enabled("cpu")
-        found = self.unwrapped(args) if self.simple and not watched else None
-        if found is None:
+        if not self.simple or _listening() or _autocasting():
             return self.general(args, kwargs)
-        hosts, home = found
+        if kwargs and not self.special.isdisjoint(kwargs):
+            return self.general(args, kwargs)
+        try:
+            hosts, home = _hosts(args, self.depths)
+        except (AttributeError, RuntimeError, TypeError):
+            home = _ELSEWHERE
+        if home == _ELSEWHERE:
+            return self.general(args, kwargs)
         result = self.run(*hosts, **kwargs)
         if self.changes_first:
             return args[0]
         return place(result, home) if type(result) is Tensor else _placed(result, home)
-
-    def unwrapped(self, args: Any) -> tuple[list[Any], int] | None:
-        """Return what the CPU takes for `args`, and their device; None if it is not one."""
-        hosts, homes = list(args), set()
-        try:
-            for position in self.single:
-                value = args[position]
-                if value is not None:
-                    if type(value) not in _PLAIN:
-                        return None
-                    lent = value.untyped_storage().lent
-                    homes.add(lent.index)
-                    hosts[position] = lent.seen_as(value)
-            for position in self.lists:
-                lents = [value.untyped_storage().lent for value in args[position]]
-                homes.update(lent.index for lent in lents)
-                hosts[position] = list(map(Lent.seen_as, lents, args[position]))
-        except (AttributeError, IndexError, RuntimeError):
-            return None
-        return (hosts, homes.pop()) if len(homes) == 1 else None
 
     def general(self, args: Any, kwargs: Any) -> Any:
         """Run the operator on tensors of one device, or raise torch's error if there are more."""
@@ -124,6 +114,34 @@ class Kernel:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
+def _depth(kind: str) -> int:
+    """Return 1 for an argument that is a tensor, 2 for a list of tensors, 0 for any other."""
+    return 0 if "Tensor" not in kind else 2 if "List[" in kind else 1
+
+
+def _hosts(values: Any, depths: Iterable[int]) -> tuple[list[Any], int]:
+    """Return what the CPU takes for plain tensors of one device, and which; raise for others."""
+    home, hosts = _ELSEWHERE, []
+    host: Any
+    for value, depth in zip(values, depths, strict=False):
+        if not depth or value is None:
+            hosts.append(value)
+            continue
+        if depth == 1:
+            if type(value) not in _PLAIN:
+                raise TypeError
+            lent: Lent = value.untyped_storage().lent
+            host, index = lent.seen_as(value), lent.index
+        else:
+            host, index = _hosts(value, repeat(1))
+        if index != home and index != _ELSEWHERE:
+            if home != _ELSEWHERE:
+                raise TypeError
+            home = index
+        hosts.append(host)
+    return hosts, home
+
+
 def _unwrapped(value: Any, homes: set[int]) -> Any:
     """Return what the CPU takes for `value`, and add where that lives to `homes`."""
     if isinstance(value, list | tuple):
@@ -154,7 +172,7 @@ def _placed(result: Any, home: int) -> Any:
             return place(result, home)
         return place_sparse(result, home)
     if isinstance(result, list | tuple):
-        return type(result)(_placed(item, home) for item in result)
+        return type(result)([_placed(item, home) for item in result])
     return result
 
 

@@ -37,7 +37,8 @@ class Memory:
             if lent > self.capacity:
                 raise torch.OutOfMemoryError(self._refusal(size))
             self._lent = lent
-            self.peak = max(self.peak, lent)
+            if lent > self.peak:
+                self.peak = lent
 
     def require(self, size: int) -> None:
         """Raise torch's out-of-memory error unless `size` bytes are free."""
@@ -84,6 +85,12 @@ class Devices:
     def leave(self) -> None:
         """Refuse to serve this process, a fork: the tensors of its parent are not its own."""
         self.forked = True
+
+    def lend(self, index: int, size: int) -> deque[int]:
+        """Lend `size` bytes of a device; return where to append them when they are not needed."""
+        memory = self.memory(index)
+        memory.borrow(size)
+        return memory.returned
 
     def memory(self, index: int) -> Memory:
         """Return the account of a device, or raise as torch does for a device that is not there."""

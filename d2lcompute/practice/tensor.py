@@ -24,65 +24,59 @@ _QUANTIZED = (torch.qint8, torch.quint8, torch.qint32, torch.quint4x2, torch.qui
 _set_storage = torch.ops.aten.set_.source_Storage_storage_offset._handle.redispatch_boxed
 _alias = torch.ops.aten.alias.default._handle.redispatch_boxed
 _point_at = torch._C._construct_storage_from_data_pointer
+_many_threads = torch._C._is_multithreading_enabled
+_inference = torch.is_inference_mode_enabled
 
 
 class Lent:
     """The CPU tensor that owns the bytes of a practice storage, on loan from a device."""
 
-    __slots__ = ("_returned", "_size", "dense", "dtype", "host", "index", "shape")
+    __slots__ = ("dtype", "host", "index", "offset", "returned", "shape", "size", "strides")
 
     def __init__(self, host: Tensor, index: int, size: int, returned: deque[int]) -> None:
         self.host = host
         self.index = index
-        self.shape = host.shape
+        self.size = size
+        self.returned = returned
+        self.shape = host.size()
+        self.strides = host.stride()
+        self.offset = host.storage_offset()
         self.dtype = host.dtype
-        self.dense = host.is_contiguous() and host.storage_offset() == 0
-        self._size = size
-        self._returned = returned
 
     def __del__(self) -> None:
-        self._returned.append(self._size)
+        self.returned.append(self.size)
 
     def seen_as(self, tensor: Tensor) -> Tensor:
         """Return the CPU tensor with the shape, strides and type of `tensor`."""
         shape = tensor.size()  # not `tensor.shape`, which an uninitialized parameter hides
-        if (
-            shape == self.shape
-            and self.dense
-            and tensor.is_contiguous()
-            and tensor.dtype is self.dtype
-            and tensor.storage_offset() == 0
-        ):
+        strides, offset, dtype = tensor.stride(), tensor.storage_offset(), tensor.dtype
+        if dtype is not self.dtype:
+            host = torch.empty(0, dtype=dtype, device=CPU)
+            host.set_(self.host.untyped_storage(), offset, shape, strides)
+        elif shape == self.shape and strides == self.strides and offset == self.offset:
             host = self.host
-        elif tensor.dtype is self.dtype:
-            host = self.host.as_strided(shape, tensor.stride(), tensor.storage_offset())
         else:
-            host = torch.empty(0, dtype=tensor.dtype, device=CPU)
-            owner = self.host.untyped_storage()
-            host.set_(owner, tensor.storage_offset(), shape, tensor.stride())
-        if tensor.is_conj():
+            host = self.host.as_strided(shape, strides, offset)
+        if dtype.is_complex and tensor.is_conj():
             host = torch._conj(host)
         return torch._neg_view(host) if tensor.is_neg() else host
 
 
 def place(host: Tensor, index: int) -> Tensor:
     """Return the tensor on `practice:index` that has the memory of `host`, a CPU tensor."""
-    if torch._C._is_multithreading_enabled():
+    if _many_threads():
         # torch believes that a device defined in Python comes alone, and has no worker thread for
         # the backward pass of a second one; in the calling thread it does not ask.
         torch._C._set_multithreading_enabled(False)
-    if host.is_conj():
+    if host.dtype.is_complex:
         host = host.resolve_conj()
     owner = host.untyped_storage()
     size = owner.nbytes()
-    memory = DEVICES.memory(index)
-    memory.borrow(size)
-    lent = Lent(host, index, size, memory.returned)
+    lent = Lent(host, index, size, DEVICES.lend(index, size))
     storage: Any = _point_at(owner.data_ptr(), _device(index), size)
     storage.lent = lent
-    empty = _empty(index, lent.dtype, torch.is_inference_mode_enabled())
-    tensor: Tensor = _alias(CPU_KEYS, empty)
-    _set_storage(CPU_KEYS, tensor, storage, host.storage_offset(), lent.shape, host.stride())
+    tensor: Tensor = _alias(CPU_KEYS, _empty(index, lent.dtype, _inference()))
+    _set_storage(CPU_KEYS, tensor, storage, lent.offset, lent.shape, lent.strides)
     return tensor
 
 
