@@ -729,3 +729,30 @@ def test_a_checkpoint_that_gets_no_gradient_is_found():
 
     with pytest.warns(UserWarning, match="requires_grad=True"):
         assert "no gradient" in kinds(d2c.diagnose(net(forward=forward), X()))
+
+
+@pytest.mark.parametrize("loss_fn", [None, lambda Y: Y.sum()])
+def test_a_forward_without_return_is_found(loss_fn):
+    def forward(self, X):
+        self.layer(X)
+
+    report = d2c.diagnose(net(forward=forward), X(), loss_fn=loss_fn)
+    assert [(f.kind, f.where) for f in report.findings] == [("no output", ("",))]
+
+
+def test_a_block_without_return_is_named_as_the_cause():
+    class Lost(nn.Module):
+        def forward(self, X):
+            X + 1
+
+    (finding,) = d2c.diagnose(nn.Sequential(Lost(), nn.Linear(4, 4)), X()).findings
+    assert "without `return`" in finding.mend
+
+
+def test_gradients_through_statistics_that_were_never_collected_do_not_count():
+    layers = [nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)) for _ in range(20)]
+    for layer in layers:
+        nn.init.normal_(layer[0].weight, std=0.02)
+    deep = nn.Sequential(*layers)
+    assert d2c.diagnose(deep, X()).findings == ()
+    assert d2c.diagnose(deep.eval(), X()).findings == ()

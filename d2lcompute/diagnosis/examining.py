@@ -80,6 +80,10 @@ def _about_structure(net: nn.Module, seen: Seen | None) -> Iterator[Finding]:
 
 
 def _about_pass(seen: Seen) -> Iterator[Finding]:
+    lost = list(failing.returned_nothing(seen))
+    if lost:  # all else comes of it
+        yield from lost
+        return
     yield from failing.failed(seen)
     yield from failing.bad_outputs(seen)
     yield from modes.dropped_in_eval_mode(seen)
@@ -91,5 +95,6 @@ def _about_pass(seen: Seen) -> Iterator[Finding]:
         yield from placement.spreading_doubles(seen)
         yield from values.unsized(seen.net, ran=True)
         yield from unreached.no_gradient(seen)
-        yield from signals.exploding(seen)
-        yield from signals.vanishing(seen)
+        if signals.tells_of_training(seen.net):
+            yield from signals.exploding(seen)
+            yield from signals.vanishing(seen)

@@ -13,6 +13,8 @@ from .observing import Failure, Seen, is_bad
 from .values import not_finite
 
 _MENDS = (
+    ("must be Tensor, not NoneType", "Look at what comes before: a `forward` without `return` "
+     "gives None."),
     ("more than 1 value per channel", "Pass a batch of two or more, or call `net.eval()` before "
      "passing a single example."),
     ("more than 1 spatial element", "Pass a larger input, or call the layer on one that has not "
@@ -70,6 +72,19 @@ def failed(seen: Seen) -> Iterator[Finding]:
             _mend(text, "Change that layer, or what comes into it; `d2lcompute.trace(net, X)` "
                         "shows the way there."),
         )  # fmt: skip
+
+
+def returned_nothing(seen: Seen) -> Iterator[Finding]:
+    """Tell that a pass came to its end and gave nothing."""
+    came_through = seen.failure is None or seen.failure.block is None
+    if came_through and seen.output is None:
+        yield Finding(
+            "no output",
+            ("",),
+            "`forward` returns None",
+            "What it has computed is lost, and there is nothing to train on.",
+            "End `forward` with `return`, followed by the result.",
+        )
 
 
 def bad_outputs(seen: Seen) -> Iterator[Finding]:

@@ -47,6 +47,7 @@ class Seen:
 
     net: nn.Module
     inputs: list[Tensor]
+    output: Any = None
     outputs: list[Tensor] = field(default_factory=list)
     called: set[int] = field(default_factory=set)
     read: set[int] = field(default_factory=set)
@@ -71,16 +72,14 @@ class Observer(TorchFunctionMode):
         self._running: list[tuple[nn.Module, tuple[Shape, ...]]] = []
         self._failed: tuple[nn.Module, tuple[Shape, ...]] | None = None
 
-    def forward(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> Any:
-        output = None
+    def forward(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> None:
         try:
             with hooked(self._enter, self._leave), self:
-                output = self.seen.net(*inputs, **named)
+                self.seen.output = self.seen.net(*inputs, **named)
         except Exception as error:
             block, shapes = self._failed or (self.seen.net, ())
             self.seen.failure = Failure(self._name(block), block, shapes, error)
-        self.seen.outputs = list(_tensors_below(output))
-        return output
+        self.seen.outputs = list(_tensors_below(self.seen.output))
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

@@ -38,18 +38,18 @@ def observe(net: nn.Module, inputs: Inputs, loss_fn: Loss | None) -> Seen:
         seen = Seen(net, tensors_in(given.all()))
         before = dict(_tensor_attributes(net))
         observer = Observer(seen)
-        output = observer.forward(*given)
+        observer.forward(*given)
         seen.replaced = {k for k, t in _tensor_attributes(net) if before.get(k) is not t}
         if seen.failure is None:
-            _backward(seen, output, loss_fn)
+            _backward(seen, loss_fn)
         if observer.drops:
             _look_again_in_eval_mode(seen, given)
     return seen
 
 
-def _backward(seen: Seen, output: Any, loss_fn: Loss | None) -> None:
+def _backward(seen: Seen, loss_fn: Loss | None) -> None:
     try:
-        loss = seen.loss = _checked(loss_fn(output)) if loss_fn else _projection(seen.outputs)
+        loss = seen.loss = _checked(loss_fn(seen.output)) if loss_fn else _projection(seen.outputs)
         chosen = [e.tensor for e in trained(seen.net)]
         seen.gradients = dict.fromkeys(map(id, chosen))
         if loss is not None and loss.grad_fn is not None and chosen:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..parameters import walk
 from .findings import Finding
 from .observing import Rectified, Seen
 from .passing import trained
@@ -45,6 +47,12 @@ def symmetric_gradients(seen: Seen, known: set[str]) -> Iterator[Finding]:
                 names.append(entry.name)
     if names:
         yield alike_finding(tuple(names))
+
+
+def tells_of_training(net: nn.Module) -> bool:
+    """Whether gradients have the sizes of training: no BatchNorm takes stored statistics."""
+    norms = [module for _, module in walk(net) if isinstance(module, _BatchNorm)]
+    return all(norm.training or not norm.track_running_stats for norm in norms)
 
 
 def exploding(seen: Seen) -> Iterator[Finding]:
