@@ -17,11 +17,12 @@ import tempfile
 from pathlib import Path
 
 from .harness import Result, as_data, from_data, measure
-from .reporting import markdown, picture, slower
+from .picture import draw
+from .reporting import markdown, slower
 
 SUBJECTS = (
     "imports", "descriptions", "ties", "initialization", "construction", "firstpass", "blocks",
-    "devices", "files",
+    "devices", "files", "notebooks", "grading",
 )  # fmt: skip
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -32,10 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
         work(options.only[0], options.quick, options.worker)
         return 0
     saved = read(options.compare) if options.compare else []
-    results = [r for s in options.only or SUBJECTS for r in in_own_process(s, options.quick)]
     path = options.save or (None if options.quick else RESULTS)
-    if path is not None:
-        write(merged(results, read(path) if path.exists() else []), path)
+    results = []
+    for subject in options.only or SUBJECTS:
+        results += in_own_process(subject, options.quick)
+        if path is not None:  # now, so that a failure of the next one loses nothing
+            write(merged(results, read(path) if path.exists() else []), path)
     print(markdown(results))
     lines = slower(results, saved)
     for line in lines:
@@ -91,7 +94,7 @@ def read(path: Path) -> list[Result]:
 def write(results: list[Result], path: Path) -> None:
     path.write_text(json.dumps(as_data(results), indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
-    picture(results, path.with_suffix(".png"))
+    draw(results, path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ net = seven_billion({arguments})
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
 report = {call}
-print((peak() - before) / 1024)
+print(max(peak() - before, 4) / 1024)  # at least a page
 """
 
 

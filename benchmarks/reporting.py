@@ -1,10 +1,8 @@
-"""What a run says: a table, a picture, and what became slower since another run."""
+"""What a run says: its tables, and what became slower since another run."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from .harness import Result, Series, Target, quartiles, ratios
+from .harness import RATE, ROUNDS, Result, Series, Target, quartiles, ratios
 
 SLOWER = 1.1
 SECONDS = ((1e-6, 1e9, "ns"), (1e-3, 1e6, "µs"), (1, 1e3, "ms"), (float("inf"), 1, "s"))
@@ -21,10 +19,10 @@ def markdown(results: list[Result]) -> str:
 
 
 READING = (
-    "Medians of at least seven rounds in which the candidates take turns; in brackets the "
-    "quartiles of ours, and behind each peer and limit how many times ours it takes, round by "
-    "round. A target is reached if the median ratio is within it, and unclear if only the lower "
-    "quartile is."
+    "Medians of at least seven rounds in which the candidates take turns, of fewer where it says "
+    "so; in brackets the quartiles of ours, and behind each peer and limit how many times ours it "
+    "takes, round by round. A target is reached if the median ratio is within it, and unclear if "
+    "only the lower quartile is."
 )
 
 
@@ -65,14 +63,20 @@ def own_cell(one: Series, unit: str) -> str:
     if one.problem:
         return f"{one.name} {one.problem}"
     low, middle, high = (shown(value, unit) for value in quartiles(one.values))
-    return f"{one.name} **{middle}** ({low} to {high})"
+    return f"{one.name} **{middle}** ({low} to {high}{runs(one)})"
 
 
 def other_cell(one: Series, other: Series, unit: str) -> str:
     if other.problem or one.problem:
         return f"{other.name} {other.problem or shown(other.median, unit)}"
     times = quartiles(ratios(other, one))[1]
-    return f"{other.name} {shown(other.median, unit)} ({times:.3g} x)"
+    fewer = runs(other) if len(other.values) != len(one.values) else ""
+    return f"{other.name} {shown(other.median, unit)} ({times:.3g} x{fewer})"
+
+
+def runs(one: Series) -> str:
+    count = len(one.values)
+    return "" if count >= ROUNDS else f", {count} run{'s' * (count > 1)}"
 
 
 def wanted(target: Target, unit: str) -> str:
@@ -90,53 +94,17 @@ def verdict(result: Result, target: Target) -> str:
         return other.problem
     low, middle, _ = quartiles(one.values if other is None else ratios(one, other))
     reached = "yes" if middle <= target.most else "unclear" if low <= target.most else "no"
-    return reached if other is None else f"{reached}, {middle:.3g}"
+    figure = "" if other is None else f", {middle:.3g}"
+    return reached + figure + (f": {target.why}" if target.why and reached != "yes" else "")
 
 
 def shown(value: float, unit: str) -> str:
+    if unit == RATE:
+        return f"{60 / value:,.3g} {unit}"
     if unit != "s":
         return f"{value:,.3g} {unit}"
     factor, name = next((factor, name) for below, factor, name in SECONDS if value < below)
     return f"{value * factor:.3g} {name}"
-
-
-def picture(results: list[Result], path: Path) -> None:
-    """Draw what each peer and limit takes over what ours takes, a row for each way of ours."""
-    from matplotlib.figure import Figure
-
-    rows = [(result, one) for result in results for one in result.of("ours") if one.values]
-    figure = Figure(figsize=(10, 1.4 + 0.34 * len(rows)), layout="constrained")
-    ax = figure.subplots()
-    for height, (result, one) in enumerate(rows):
-        for other in result.of("peer", "limit"):
-            if other.values:
-                draw_ratio(ax, height, other, ratios(other, one))
-    ax.axvline(1, color="0.2", linewidth=1)
-    ax.set(xscale="log", ylim=(len(rows) - 0.5, -0.5))
-    ax.set_yticks(range(len(rows)), [f"{r.subject}: {r.case}, {one.name}" for r, one in rows])
-    ax.set_xlabel("times ours, log scale: right of 1, ours takes less")
-    ax.xaxis.set_major_formatter("{x:g} x")
-    ax.xaxis.set_minor_formatter("")
-    low, high = ax.get_xlim()
-    ax.set_xlim(min(low / 1.2, 0.1), max(high * 1.2, 10))
-    ax.grid(axis="x", color="0.9")
-    ax.set_axisbelow(True)
-    ax.plot([], [], "o", color="tab:blue", label="peer, with its quartiles")
-    ax.plot([], [], "|", color="tab:red", markersize=12, markeredgewidth=2, label="limit")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
-    figure.savefig(path, dpi=120)
-
-
-def draw_ratio(ax, height: int, other: Series, values: list[float]) -> None:
-    low, middle, high = quartiles(values)
-    is_peer = other.role == "peer"
-    color, marker = ("tab:blue", "o") if is_peer else ("tab:red", "|")
-    ax.plot([low, high], [height, height], color=color, alpha=0.5)
-    ax.plot(middle, height, marker, color=color, ms=5 if is_peer else 12, mew=1 if is_peer else 2)
-    ax.annotate(
-        other.name, (middle, height), (0, 4 if is_peer else -9), textcoords="offset points",
-        ha="center", fontsize=5.5, color=color,
-    )  # fmt: skip
 
 
 def slower(results: list[Result], saved: list[Result]) -> list[str]:

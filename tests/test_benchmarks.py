@@ -1,18 +1,31 @@
 import itertools
 import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from benchmarks import harness
 from benchmarks.__main__ import SUBJECTS, main, merged, read, write
-from benchmarks.harness import Case, Target, as_data, from_data, limit, measure, ours, peer
+from benchmarks.harness import (
+    RATE,
+    Case,
+    Target,
+    as_data,
+    from_data,
+    limit,
+    measure,
+    ours,
+    peer,
+    ratios,
+)
+from benchmarks.imports import seconds_of
 from benchmarks.reporting import markdown, slower
 
-ROOT = Path(__file__).parents[1]
+
+@pytest.fixture(autouse=True)
+def _no_more_rounds_than_needed(monkeypatch):
+    monkeypatch.setattr(harness, "SECONDS", 0)
+    monkeypatch.setattr(harness.gc, "collect", int)  # takes long beside so many other tests
 
 
 def counting(name="case", step=1.0):
@@ -53,7 +66,39 @@ def test_a_round_runs_every_candidate_once_and_the_rounds_differ_in_order():
 
 def test_seven_rounds_are_the_least():
     result = measure("toy", counting())
-    assert len(result.named("mine").values) >= 7
+    assert len(result.named("mine").values) == 7
+
+
+def test_what_takes_long_is_not_warmed_up_and_compared_in_the_rounds_that_it_took_part_in():
+    numbers = itertools.count(2)
+    slow = peer("slow", lambda: next(numbers), rounds=2)
+    ones = itertools.count()
+    case = Case("case", (ours("one", lambda: next(ones)), slow), returned=True)
+    result = measure("toy", case)
+    one, other = result.series
+    assert (one.values, other.values) == (tuple(range(1, 8)), (2, 3))
+    assert ratios(other, one) == [2, 1.5]
+    assert "slow 2.5 s (1.75 x, 2 runs)" in markdown([result])
+
+
+def test_what_fails_in_a_later_round_is_left_out():
+    answers = iter([1, 2])
+    late = peer("late", lambda: next(answers))
+    result = measure("toy", Case("case", (ours("one", int), late)))
+    assert result.named("late").values == ()
+    assert result.named("late").problem == "fails with StopIteration"
+    assert len(result.named("one").values) == 7
+
+
+def test_a_rate_is_shown_from_the_seconds_of_one():
+    case = Case("case", (ours("one", lambda: 0.5),), unit=RATE, returned=True)
+    assert "one **120 notebooks/min** (120 notebooks/min to" in markdown([measure("toy", case)])
+
+
+def test_a_reason_stands_where_a_target_is_not_reached():
+    reached, missed = (Target("mine", most, "least", why="it checks more") for most in (2, 1))
+    case = replace(counting(), targets=(reached, missed))
+    assert "yes, 2<br>no, 2: it checks more" in markdown([measure("toy", case)])
 
 
 def test_a_candidate_that_does_not_end_is_left_out(monkeypatch):
@@ -117,7 +162,8 @@ def test_what_fails_now_counts_as_slower():
 
 
 def test_subjects_that_were_not_measured_keep_their_results():
-    old = [measure(subject, counting(), quick=True) for subject in SUBJECTS]
+    one = measure("toy", counting(), quick=True)
+    old = [replace(one, subject=subject) for subject in SUBJECTS]
     new = measure(SUBJECTS[0], counting("another"), quick=True)
     assert merged([new], old) == [new, *old[1:]]
 
@@ -136,10 +182,12 @@ def test_an_unknown_subject_is_named(capsys):
     assert "cooking" in capsys.readouterr().err
 
 
-def test_the_import_is_measured_in_new_processes(tmp_path):
-    command = [sys.executable, "-m", "benchmarks", "--only", "imports", "--quick"]
-    command += ["--save", str(tmp_path / "run.json")]
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+def test_a_subject_is_measured_in_a_process_of_its_own(tmp_path, capsys):
+    assert main(["--only", "ties", "--quick", "--save", str(tmp_path / "run.json")]) == 0
     (result,) = read(tmp_path / "run.json")
-    assert min(result.named("import d2lcompute").values) > 0
-    assert len(result.named("import torch").values) == 2
+    assert len(result.named("tied_groups").values) == 2
+    assert "| ties: 1,000 blocks | tied_groups" in capsys.readouterr().out
+
+
+def test_an_import_is_measured_in_a_new_process():
+    assert 0 < seconds_of("import json") < seconds_of("import json, time; time.sleep(1)")

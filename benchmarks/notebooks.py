@@ -1,0 +1,135 @@
+"""What validating torch notebooks costs: one more of them, 25, and the memory of a kernel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import nbformat
+
+from d2lcompute.grading.isolation import clean_environment, find_isolation
+from d2lcompute.grading.launch import start_kernel
+from d2lcompute.grading.warm import Zygote
+
+from .harness import Case, Target, ours, peer
+
+CELLS = {
+    "import torch\nfrom torch import nn": "",
+    "net = nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.Linear(256, 10))\n"
+    "net(torch.ones(2, 20)).shape": "torch.Size([2, 10])",
+    "net(torch.ones(2, 20)).square().mean().backward()\n"
+    "net[0].weight.grad.shape": "torch.Size([256, 20])",
+}
+MEMORY = "print(open('/proc/self/smaps_rollup').read())"
+# Where the last cell of a notebook ends, the next notebook begins.
+CLOCK = """
+import pathlib, time
+ends = {}
+def pytest_runtest_logfinish(nodeid):
+    ends[nodeid.partition("::")[0]] = time.perf_counter()
+def pytest_sessionfinish():
+    first, *others = ends.values()
+    pathlib.Path("seconds.txt").write_text(str((others[-1] - first) / len(others)))
+"""
+OURS = "pytest --d2l --warm"
+WAYS = {OURS: ("--d2l", "--warm"), "nbval": ("--nbval", "--nbval-current-env")}
+NBMAKE = ("--nbmake",)
+
+
+def cases(quick):
+    few, many = (2, 3) if quick else (3, 25)
+    with tempfile.TemporaryDirectory() as folder, Zygote(environment=clean_environment()) as zygote:
+        write(Path(folder), many)
+        yield one_more(partial(next_one, folder, few), zygote)
+        yield all_of_them(partial(validate, folder, many), many)
+        yield memory(zygote)
+
+
+def one_more(run, zygote):
+    return Case(
+        "one more notebook of 3 cells",
+        (
+            ours("kernel in a box", lambda: seconds_in_a_box(zygote)),
+            ours(OURS, lambda: run(*WAYS[OURS])),
+            peer("nbval", lambda: run(*WAYS["nbval"])),
+            peer("nbmake", lambda: run(*NBMAKE), needs="nbmake"),
+        ),
+        (Target("kernel in a box", 0.25), Target(OURS, 0.25)),
+        returned=True,
+    )
+
+
+def all_of_them(run, count):
+    return Case(
+        f"{count} notebooks of 3 cells",
+        (
+            ours(OURS, lambda: run(*WAYS[OURS])),
+            peer("nbval", lambda: run(*WAYS["nbval"]), rounds=2),
+            peer("nbmake", lambda: run(*NBMAKE), needs="nbmake", rounds=1),
+        ),
+        (Target(OURS, 0.2, "nbval"),),
+    )
+
+
+def memory(zygote):
+    return Case(
+        "private memory of a kernel after 3 cells",
+        (
+            ours("warm, in a box", lambda: megabytes(find_isolation(warm=True), zygote)),
+            peer("ordinary kernel", megabytes),
+        ),
+        (Target("warm, in a box", 50),),
+        unit="MB",
+        returned=True,
+    )
+
+
+def write(folder, count):
+    make = nbformat.v4
+    cells = []
+    for number, (source, text) in enumerate(CELLS.items(), start=1):
+        output = make.new_output("execute_result", {"text/plain": text}, execution_count=number)
+        outputs = [output] if text else []
+        cells.append(make.new_code_cell(source, execution_count=number, outputs=outputs))
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = make.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    for number in range(count):
+        nbformat.write(notebook, folder / f"notebook_{number}.ipynb")
+    (folder / "conftest.py").write_text(CLOCK, encoding="ascii")
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="ascii")
+
+
+def validate(folder, count, *options):
+    names = [f"notebook_{number}.ipynb" for number in range(count)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *names]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+def next_one(folder, count, *options):
+    """Return the seconds of one notebook more, without what starting costs."""
+    validate(folder, count, *options)
+    return float(Path(folder, "seconds.txt").read_text(encoding="ascii"))
+
+
+def run_cells(kernel):
+    for source in CELLS:
+        if kernel.run(source).error is not None:
+            raise RuntimeError(f"a cell failed: {source}")
+
+
+def seconds_in_a_box(zygote):
+    start = time.perf_counter()
+    with start_kernel(find_isolation(warm=True), zygote) as kernel:
+        run_cells(kernel)
+    return time.perf_counter() - start
+
+
+def megabytes(isolation=None, zygote=None):
+    with start_kernel(isolation, zygote) as kernel:
+        run_cells(kernel)
+        lines = kernel.run(MEMORY).outputs[0].text.splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1000
