@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from . import accelerator, backend, generators, registry, tensor
+from . import accelerator, backend, generators, refusals, registry, tensor
 from .memory import DEVICES
 
 _MOST = 128  # torch numbers devices in a signed byte
@@ -42,15 +42,22 @@ def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.devic
 
     They behave as accelerators do, with the values that the CPU computes: tensors are plain torch
     tensors with autograd, nets move and train, random numbers have a stream for each device, and
-    every copy is a copy. `torch.practice` has what `torch.cuda` has. Call it again to change the
-    number of devices or their memory; 0 switches them off.
+    every copy is a copy. `torch.practice` tells of memory, random states and the current device as
+    `torch.cuda` does. Call it again to change the number of devices or their memory; 0 switches
+    them off.
 
     `count` is the number of devices. `memory` is the size of each in bytes, by default as much as
     the machine has; what lives there already stays. Beside a real accelerator, that goes on
     working by its name, while `torch.accelerator` speaks of the practice devices until they are
-    off. `torch.compile` needs `backend="aot_eager"`; nested tensors of the strided layout,
-    quantized ones and `nn.DataParallel` do not run. `x.to("practice")` without a number goes to
-    `practice:0`, also where another device is the current one.
+    off.
+
+    What does not work: `torch.compile` without `backend="aot_eager"`, `nn.DataParallel`, quantized
+    tensors, nested ones of the strided layout, events, and tensors handed to another process.
+    Without a number, `x.to("practice")` and `torch.tensor(numbers, device="practice")` go to
+    `practice:0`, also where another device is the current one. An operator on CPU tensors does not
+    refuse a generator of a practice device. Recurrent nets arrange their products as on other
+    accelerators, and ASGD, NAdam and RAdam step with `foreach=True`, so that their last bits may
+    differ from the CPU's.
 
     Returns the devices. Raises `ValueError` for a negative number and `TypeError` for none at all,
     and `RuntimeError` where torch is older than 2.10 or has a device of another package.
@@ -87,6 +94,7 @@ def _register() -> list[torch.library.Library]:
     _replace(torch.UntypedStorage, "__new__", tensor.new_storage)
     _replace(torch.Tensor, "new_tensor", tensor.naming_device(torch.Tensor.new_tensor))
     _replace(torch.Tensor, "new", tensor.naming_device(torch.Tensor.new))
+    refusals.install()
     return registry.register()
 
 
