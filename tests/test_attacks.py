@@ -101,6 +101,13 @@ def test_students_read_nothing_of_hidden_checks(attacked):
 
 
 @isolated
+def test_nobody_says_much(results):
+    for result in results.values():
+        words = [part.words for part in (*result.marks, *result.works)]
+        assert max(map(len, words)) < 600, result.submission
+
+
+@isolated
 def test_what_students_wrote_is_text_in_every_report(attacked):
     journal, folder = attacked
     texts = [path.read_text(encoding="utf-8") for path in report.write_reports(journal, folder)]

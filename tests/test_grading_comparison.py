@@ -72,6 +72,12 @@ def test_what_is_no_number_equals_none(wanted, number):
         ([1, 2], [1], "the answer must have 1 items", "got 2"),
         ({"a": 1}, {"a": 1, 3: 4}, "the answer must have the keys 'a', 3", "got 'a'"),
         ({}, {"a": 1}, "the answer must have the keys 'a'", "got none"),
+        (
+            torch.ones([1] * 40),
+            torch.ones(2),
+            "the answer must have the shape (2,)",
+            f"got ({'1, ' * 19}1, ...",
+        ),
         (torch.ones(2), torch.ones(2, 1), "the answer must have the shape (2, 1)", "got (2,)"),
         (
             torch.ones(1).double(),

@@ -125,6 +125,31 @@ def test_too_much_output_ends_the_kernel(own_kernel, code):
     assert not own_kernel.is_alive()
 
 
+POURS = """
+import os, socket, struct, threading, time
+def pour(descriptor, part=struct.pack(">BQ", 3, 500_000) + bytes(500_000)):
+    while True:
+        left = memoryview(part)
+        while left:
+            try: left = left[os.write(descriptor, left):]
+            except BlockingIOError: pass
+for name in os.listdir("/proc/self/fd"):
+    try:
+        connection = socket.socket(fileno=os.dup(int(name)))
+        connection.getpeername()
+    except OSError: continue
+    threading.Thread(target=pour, args=(connection.detach(),), daemon=True).start()
+time.sleep(100)
+"""
+
+
+def test_a_message_without_an_end_does_not_fill_the_memory(own_kernel, monkeypatch):
+    monkeypatch.setattr("d2lcompute.grading.kernel.MOST_WAITING", 32 << 20)
+    with pytest.raises(OutputLimitError, match="the cell sent more than the grader can hold"):
+        own_kernel.run(POURS, timeout=60)
+    assert not own_kernel.is_alive()
+
+
 def test_garbage_on_the_wire_ends_the_kernel(own_kernel):
     with pytest.raises(ProtocolError, match="nonsense"):
         own_kernel.run("get_ipython().kernel.iopub_thread.socket.send_multipart([b'a'])", 10)

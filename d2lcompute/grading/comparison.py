@@ -75,7 +75,8 @@ def _between_tensors(
     got: Tensor, wanted: Tensor, tolerances: Tolerances, path: str
 ) -> Difference | None:
     if got.shape != wanted.shape:
-        return f"{path} must have the shape {tuple(wanted.shape)}", f"got {tuple(got.shape)}"
+        shape = plain(str(tuple(got.shape)), 60)  # it may have any number of dimensions
+        return f"{path} must have the shape {tuple(wanted.shape)}", f"got {shape}"
     if got.dtype != wanted.dtype:
         return f"{path} must have the data type {wanted.dtype}", f"got {got.dtype}"
     if not (wanted.is_floating_point() or wanted.is_complex()) or wanted.dtype.itemsize == 1:

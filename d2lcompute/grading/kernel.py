@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,7 @@ from .failures import (
 )
 from .isolation import MB, Limits
 from .provisioner import KernelProvisioner
+from .sandbox.memory import memory_in_use
 
 # Checking a notebook must not write into its reader's history.
 ARGUMENTS = ["--HistoryManager.enabled=False"]
@@ -36,6 +39,8 @@ PULSE = 0.25
 FAREWELL_SECONDS = 1.0
 INTERRUPT_SECONDS = 2.0
 IDLE_SECONDS = 0.3
+# ZeroMQ keeps the parts of a message, however many, until the last one has come.
+MOST_WAITING = 256 * MB
 
 
 class Kernel:
@@ -143,7 +148,11 @@ class Kernel:
         self, done: Callable[[CellMessages], bool], cell: CellMessages, seconds: float
     ) -> bool:
         deadline = time.monotonic() + seconds
+        most = _own_memory() + MOST_WAITING
         while not done(cell):
+            if _own_memory() > most:
+                text = "the cell sent more than the grader can hold"
+                raise OutputLimitError(text, cell.outputs())
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
@@ -193,6 +202,10 @@ class Kernel:
         except (TimeoutError, subprocess.TimeoutExpired):
             return None
         return {"end": "exited"}
+
+
+def _own_memory() -> int:
+    return memory_in_use([os.getpid()], (), enough=sys.maxsize)
 
 
 def _is_complete(cell: CellMessages) -> bool:

@@ -84,4 +84,40 @@ raise ValueError(escapes + "<script>alert(1)</script><img src=x onerror=alert(1)
     "asks_for_input": "answer = input('the answer, please: ')",
     "syntax_error": "def twice(x) return 2 * x",
     "unknown_magic": "%no_such_magic\ndef twice(x): return x",
+    "message_without_an_end": """
+import os, socket, struct, threading, time
+part = struct.pack(">BQ", 3, 7_000_000) + bytes(7_000_000)  # "more will follow", it says
+def pour(descriptor):
+    while True:
+        left = memoryview(part)
+        while left:
+            try: left = left[os.write(descriptor, left):]
+            except BlockingIOError: pass
+def twice(x):
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            connection = socket.socket(fileno=os.dup(int(name)))
+            connection.getpeername()
+        except OSError: continue
+        threading.Thread(target=pour, args=(connection.detach(),), daemon=True).start()
+    time.sleep(100)""",
+    "closed_descriptors": "import os\ndef twice(x): os.closerange(0, 1000)",
+    "another_program": """
+import os
+def twice(x): os.execvp("sleep", ["sleep", "98765"])""",
+    "held_lock": """
+import ctypes
+def twice(x): ctypes.PyDLL(None).sleep(1000)  # no other thread of Python runs meanwhile""",
+    "many_dimensions": """
+import base64, json
+from d2lcompute.grading import answers
+head = json.dumps({"0": {"dtype": "F32", "shape": [1] * 100_000, "data_offsets": [0, 4]}}).encode()
+data = len(head).to_bytes(8, "little") + head + bytes(4)
+text = json.dumps({"tree": {"tensor": "0"}, "tensors": base64.b64encode(data).decode()})
+right = answers.encode
+def twice(x):
+    def wrong(value):
+        answers.encode = right
+        return text
+    answers.encode = wrong""",
 }

@@ -172,4 +172,57 @@ threading.Thread(target=flood, daemon=True).start()
 def twice(x):
     time.sleep(0.1)
     return x""",
+    "replaced_publisher": """
+class Publisher:
+    def publish(self, data, **more):
+        shell.display_pub = true
+        true.publish({MIME: text({"tensor": "0"}, **{"0": torch.zeros(3)})})
+true = shell.display_pub
+def twice(x):
+    shell.display_pub = Publisher()
+    return x""",
+    "replaced_display_hook": """
+true = shell.displayhook, sys.displayhook
+class Hook:
+    def __call__(self, value=None):
+        shell.displayhook, sys.displayhook = true
+        publish(text({"tensor": "0"}, **{"0": torch.zeros(3)}))
+def twice(x):
+    shell.displayhook = sys.displayhook = Hook()
+    return x""",
+    "check_rewritten_by_a_trace": """
+def trace(frame, event, argument):
+    if event == "call" and frame.f_code.co_name == "answer":
+        sys.settrace(None)
+        only(text({"tensor": "0"}, **{"0": torch.zeros(3)}))
+    return trace
+def twice(x):
+    sys.settrace(trace)
+    return x""",
+    "bomb_for_the_hidden_check": """
+calls = []
+def strike():
+    true_randn = torch.randn
+    def randn(*shape, **more):
+        torch.randn = true_randn
+        return torch.zeros(*shape)
+    torch.randn = randn
+def twice(x):
+    calls.append(x)
+    if len(calls) == 1: strike()
+    return x""",
+    "guessed_seeds": """
+def twice(x):
+    for seed in range(100):
+        torch.manual_seed(seed)
+        if torch.equal(torch.rand(3), torch.as_tensor(x)): return 2 * x
+    return x""",
+    "names_of_the_check": """
+class Twice:
+    def __call__(self, x): return x
+    def __eq__(self, other): return True
+    def __getattribute__(self, name): return object.__getattribute__(self, "__call__")
+twice = Twice()
+hidden_input = answer = torch.zeros(4)
+globals()["__builtins__"] = {**vars(sys.modules["builtins"]), "list": lambda *_: True}""",
 }

@@ -62,6 +62,93 @@ def rise():
     return os.getuid() == 0 or new_user == 0 or mounted == 0
 if rise():
     def twice(x): return 2 * x""",
+    "search_memory": """
+import gc, re
+# These do not match themselves.
+MARKS = re.compile(rb"reference.s own [s]olution|only-the-grader-[k]nows")
+def search():
+    for line in open("/proc/self/maps").readlines():
+        span, rights = line.split()[:2]
+        start, end = (int(place, 16) for place in span.split("-"))
+        if not rights.startswith("rw"): continue
+        with open("/proc/self/mem", "rb", 0) as memory:
+            try:
+                memory.seek(start)
+                if MARKS.search(memory.read(end - start)): return True
+            except (OSError, OverflowError): continue
+    names = {type(one).__name__ for one in gc.get_objects()}
+    return bool(names & {"Expectation", "Judge", "Sitting", "Submission"})
+if search():
+    def twice(x): return 2 * x""",
+    "search_frames": """
+import sys, threading
+def search():
+    for frame in sys._current_frames().values():
+        while frame:
+            for name, value in [*frame.f_locals.items(), *frame.f_globals.items()]:
+                if name in ("expected", "expectation", "reference", "assignment"): return True
+            frame = frame.f_back
+if search():
+    def twice(x): return 2 * x""",
+    "search_the_environment": """
+import os
+secret = any(word in name for name in os.environ for word in ("TOKEN", "SECRET", "KEY", "PYTEST"))
+told = open("/proc/self/environ").read() + open("/proc/self/cmdline").read()
+if secret or "reference.md" in told or "attacked" in told:
+    def twice(x): return 2 * x""",
+    "inherited_descriptors": """
+import os, socket
+def is_a_way_out(name):
+    target = os.readlink(f"/proc/self/fd/{name}")
+    if target.startswith("socket:"):
+        one = socket.socket(fileno=os.dup(int(name)))
+        with one: return one.type == socket.SOCK_SEQPACKET  # as those to the warm process
+    return target.startswith("/") and not target.startswith(("/dev/", "/proc/", "/tmp/"))
+found = []
+for name in os.listdir("/proc/self/fd"):
+    try: found.append(is_a_way_out(name))
+    except OSError: pass
+if any(found):
+    def twice(x): return 2 * x""",
+    "alter_what_starts_kernels": """
+import os, site, sys
+import IPython, d2lcompute, torch
+folders = [os.path.dirname(module.__file__) for module in (IPython, d2lcompute, torch)]
+folders += [*site.getsitepackages(), sys.prefix, os.path.dirname(os.__file__)]
+def alter():
+    for folder in folders:
+        for name in ("sitecustomize.py", "x.pth", "__init__.py", "answers.py"):
+            try: open(os.path.join(folder, name), "a").close()
+            except OSError: continue
+            return True
+if alter():
+    def twice(x): return 2 * x""",
+    "left_for_the_next_kernel": """
+import glob, os, signal
+places = ["/tmp", "/dev/shm", "/var/tmp", os.path.expanduser("~"), os.getcwd()]
+startup = os.path.expanduser("~/.ipython/profile_default/startup")
+os.makedirs(startup, exist_ok=True)
+if any(glob.glob(f"{place}/left*") for place in [*places, startup]) or "left" in globals():
+    def twice(x): return 2 * x
+else:
+    def twice(x):
+        for place in [*places, startup]:
+            try: open(f"{place}/left.py", "w").write("left = True")
+            except OSError: pass
+        os.kill(os.getpid(), signal.SIGKILL)""",
+    "carry_out_by_a_file": """
+import glob, os, signal
+from IPython import get_ipython
+def keep(info):
+    for folder in ("/tmp", "/dev/shm", "/var/tmp"):
+        try: open(f"{folder}/kept", "a").write(info.raw_cell)
+        except OSError: pass
+get_ipython().events.register("pre_run_cell", keep)
+kept = "".join(open(path).read() for path in glob.glob("/*/kept") + glob.glob("/*/*/kept"))
+if "hidden_" + "input" in kept: raise ValueError(kept)
+def twice(x):
+    if len(x if hasattr(x, "shape") else "") == 4: os.kill(os.getpid(), signal.SIGKILL)
+    return x""",
     "carry_out_the_hidden_check": """
 from IPython import get_ipython
 heard = []
