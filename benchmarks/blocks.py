@@ -28,6 +28,7 @@ def cases(quick):
                 limit("by hand", lambda: repeat(by_hand(plain), X, passes)),
             ),
             (Target(name, 1, "nn.Sequential"),),
+            headline="1,000 forward passes",
         )
 
 

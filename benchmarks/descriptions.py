@@ -15,11 +15,11 @@ from .harness import Case, Target, limit, ours, peer
 
 LEVELS = 24, 300
 MEMORY = """
-import resource
+from pathlib import Path
 from benchmarks.nets import seven_billion, lazy
 import torch, d2lcompute as d2c
 net = seven_billion({arguments})
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak(): return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 before = peak()
 report = {call}
 print(max(peak() - before, 4) / 1024)  # at least a page
@@ -62,6 +62,7 @@ def describing(name, net):
             limit("one walk", lambda: walk(net)),
         ),
         targets("describe", peers, name),
+        headline=headline("describe", name),
     )
 
 
@@ -78,6 +79,7 @@ def tracing(name, net, shape, device):
             limit("one forward pass", lambda: forward(net, X)),
         ),
         targets("trace", peers, name),
+        headline=headline("trace", name),
     )
 
 
@@ -98,12 +100,17 @@ def inferring(name, lazy, net, shape, device):
             limit("one forward pass on meta", lambda: forward(net, on_meta)),
         ),
         targets("infer_shapes", ("torchinfo",), name),
+        headline=headline("infer the shapes of", name),
     )
 
 
 def targets(name, peers, net):
     most = (Target(name, 0.5),) if net.startswith("7 billion") else ()
     return (*(Target(name, 1, other) for other in peers), *most)
+
+
+def headline(verb, net):
+    return f"{verb} {net}" if net.startswith(("1,000", "7 billion")) else ""
 
 
 def linearity():

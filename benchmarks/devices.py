@@ -23,6 +23,7 @@ def cases(quick):
                 limit("cpu", lambda here=here, steps=steps: train(*here, steps)),
             ),
             (Target("practice:0", 2, "cpu"),),
+            headline=f"20 steps of training, batch {batch:,}",
         )
 
 

@@ -46,6 +46,7 @@ def saving(net, paths):
             Target("save_parameters", 1.1, "safetensors, fsync"),
             Target("save_parameters", 1.1, "write, fsync"),
         ),
+        headline="save 1 GB",
     )
 
 
@@ -73,6 +74,7 @@ def loading(temperature, net, paths, fresh=None):
             Target("load_parameters", 0.2, "torch.load"),
             Target("load_parameters", 1.5, "safetensors"),
         ),
+        headline=f"load 1 GB, {temperature} cache",
     )
 
 

@@ -60,6 +60,7 @@ def rates(assignment, folder, many, few):
             ),
         ),
         tuple(Target("grade", 1, name) for name in PEERS),
+        headline=f"grade {many} submissions, two workers (peers {few})",
         unit=RATE,
         returned=True,
     )
@@ -77,6 +78,7 @@ def share(assignment, folder, some):
             limit("not isolated", each(some, lambda: grade_here(assignment, folder, Unboxed()))),
         ),
         (Target("isolated", 1.1, "not isolated"),),
+        headline=f"grade {some} submissions, isolated",
         unit=RATE,
         returned=True,
     )

@@ -22,7 +22,7 @@ from typing import Any
 
 ROUNDS, MOST_ROUNDS, SECONDS = 7, 31, 3.0
 RATE = "notebooks/min"  # what is kept are the seconds of one, so that less is better everywhere
-PATIENCE = 10  # seconds for the first run of a candidate
+PATIENCE = 15  # seconds for the first run of a candidate
 PACKAGES = (
     "torch", "d2l", "torchinfo", "torchview", "lightning", "accelerate", "safetensors",
     "nbval", "nbmake", "nbgrader", "otter-grader",
@@ -63,6 +63,7 @@ class Case:
     targets: tuple[Target, ...] = ()
     unit: str = "s"
     returned: bool = False  # `run` returns the measure; else it is the seconds that it takes
+    headline: str = ""  # what it is called in the short table; not in there without one
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Result:
     date: str
     machine: str
     versions: dict[str, str]
+    headline: str = ""
 
     def named(self, name: str) -> Series:
         return next(series for series in self.series if series.name == name)
@@ -119,8 +121,17 @@ def measure(subject: str, case: Case, quick: bool = False) -> Result:
         for one in case.candidates
         for problem in [problems[one.name]]
     )
-    today = datetime.date.today().isoformat()
-    return Result(subject, case.name, case.unit, series, case.targets, today, machine(), versions())
+    return Result(
+        subject,
+        case.name,
+        case.unit,
+        series,
+        case.targets,
+        date=datetime.date.today().isoformat(),
+        machine=machine(),
+        versions=versions(),
+        headline=case.headline,
+    )
 
 
 def first_problem(one: Candidate) -> str:
@@ -142,7 +153,9 @@ def attempt(one: Candidate, returned: bool) -> tuple[list[float], str]:
         return [once(one, returned)], ""
     except TimeoutError:
         return [], f"no end within {PATIENCE} s"
-    except Exception as error:  # a peer that fails is a finding, not the end
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a peer that fails is a finding, not the end
         return [], f"fails with {type(error).__name__}"
 
 

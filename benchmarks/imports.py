@@ -27,6 +27,7 @@ def cases(quick):
             Target("and use a block", 1.03, "import torch"),
         ),
         returned=True,
+        headline="import",
     )
 
 

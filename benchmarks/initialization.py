@@ -26,6 +26,7 @@ def cases(quick):
             Target("without seed", 1.02, "torch.nn.init"),
             Target("with seed", 1, "torch.nn.init"),
         ),
+        headline="initialize 1 GB",
     )
 
 

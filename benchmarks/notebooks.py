@@ -59,6 +59,7 @@ def one_more(run, zygote):
             peer("nbmake", lambda: run(*NBMAKE), needs="nbmake"),
         ),
         (Target("kernel in a box", 0.25), Target(OURS, 0.25)),
+        headline="validate one more torch notebook",
         returned=True,
     )
 
@@ -72,6 +73,7 @@ def all_of_them(run, count):
             peer("nbmake", lambda: run(*NBMAKE), needs="nbmake", rounds=1),
         ),
         (Target(OURS, 0.2, "nbval"),),
+        headline=f"validate {count} torch notebooks",
     )
 
 
@@ -83,6 +85,7 @@ def memory(zygote):
             peer("ordinary kernel", megabytes),
         ),
         (Target("warm, in a box", 50),),
+        headline="private memory of a torch kernel",
         unit="MB",
         returned=True,
     )

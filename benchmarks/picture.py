@@ -6,8 +6,8 @@ from pathlib import Path
 
 from .harness import Result, Series, quartiles, ratios
 
-ROW, MARGIN = 0.42, 1.3  # inches
-LEVELS = (5, -9, 12, -16)  # points over a marker where its name may stand, best first
+ROW, MARGIN = 0.46, 1.3  # inches
+LEVELS = (6, -12, 14, -20)  # points over a marker where its name may stand, best first
 COLORS = {"peer": "tab:blue", "limit": "tab:red"}
 
 
@@ -23,8 +23,8 @@ def draw(results: list[Result], path: Path) -> None:
     figure.subplots_adjust(0.36, 0.6 / height, 0.98, 1 - 0.5 / height)
     ax = figure.subplots()
     ax.set(xscale="log", ylim=(len(rows) - 0.5, -0.5), xlim=limits(rows))
+    names: list = []
     for place, (result, one) in enumerate(rows):
-        names: list = []
         for other in in_order(result, one):
             draw_ratio(ax, place, other, ratios(other, one))
             name_it(ax, place, other, ratios(other, one), names)
@@ -53,24 +53,30 @@ def draw_ratio(ax, place: int, other: Series, values: list[float]) -> None:
 
 
 def name_it(ax, place: int, other: Series, values: list[float], taken: list) -> None:
-    """Write the name where no other name of the row stands."""
+    """Write the name where no other name stands."""
     middle = quartiles(values)[1]
     for level in LEVELS:
         text = ax.annotate(
             other.name, (middle, place), (0, level), textcoords="offset points",
             ha="center", fontsize=6, color=COLORS[other.role],
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.8},
         )  # fmt: skip
         box = text.get_window_extent(ax.figure.canvas.get_renderer())
-        if not any(box.overlaps(another) for another in taken):
+        if not any(box.padded(3).overlaps(another) for another in taken):
             break
         if level != LEVELS[-1]:
             text.remove()
-    taken.append(box.padded(1))
+    taken.append(box)
+
+
+def label(result: Result, one: Series) -> str:
+    several = len(result.of("ours")) > 1
+    return f"{result.subject}: {result.case}" + (f", {one.name}" if several else "")
 
 
 def decorate(ax, rows: list[tuple[Result, Series]]) -> None:
     ax.axvline(1, color="0.2", linewidth=1)
-    ax.set_yticks(range(len(rows)), [f"{r.subject}: {r.case}, {one.name}" for r, one in rows])
+    ax.set_yticks(range(len(rows)), [label(*row) for row in rows])
     ax.tick_params(axis="y", labelsize=8)
     for place in range(1, len(rows)):
         new = rows[place][0].subject != rows[place - 1][0].subject

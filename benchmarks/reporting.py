@@ -18,6 +18,31 @@ def markdown(results: list[Result]) -> str:
     return "\n".join([*heading(results), "", *lines, "", READING, ""])
 
 
+def short(results: list[Result]) -> str:
+    """Return the table for a README: the headlines, by their medians."""
+    chosen = [result for result in results if result.headline]
+    dates = sorted({result.date for result in chosen})
+    kinds = sorted({f"{result.machine.split(',')[0]}, CPU only" for result in chosen})
+    lines = [
+        f"Medians, {' and '.join(dates)}, {' and '.join(kinds)}:",
+        "",
+        "| | ours | beside it |",
+        "|---|---|---|",
+        *(short_row(result, one) for result in chosen for one in result.of("ours")),
+    ]
+    return "\n".join(lines)
+
+
+def short_row(result: Result, one: Series) -> str:
+    own = one.problem or f"{shown(one.median, result.unit)}"
+    others = [
+        f"{other.name} {shown(other.median, result.unit)}"
+        for other in result.of("peer", "limit")
+        if other.values
+    ]
+    return f"| {result.headline} | `{one.name}` **{own}** | {', '.join(others)} |"
+
+
 READING = (
     "Medians of at least seven rounds in which the candidates take turns, of fewer where it says "
     "so; in brackets the quartiles of ours, and behind each peer and limit how many times ours it "

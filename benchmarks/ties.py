@@ -21,6 +21,7 @@ def cases(quick):
             Target("tied_groups", 1.5, "one pass over parameters"),
             Target("tied_groups", 1, "accelerate"),
         ),
+        headline="find tied parameters in 1,000 blocks",
     )
 
 

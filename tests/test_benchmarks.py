@@ -3,12 +3,15 @@ import json
 from dataclasses import replace
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from benchmarks import harness
 from benchmarks.__main__ import SUBJECTS, main, merged, read, write
 from benchmarks.harness import (
     RATE,
     Case,
+    Series,
     Target,
     as_data,
     from_data,
@@ -19,7 +22,8 @@ from benchmarks.harness import (
     ratios,
 )
 from benchmarks.imports import seconds_of
-from benchmarks.reporting import markdown, slower
+from benchmarks.picture import name_it
+from benchmarks.reporting import markdown, short, slower
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +83,28 @@ def test_what_takes_long_is_not_warmed_up_and_compared_in_the_rounds_that_it_too
     assert (one.values, other.values) == (tuple(range(1, 8)), (2, 3))
     assert ratios(other, one) == [2, 1.5]
     assert "slow 2.5 s (1.75 x, 2 runs)" in markdown([result])
+
+
+def test_a_short_table_has_the_headlines_and_names_no_machine():
+    result = replace(measure("toy", counting()), headline="cook", date="2026-01-01")
+    result = replace(result, machine="2 cores, abacus, load 1.0")
+    assert short([result, measure("toy", counting())]).splitlines() == [
+        "Medians, 2026-01-01, 2 cores, CPU only:",
+        "",
+        "| | ours | beside it |",
+        "|---|---|---|",
+        "| cook | `mine` **2 MB** | theirs 3 MB, least 1 MB |",
+    ]
+
+
+def test_names_in_the_picture_do_not_overlap():
+    taken, figure = [], Figure(dpi=120)
+    FigureCanvasAgg(figure)
+    ax = figure.subplots()
+    for name in ("first", "second", "third"):
+        name_it(ax, 0, Series("peer", name, (1.0, 1.0)), [1.0, 1.0], taken)
+    assert len(taken) == 3
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(taken, 2))
 
 
 def test_what_fails_in_a_later_round_is_left_out():
