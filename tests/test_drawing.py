@@ -88,6 +88,11 @@ def test_texts_never_overlap_nor_leave_their_boxes(name):
     check_texts(d2c.draw(net, *inputs))
 
 
+def test_texts_fit_between_boxes_of_several_columns():
+    net = nn.Transformer(16, 2, 2, 2, 32, batch_first=True)
+    check_texts(d2c.draw(net, torch.rand(2, 5, 16), torch.rand(2, 4, 16)))
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_texts_fit_when_folded_and_without_inputs(name):
     net, inputs = NETS[name]()

@@ -225,3 +225,12 @@ def test_rounded_paths_keep_their_ends():
 def test_a_deep_net_needs_no_recursion():
     net = functools.reduce(lambda inner, _: nn.Sequential(inner), range(300), nn.Linear(2, 2))
     assert len(boxes(graph(net, torch.rand(1, 2)))) == 301
+
+
+def test_boxes_of_several_columns_stand_below_one_another():
+    net = nn.Transformer(16, 2, 2, 2, 32, batch_first=True)
+    picture = boxes(graph(net, torch.rand(2, 5, 16), torch.rand(2, 4, 16)))
+    axis = {box.node.title: box.axis for box in picture}
+    assert axis["encoder: TransformerEncoder"] == pytest.approx(axis["decoder: TransformerDecoder"])
+    first, second = (axis[f"layers.{i}: TransformerDecoderLayer"] for i in (0, 1))
+    assert first == pytest.approx(second)

@@ -90,9 +90,16 @@ class Rows:
         return places
 
     def _wish(self, index: int, places: dict[int, Place]) -> float | None:
+        """Return where a child would have its axis: below what comes down to it from nearest.
+
+        One that leads on to the right, as columns do, stands below where that begins instead:
+        several in a row would make a staircase, and leave half of the picture empty.
+        """
         feeding = [places[source] for source in self._feeding[index]]
         nearest = max((place.row for place in feeding), default=-1)
-        return fmean(p.out for p in feeding if p.row == nearest) if feeding else None
+        leads_on = index != EXIT and self._boxes[index].leave != self._boxes[index].axis
+        above = [place.x if leads_on else place.out for place in feeding if place.row == nearest]
+        return fmean(above) if above else None
 
     def _down(self) -> tuple[float, list[float]]:
         """Place the rows from top to bottom; return the height, and where channels begin."""
