@@ -22,6 +22,9 @@ import sys
 import time
 import warnings
 
+import torch
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
+
 SAMPLES = 10_000
 SECONDS = 60
 UNINITIALIZED = {
@@ -89,7 +92,6 @@ def report(found):
 
 def listed():
     """Return every operator with samples in float32, by its unique name."""
-    import torch
     from torch.testing._internal.common_methods_invocations import op_db
 
     return {
@@ -114,8 +116,6 @@ def serve():
 
 def outcome(op, backward):
     """Return "same", what differs, or None where there is nothing to compare."""
-    import torch
-
     if backward and not (op.supports_autograd and torch.float32 in op.backward_dtypes):
         return None
     torch.manual_seed(0)
@@ -163,9 +163,6 @@ def repeats(op, inputs, sample, backward, expected):
 
 def run(op, inputs, sample, backward):
     """Return the outputs, or the gradients of all leaves that take part."""
-    import torch
-    from torch.utils._pytree import tree_leaves
-
     torch.manual_seed(1)
     first, args, kwargs = inputs
     tensors = [t for t in tree_leaves(inputs) if isinstance(t, torch.Tensor)]
@@ -179,17 +176,12 @@ def run(op, inputs, sample, backward):
 
 
 def cotangent(t):
-    import torch
-
     generator = torch.Generator().manual_seed(2)
     return torch.randn(t.shape, dtype=t.dtype, generator=generator).to(t.device)
 
 
 def moved(name, inputs):
     """Move the inputs of an operator to the practice device."""
-    import torch
-    from torch.utils._pytree import tree_leaves, tree_map
-
     first, args, kwargs = inputs
     if name == "tensor_split":  # wants its indices on the CPU, whatever the device
         return on_device(first), args, kwargs
@@ -202,8 +194,6 @@ def moved(name, inputs):
 
 def on_device(value):
     """Move a tensor with its strides; name the practice device for the CPU; leave the rest."""
-    import torch
-
     if isinstance(value, str | torch.device) and str(value) == "cpu":
         return torch.device("practice:0")
     if not isinstance(value, torch.Tensor):
@@ -218,9 +208,6 @@ def on_device(value):
 
 
 def difference(result, expected, by_shape, home="practice"):
-    import torch
-    from torch.utils._pytree import tree_flatten
-
     got, got_form = tree_flatten(result)
     wanted, wanted_form = tree_flatten(expected)
     if str(got_form) != str(wanted_form):
@@ -240,8 +227,6 @@ def difference(result, expected, by_shape, home="practice"):
 
 
 def same_bits(a, b):
-    import torch
-
     if a.layout != torch.strided:
         a, b = a.to_dense(), b.to_dense()
     a, b = (t.detach().resolve_conj().resolve_neg().contiguous().reshape(-1) for t in (a, b))
