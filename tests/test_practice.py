@@ -233,7 +233,7 @@ def test_a_forked_process_is_refused_with_the_way_out():
         next(iter(loader))
 
 
-@pytest.mark.filterwarnings("ignore:The argument 'device' of Tensor.pin_memory")
+@pytest.mark.filterwarnings("ignore:The argument 'device' of Tensor")
 def test_data_of_the_cpu_loads_in_workers_and_as_pinned():
     data = torch.utils.data.TensorDataset(torch.arange(4.0))
     for options in ({"num_workers": 1}, {"pin_memory": True}):

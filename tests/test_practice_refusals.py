@@ -29,7 +29,8 @@ def test_data_parallel_says_that_it_does_not_run():
             nn.DataParallel(net, device_ids=[0, 1])(batch)
 
 
-def test_where_torch_can_scatter_a_batch_it_still_does():
+def test_where_torch_can_scatter_a_batch_it_still_does(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     scatter = refusing_to_scatter(lambda tensor, devices: tensor.chunk(len(devices)))
     assert [len(part) for part in scatter(torch.ones(4), [0, 1])] == [2, 2]
     with pytest.raises(NotImplementedError, match="give each its part of the batch"):

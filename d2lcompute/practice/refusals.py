@@ -15,7 +15,8 @@ def install() -> None:
     wrapper: Any = torch._TorchCompileInductorWrapper
     wrapper.__call__ = refusing_to_generate(wrapper.__call__)
     native: Any = torch._C
-    native._scatter = refusing_to_scatter(getattr(native, "_scatter", None))
+    scatter: Any = getattr(native, "_scatter", None)  # none where torch comes without CUDA
+    native._scatter = refusing_to_scatter(scatter)
 
 
 def refusing_to_generate(compiler: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,15 +34,15 @@ def refusing_to_generate(compiler: Callable[..., Any]) -> Callable[..., Any]:
     return mended
 
 
-def refusing_to_scatter(scatter: Callable[..., Any] | None) -> Callable[..., Any]:
-    """Return what `nn.DataParallel` spreads a batch with; torch without CUDA has none."""
+def refusing_to_scatter(scatter: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what `nn.DataParallel` spreads a batch with, which can do so for CUDA alone."""
 
     def mended(tensor: Tensor, *args: Any) -> Any:
-        if scatter is None or tensor.device.type == "practice":
-            raise NotImplementedError(
-                "nn.DataParallel does not run on practice devices; do net.to(device) for a copy of "
-                "the net on each, and give each its part of the batch"
-            )
-        return scatter(tensor, *args)
+        if torch.cuda.is_available() and tensor.device.type != "practice":
+            return scatter(tensor, *args)
+        raise NotImplementedError(
+            "nn.DataParallel does not run on practice devices; do net.to(device) for a copy of the "
+            "net on each, and give each its part of the batch"
+        )
 
     return mended
