@@ -22,6 +22,7 @@ from typing import Any
 
 ROUNDS, MOST_ROUNDS, SECONDS = 7, 31, 3.0
 RATE = "notebooks/min"  # what is kept are the seconds of one, so that less is better everywhere
+ENDLESS = "no end within"
 PATIENCE = 15  # seconds for the first run of a candidate
 PACKAGES = (
     "torch", "d2l", "torchinfo", "torchview", "lightning", "accelerate", "safetensors",
@@ -152,7 +153,7 @@ def attempt(one: Candidate, returned: bool) -> tuple[list[float], str]:
     try:
         return [once(one, returned)], ""
     except TimeoutError:
-        return [], f"no end within {PATIENCE} s"
+        return [], f"{ENDLESS} {PATIENCE} s"
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a peer that fails is a finding, not the end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .harness import RATE, ROUNDS, Result, Series, Target, quartiles, ratios
+from .harness import ENDLESS, RATE, ROUNDS, Result, Series, Target, quartiles, ratios
 
 SLOWER = 1.1
 SECONDS = ((1e-6, 1e9, "ns"), (1e-3, 1e6, "µs"), (1, 1e3, "ms"), (float("inf"), 1, "s"))
@@ -116,7 +116,7 @@ def verdict(result: Result, target: Target) -> str:
     if one.problem:
         return "no"
     if other is not None and other.problem:
-        return other.problem
+        return f"yes, {other.problem}" if other.problem.startswith(ENDLESS) else other.problem
     low, middle, _ = quartiles(one.values if other is None else ratios(one, other))
     reached = "yes" if middle <= target.most else "unclear" if low <= target.most else "no"
     figure = "" if other is None else f", {middle:.3g}"

@@ -133,6 +133,8 @@ def test_a_candidate_that_does_not_end_is_left_out(monkeypatch):
     result = measure("toy", Case("time", (ours("one", int), endless)), quick=True)
     assert result.named("endless").problem == "no end within 1 s"
     assert len(result.named("one").values) == 2
+    result = replace(result, targets=(Target("one", 1, "endless"),))
+    assert "| yes, no end within 1 s |" in markdown([result])
 
 
 def test_what_a_candidate_needs_is_made_anew_each_time():
