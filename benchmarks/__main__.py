@@ -41,15 +41,18 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["GRADERS_PYTHON"] = options.graders
     saved = read(options.compare) if options.compare else []
     path = options.save or (None if options.quick else RESULTS)
-    results = []
+    results, lines = [], []
     for subject in options.only or SUBJECTS:
-        results += in_own_process(subject, options.quick)
-        if path is not None:  # now, so that a failure of the next one loses nothing
+        try:
+            results += in_own_process(subject, options.quick)
+        except subprocess.CalledProcessError:
+            lines.append(f"failed: {subject}")
+        if path is not None:  # now, so that a run that is stopped loses nothing
             write(merged(results, read(path) if path.exists() else []), path)
     print(markdown(results))
-    lines = slower(results, saved)
+    lines += [f"slower: {line}" for line in slower(results, saved)]
     for line in lines:
-        print(f"slower: {line}")
+        print(line)
     return int(bool(lines))
 
 

@@ -32,7 +32,7 @@ class Unboxed(Conditions):
 
 
 def cases(quick):
-    many, some, few = (4, 4, 2) if quick else (200, 24, 4)
+    many, some, few = (4, 4, 2) if quick else (200, 12, 4)
     assignment = parse(read_notebook(REFERENCE))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

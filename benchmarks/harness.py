@@ -23,7 +23,7 @@ from typing import Any
 ROUNDS, MOST_ROUNDS, SECONDS = 7, 31, 3.0
 RATE = "notebooks/min"  # what is kept are the seconds of one, so that less is better everywhere
 ENDLESS = "no end within"
-PATIENCE = 15  # seconds for the first run of a candidate
+PATIENCE = 10  # seconds for the first run of a candidate
 PACKAGES = (
     "torch", "d2l", "torchinfo", "torchview", "lightning", "accelerate", "safetensors",
     "nbval", "nbmake", "nbgrader", "otter-grader",

@@ -1,11 +1,13 @@
 import itertools
 import json
+import subprocess
 from dataclasses import replace
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks import __main__ as command_line
 from benchmarks import harness
 from benchmarks.__main__ import SUBJECTS, main, merged, read, write
 from benchmarks.harness import (
@@ -215,6 +217,19 @@ def test_a_subject_is_measured_in_a_process_of_its_own(tmp_path, capsys):
     (result,) = read(tmp_path / "run.json")
     assert len(result.named("tied_groups").values) == 2
     assert "| ties: 1,000 blocks | tied_groups" in capsys.readouterr().out
+
+
+def test_a_subject_that_fails_is_named_and_does_not_stop_the_others(monkeypatch, capsys):
+    def measured(subject, quick):
+        if subject == "ties":
+            raise subprocess.CalledProcessError(1, "python")
+        return [measure(subject, counting(), quick)]
+
+    monkeypatch.setattr(command_line, "in_own_process", measured)
+    assert main(["--only", "ties", "--only", "files", "--quick"]) == 1
+    said = capsys.readouterr().out
+    assert "| files: case |" in said
+    assert said.endswith("failed: ties\n")
 
 
 def test_an_import_is_measured_in_a_new_process():
