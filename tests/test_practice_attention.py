@@ -46,3 +46,17 @@ def test_a_transformer_is_the_cpus(training):
     x = torch.randn(3, 2, 8)
     there = copy.deepcopy(net).to("practice:1")
     torch.testing.assert_close(there(x.to("practice:1")).cpu(), net(x), rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_an_encoder_takes_padded_batches_in_evaluation():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    net, X = nn.TransformerEncoder(layer, 2).eval(), torch.randn(2, 4, 8)
+    padded = torch.tensor([[False, False, False, True], [False, False, True, True]])
+    with torch.no_grad():
+        expected = net(X, src_key_padding_mask=padded)
+        found = net.to("practice:1")(
+            X.to("practice:1"), src_key_padding_mask=padded.to("practice:1")
+        )
+    torch.testing.assert_close(found.cpu()[~padded], expected[~padded])

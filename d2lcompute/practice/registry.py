@@ -134,6 +134,12 @@ def _record_stream(tensor: Tensor, stream: torch.Stream) -> None:
     return None
 
 
+def _left_aligned(tensor: Tensor, mask: Tensor) -> bool:
+    # nn.TransformerEncoder asks before it packs a padded batch as a nested tensor, of which there
+    # are none here; it goes on without packing.
+    return False
+
+
 def _interchangeable(self: Tensor, other: Tensor) -> bool:
     # By `param.data = ...`, `net.to(device)` moves parameters and keeps them the same objects.
     return self.layout == other.layout
@@ -177,6 +183,7 @@ def _resize_output(tensor: Tensor, size: Any, device: torch.device) -> Tensor:
 _OWN: dict[str, _Function] = {
     "copy_": _copy,
     "_efficientzerotensor": _zeros,
+    "_nested_tensor_from_mask_left_aligned": _left_aligned,
     "_has_compatible_shallow_copy_type": _interchangeable,
     "_resize_output_": _resize_output,
     "empty.memory_format": _empty,
