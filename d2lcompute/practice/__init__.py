@@ -1,4 +1,7 @@
-"""Practice accelerators: several devices on a machine that has none."""
+"""Practice accelerators: several devices on a machine that has none.
+
+The docstring of `practice_gpus` says what they do and what does not work on them.
+"""
 
 from __future__ import annotations
 
