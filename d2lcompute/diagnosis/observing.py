@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from ..parameters import Shape, entries, walk
-from ..traces.recording import hooked, shape, tensors_in, type_name
+from ..traces.hooks import hooked
+from ..traces.recording import shape, tensors_in, type_name
 
 _RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 _DROPOUTS = {

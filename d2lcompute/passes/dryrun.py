@@ -16,6 +16,8 @@ from ..initializing.deferral import deferral_of
 from ..initializing.streams import random_states_kept
 from ..parameters import walk
 
+_CONTAINERS = {dict, OrderedDict, list, set}
+
 
 @contextmanager
 def dry_run(net: nn.Module) -> Iterator[None]:
@@ -56,20 +58,22 @@ def _gradients_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def _modules_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
-    states = [(module, State(module), is_unfinished(module)) for module in modules]
+    states = [State(module) for module in modules]
+    unfinished = [module for module in modules if is_unfinished(module)]
     loan = _Loan()
     for module in modules:
         loan(module)
-    late = [module.register_forward_pre_hook(loan) for module, _, lazy in states if lazy]
+    late = [module.register_forward_pre_hook(loan) for module in unfinished]
     try:
         yield
     finally:
         loan.end()
         for handle in late:
             handle.remove()
-        for module, state, lazy in states:
-            if lazy and not is_unfinished(module):
-                module.training = state.values["training"]
+        completed = {id(module) for module in unfinished if not is_unfinished(module)}
+        for state in states:
+            if id(state.holder) in completed:
+                state.holder.training = state.values["training"]
             else:
                 state.restore()
 
@@ -121,14 +125,17 @@ def undone_on_error(net: nn.Module) -> Iterator[None]:
 class State:
     """What an object holds, one container deep, and the way back to it."""
 
-    def __init__(self, holder: object) -> None:
+    __slots__ = ("contents", "holder", "kind", "values")
+
+    def __init__(self, holder: Any) -> None:
         self.holder = holder
         self.kind = type(holder)
         self.values = dict(vars(holder))
-        kinds = (dict, OrderedDict, list, set)
-        containers = [value for value in self.values.values() if type(value) in kinds]
-        self.empty = [container for container in containers if not container]
-        self.contents = [(container, container.copy()) for container in containers if container]
+        self.contents = {
+            id(value): value.copy()
+            for value in self.values.values()
+            if type(value) in _CONTAINERS and value
+        }
 
     def restore(self) -> None:
         """Put everything back, but for the values of tensors."""
@@ -136,14 +143,11 @@ class State:
             self.holder.__class__ = self.kind
         vars(self.holder).clear()
         vars(self.holder).update(self.values)
-        for container in self.empty:
-            container.clear()
-        for container, content in self.contents:
-            container.clear()
-            if isinstance(container, list):
-                container.extend(content)
-            else:
-                container.update(content)
+        for value in self.values.values():
+            if type(value) in _CONTAINERS and (value or id(value) in self.contents):
+                content = self.contents.get(id(value), ())
+                value.clear()
+                (value.extend if isinstance(value, list) else value.update)(content)
 
 
 def is_waiting(module: nn.Module) -> bool:

@@ -17,7 +17,8 @@ from torch.nn.parameter import is_lazy
 
 from ..parameters import slots, walk
 from ..passes.dryrun import dry_run
-from ..traces.recording import hooked, type_name
+from ..traces.hooks import hooked
+from ..traces.recording import type_name
 from .usereport import GradientsByUse, Use, UsedParameter, joined
 
 # A node of the backward graph, and which of the things that it passes a gradient to.

@@ -13,7 +13,7 @@ from ..parameters import Shape, walk
 from .recording import Event, shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """One call of a block, or one functional step that a block ran.
 

@@ -17,7 +17,8 @@ from ..passes.copying import copy_if_lazy, meta_twin
 from ..passes.dryrun import dry_run
 from ..passes.firstpass import is_shape
 from ..passes.metapass import on_meta
-from .recording import Recorder, tensors_in, time_blocks
+from .hooks import time_blocks
+from .recording import Recorder, tensors_in
 
 COMPILER = "torch._dynamo"  # the module: it takes a second to import, and runs functions meanwhile
 

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 import weakref
-from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Container, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, is_dataclass
-from time import perf_counter
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    _global_forward_hooks_with_kwargs,
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
 from torch.overrides import TorchFunctionMode
 
 from ..flops import FlopCounter
 from ..parameters import Shape
+from .hooks import Function, hooked
 from .stepnames import step_name, writes_or_reads_values
 
-Function = Callable[..., Any]
 _PLAIN = {type(None), int, float, bool, str, slice}
 
 
@@ -44,6 +35,13 @@ class Event:
     failed: bool = True
     first_inside: int = 0  # where in the list of events those inside a block begin
     has_blocks: bool = False
+
+
+class _Made(weakref.ref[Tensor]):
+    """A tensor, as long as it is alive, and what made it."""
+
+    __slots__ = ("maker",)
+    maker: Event
 
 
 class _Functions(TorchFunctionMode):
@@ -69,7 +67,8 @@ class Recorder:
         self.events: list[Event] = []
         self._parameters = parameters
         self._inputs = inputs
-        self._makers: dict[int, tuple[Event, weakref.ref[Tensor]]] = {}  # by the tensor's id
+        self._makers: dict[int, _Made] = {}  # by the id of the tensor, which is used again later
+        self._shapes: dict[tuple[Shape, ...], tuple[Shape, ...]] = {}
         self._block: Event | None = None  # the innermost that is running
         self._user: Event | None = None  # that or a step of it
         self._counter = FlopCounter(self._see)
@@ -141,22 +140,28 @@ class Recorder:
         self.events.append(event)
 
     def _connect(self, event: Event, inputs: list[Tensor]) -> None:
-        event.inputs += tuple([shape(tensor) for tensor in inputs])
+        event.inputs += self._shapes_of(inputs)
         event.sources += tuple([self._maker(tensor) for tensor in inputs])
 
+    def _shapes_of(self, tensors: list[Tensor]) -> tuple[Shape, ...]:
+        """Return the shapes, the same object for the same ones: there are few, and many calls."""
+        shapes = tuple([shape(tensor) for tensor in tensors])
+        return self._shapes.setdefault(shapes, shapes)
+
     def _maker(self, tensor: Tensor) -> Event | None:
-        maker, reference = self._makers.get(id(tensor), (None, None))
-        return maker if reference and reference() is tensor else None  # ids are used again
+        made = self._makers.get(id(tensor))
+        return made.maker if made and made() is tensor else None
 
     def _finish(self, event: Event, outputs: list[Tensor]) -> None:
         event.failed = False
-        event.outputs = tuple([shape(tensor) for tensor in outputs])
+        event.outputs = self._shapes_of(outputs)
         event.origins = tuple([self._maker(tensor) for tensor in outputs])
         self._made(outputs, event)
 
     def _made(self, tensors: list[Tensor], event: Event) -> None:
         for tensor in tensors:
-            self._makers[id(tensor)] = event, weakref.ref(tensor)
+            self._makers[id(tensor)] = made = _Made(tensor)
+            made.maker = event
 
     def _read(self, tensors: Iterable[Any]) -> None:
         found = [id(tensor) for tensor in tensors if id(tensor) in self._parameters]
@@ -167,60 +172,6 @@ class Recorder:
         """Note what an operator reads that no function of torch called, as in compiled blocks."""
         if self._user is self._block:
             self._read(arguments)
-
-
-def time_blocks(run: Callable[[], Any]) -> list[float]:
-    """Return the seconds that each call of a block took in `run()`, in the order of the calls."""
-    seconds: list[float] = []
-    still_open: list[int] = []
-
-    def enter(block: nn.Module, args: Any) -> None:
-        still_open.append(len(seconds))
-        seconds.append(now())
-
-    def leave(block: nn.Module, *rest: Any) -> None:
-        first = still_open.pop()
-        seconds[first] = now() - seconds[first]
-
-    with hooked(enter, leave):
-        run()
-    return seconds
-
-
-def now() -> float:
-    """Return the time when all work given to an accelerator so far is done, in seconds."""
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
-    return perf_counter()
-
-
-@contextmanager
-def hooked(enter: Function, leave: Function) -> Iterator[None]:
-    """Call `enter` before and `leave` after each call of a block on this thread.
-
-    Hooks cost a frame a level, so the recursion limit makes room for nets that just fit.
-    """
-    thread = threading.get_ident()
-    limit = sys.getrecursionlimit()
-
-    def only_here(hook: Function) -> Function:
-        def guarded(*args: Any) -> None:
-            if threading.get_ident() == thread:
-                with torch._C.DisableTorchFunction():  # what a hook looks at is no step
-                    hook(*args)
-
-        return guarded
-
-    before = register_module_forward_pre_hook(only_here(enter))
-    after = register_module_forward_hook(only_here(leave), with_kwargs=True, always_call=True)
-    sys.setrecursionlimit(2 * limit)
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
-        before.remove()
-        after.remove()
-        _global_forward_hooks_with_kwargs.pop(after.id, None)  # torch's `remove` forgets it
 
 
 def tensors_in(value: Any) -> list[Tensor]:
