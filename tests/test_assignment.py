@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -103,8 +104,8 @@ def test_samples_are_made_from_what_is_released():
 def instructed(tmp_path_factory):
     """A folder in which the README's commands for instructors ran, and what they printed."""
     folder = tmp_path_factory.mktemp("instructed")
-    for part in ("chapters", "tests"):
-        (folder / part).symlink_to(ROOT / part)
+    for part in ("chapters/assignment", "tests/submissions"):
+        shutil.copytree(ROOT / part, folder / part)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block = re.search(r"## For instructors\n.*?```sh\n(.*?)```", readme, re.DOTALL)[1]
     install, *commands = block.splitlines()

@@ -92,7 +92,7 @@ def test_run_names_notebook_cell_and_both_outputs_where_they_differ(copied_house
 
 def test_run_stops_a_notebook_at_its_first_failure_and_runs_the_next(copied_house):
     write_blocks(copied_house, "en", "x = 1", "1 / 0", "y = 2", "z = 3")
-    write_blocks(copied_house, "zh", "import ctypes; ctypes.string_at(0)", "x = 1")
+    write_blocks(copied_house, "zh", "import os; os._exit(3)", "x = 1")
     finished = run_in(copied_house, "blocks")
     assert (finished.returncode, finished.stderr) == (1, "")
     for part in (
@@ -120,6 +120,7 @@ def test_run_forks_its_kernels_but_when_asked_not_to(copied_house):
         assert "started cold" not in finished.stdout
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no process can be sent Ctrl-C on Windows")
 def test_ctrl_c_stops_a_run_in_one_line_and_leaves_nothing_running(copied_house):
     marker = copied_house / "kernel"
     tell = f"import os, pathlib; pathlib.Path({str(marker)!r}).write_text(str(os.getpid()))"

@@ -39,6 +39,7 @@ PULSE = 0.25
 FAREWELL_SECONDS = 1.0
 INTERRUPT_SECONDS = 2.0
 IDLE_SECONDS = 0.3
+KILLED = -9  # by SIGKILL, which has no name on Windows
 # ZeroMQ keeps the parts of a message, however many, until the last one has come.
 MOST_WAITING = 256 * MB
 
@@ -184,7 +185,7 @@ class Kernel:
         if end["end"] == "error":
             raise KernelDiedError(f"the kernel did not start: {end['text']}", outputs)
         code = end.get("code")
-        kind = KernelKilledError if code in (None, -signal.SIGKILL) else KernelDiedError
+        kind = KernelKilledError if code in (None, KILLED) else KernelDiedError
         raise kind(f"the kernel ended{_how(code)}", outputs)
 
     def _last_words(self) -> dict[str, Any] | None:
