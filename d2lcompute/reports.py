@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import zip_longest
 from unicodedata import combining, east_asian_width
 
@@ -102,9 +103,12 @@ def _width(text: str) -> int:
     """Return how many letters wide a text is: a Chinese character takes the space of two."""
     if text.isascii():
         return len(text)
-    wide = sum(east_asian_width(letter) in "WF" for letter in text)
-    accents = sum(combining(letter) > 0 for letter in text)
-    return len(text) + wide - accents
+    return sum(1 if letter < "\x7f" else _letter_width(letter) for letter in text)
+
+
+@cache
+def _letter_width(letter: str) -> int:
+    return 0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1
 
 
 def _html_row(tag: str, cells: Sequence[str], sides: Sequence[str]) -> str:

@@ -165,6 +165,7 @@ def _position(source: Event | None, position: int, positions: Mapping[Event, int
 def _parameter_counts(events: Sequence[Event], names: Names) -> dict[Event, int]:
     """Count the elements of the distinct parameters that a call and those inside it read."""
     counts = dict.fromkeys(events, 0)
+    sizes = {i: names.size(i) for i in {i for event in events for i in event.parameters}}
     found: dict[Event, set[int]] = {}
 
     def add(event: Event, more: set[int], size: int) -> None:
@@ -173,11 +174,11 @@ def _parameter_counts(events: Sequence[Event], names: Names) -> dict[Event, int]
             held, more, counts[event], found[event] = more, held, size, more
         new = more - held
         held |= new
-        counts[event] += sum(map(names.size, new))
+        counts[event] += sum([sizes[i] for i in new])
 
     for event in reversed(events):
         if event.parameters:
-            add(event, set(event.parameters), sum(map(names.size, event.parameters)))
+            add(event, set(event.parameters), sum([sizes[i] for i in event.parameters]))
         if event.parent and event in found:
             add(event.parent, found.pop(event), counts[event])
     return counts
