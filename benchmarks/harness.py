@@ -30,6 +30,10 @@ PACKAGES = (
 )  # fmt: skip
 
 
+class EndlessError(BaseException):
+    """A candidate takes too long; no handler of its own for errors should take this for one."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One way to do it. `run` gets what `fresh` made outside of the clock, if there is one."""
@@ -152,7 +156,7 @@ def attempt(one: Candidate, returned: bool) -> tuple[list[float], str]:
     """Return what one run shows, or nothing and why it fails."""
     try:
         return [once(one, returned)], ""
-    except TimeoutError:
+    except EndlessError:
         return [], f"{ENDLESS} {PATIENCE} s"
     except (KeyboardInterrupt, SystemExit):
         raise
@@ -162,13 +166,13 @@ def attempt(one: Candidate, returned: bool) -> tuple[list[float], str]:
 
 @contextmanager
 def at_most(seconds: int) -> Iterator[None]:
-    """Raise `TimeoutError` in the block after so many seconds, where there are such signals."""
+    """Raise `EndlessError` in the block after so many seconds, where there are such signals."""
     if not hasattr(signal, "SIGALRM"):
         yield
         return
 
     def stop(*_: object) -> None:
-        raise TimeoutError
+        raise EndlessError
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)

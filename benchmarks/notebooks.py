@@ -44,6 +44,7 @@ def cases(quick):
     few, many = (2, 3) if quick else (3, 25)
     with tempfile.TemporaryDirectory() as folder, Zygote(environment=clean_environment()) as zygote:
         write(Path(folder), many)
+        seconds_in_a_box(zygote)  # the first waits for the warm process
         yield one_more(partial(next_one, folder, few), zygote)
         yield all_of_them(partial(validate, folder, many), many)
         yield memory(zygote)
@@ -118,7 +119,9 @@ def next_one(folder, count, *options):
     return float(Path(folder, "seconds.txt").read_text(encoding="ascii"))
 
 
-def run_cells(kernel):
+def run_cells(kernel, warm):
+    if warm and kernel.why_cold:
+        raise RuntimeError(kernel.why_cold)
     for source in CELLS:
         if kernel.run(source).error is not None:
             raise RuntimeError(f"a cell failed: {source}")
@@ -127,12 +130,12 @@ def run_cells(kernel):
 def seconds_in_a_box(zygote):
     start = time.perf_counter()
     with start_kernel(find_isolation(warm=True), zygote) as kernel:
-        run_cells(kernel)
+        run_cells(kernel, warm=True)
     return time.perf_counter() - start
 
 
 def megabytes(isolation=None, zygote=None):
     with start_kernel(isolation, zygote) as kernel:
-        run_cells(kernel)
+        run_cells(kernel, warm=zygote is not None)
         lines = kernel.run(MEMORY).outputs[0].text.splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1000
