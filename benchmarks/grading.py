@@ -19,7 +19,7 @@ from d2lcompute.grading.journal import Journal
 from d2lcompute.grading.reference import parse, read_notebook
 
 from .graders import WORKERS, has, prepare_nbgrader, prepare_nbval, prepare_otter
-from .harness import RATE, Case, Target, limit, ours, peer
+from .harness import RATE, ROUNDS, Case, Target, limit, ours, peer
 
 REFERENCE = Path(__file__).parents[1] / "chapters" / "assignment" / "reference.md"
 PEERS = {"nbval": prepare_nbval, "nbgrader": prepare_nbgrader, "otter": prepare_otter}
@@ -71,11 +71,14 @@ def prepared(prepare, assignment, folder, count):
 
 
 def share(assignment, folder, some):
+    def graded(conditions):
+        return each(some, lambda: grade_here(assignment, folder, conditions))
+
     return Case(
         f"{some} submissions, in boxes or not",
         (
-            ours("isolated", each(some, lambda: grade_here(assignment, folder, Conditions()))),
-            limit("not isolated", each(some, lambda: grade_here(assignment, folder, Unboxed()))),
+            ours("isolated", graded(Conditions()), rounds=ROUNDS),
+            limit("not isolated", graded(Unboxed()), rounds=ROUNDS),
         ),
         (Target("isolated", 1.1, "not isolated"),),
         headline=f"grade {some} submissions, isolated",

@@ -15,7 +15,7 @@ from d2lcompute.grading.isolation import clean_environment, find_isolation
 from d2lcompute.grading.launch import start_kernel
 from d2lcompute.grading.warm import Zygote
 
-from .harness import Case, Target, ours, peer
+from .harness import ROUNDS, Case, Target, ours, peer
 
 CELLS = {
     "import torch\nfrom torch import nn": "",
@@ -55,9 +55,9 @@ def one_more(run, zygote):
         "one more notebook of 3 cells",
         (
             ours("kernel in a box", lambda: seconds_in_a_box(zygote)),
-            ours(OURS, lambda: run(*WAYS[OURS])),
-            peer("nbval", lambda: run(*WAYS["nbval"])),
-            peer("nbmake", lambda: run(*NBMAKE), needs="nbmake"),
+            ours(OURS, lambda: run(*WAYS[OURS]), rounds=ROUNDS),
+            peer("nbval", lambda: run(*WAYS["nbval"]), rounds=ROUNDS),
+            peer("nbmake", lambda: run(*NBMAKE), needs="nbmake", rounds=ROUNDS),
         ),
         (Target("kernel in a box", 0.25), Target(OURS, 0.25)),
         headline="validate one more torch notebook",
@@ -69,7 +69,7 @@ def all_of_them(run, count):
     return Case(
         f"{count} notebooks of 3 cells",
         (
-            ours(OURS, lambda: run(*WAYS[OURS])),
+            ours(OURS, lambda: run(*WAYS[OURS]), rounds=ROUNDS),
             peer("nbval", lambda: run(*WAYS["nbval"]), rounds=2),
             peer("nbmake", lambda: run(*NBMAKE), needs="nbmake", rounds=1),
         ),
