@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(short(read(options.save or RESULTS)))
         return 0
     if options.graders:
-        os.environ["GRADERS_PYTHON"] = options.graders
+        os.environ["GRADERS_PYTHON"] = str(options.graders.absolute())
     saved = read(options.compare) if options.compare else []
     path = options.save or (None if options.quick else RESULTS)
     results, lines = [], []
@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--graders",
+        type=Path,
         metavar="PYTHON",
         help="the interpreter that nbgrader and otter are installed for",
     )
