@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from .initializing.filling import Initializer
 from .initializing.initialization import initialize
 from .parameters import Entry, collect_params, walk
+from .passes.collector import collector_paused
 from .passes.copying import meta_twin as meta_twin
 from .passes.dryrun import dry_run as dry_run
 from .passes.dryrun import is_unfinished
@@ -96,6 +97,7 @@ def materialize(net: nn.Module, *inputs: Any, **named_inputs: Any) -> ShapeRepor
     return _report(lazy, first_pass(net, Inputs(inputs, named_inputs)))
 
 
+@collector_paused()
 def infer_shapes(net: nn.Module, *shapes: Any, **named_shapes: Any) -> ShapeReport:
     """Tell which shapes the lazy layers of a net would learn, without touching it or computing.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from .passes.collector import collector_paused
 from .reports import listed
 from .traces.calls import Call, Names, as_calls
 from .traces.making import Pass
@@ -42,6 +43,7 @@ class Trace:
             yield f"stopped by {type(self.error).__name__}: {self.error}"
 
 
+@collector_paused()
 def trace(net: nn.Module, *inputs: Any, time: bool = False, **named_inputs: Any) -> Trace:
     """Make a forward pass and report every call of a block in order, with the steps between.
 
