@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from .collector import collector_paused
 from .initializing.filling import Initializer
 from .initializing.initialization import initialize
 from .parameters import Entry, collect_params, walk
-from .passes.collector import collector_paused
 from .passes.copying import meta_twin as meta_twin
 from .passes.dryrun import dry_run as dry_run
 from .passes.dryrun import is_unfinished

@@ -9,6 +9,8 @@ from functools import cache
 from itertools import zip_longest
 from unicodedata import combining, east_asian_width
 
+from .collector import collector_paused
+
 
 @dataclass(frozen=True)
 class Table:
@@ -31,6 +33,7 @@ class Table:
     title: str = ""
     notes: Sequence[str] = ()
 
+    @collector_paused()
     def text(self) -> str:
         """Return the table as lines without trailing space."""
         body = [

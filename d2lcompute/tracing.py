@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from .passes.collector import collector_paused
+from .collector import collector_paused
 from .reports import listed
 from .traces.calls import Call, Names, as_calls
 from .traces.making import Pass
