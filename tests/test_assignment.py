@@ -2,17 +2,24 @@
 
 import csv
 import importlib.util
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from d2lcompute.grading import reference
+from d2lcompute.grading import collecting, executors, reference
+from d2lcompute.grading.conditions import Conditions
+from d2lcompute.grading.grade import Crew, grade
+from d2lcompute.grading.journal import Journal
+from d2lcompute.grading.report import write_reports
 
 ROOT = Path(__file__).parent.parent
 ASSIGNMENT = ROOT / "chapters" / "assignment"
@@ -168,3 +175,48 @@ def test_marks_are_the_same_cold_and_from_a_zip(graded, tmp_path):
     assert run("report", tmp_path).returncode == 0
     for cold, warm in (("honest (0)", "honest"), ("partly (1)", "partly")):
         assert {**marks(tmp_path)[cold], "submission": warm} == marks(graded)[warm]
+
+
+class Unisolated(Conditions):
+    """Kernels have all rights, as where nothing holds them back."""
+
+    isolation = None
+
+
+@pytest.fixture
+def regraded(notebook, tmp_path):
+    """Grade the samples otherwise than the command does, and return their marks."""
+
+    def run(crew, conditions=None, show=lambda progress: None):
+        assignment = reference.parse(notebook)
+        journal = Journal.start(tmp_path, assignment)
+        found = collecting.find(SUBMISSIONS, assignment.solutions)
+        grade(
+            assignment, found, journal, conditions or Conditions(allow_unisolated=True), crew, show
+        )
+        write_reports(journal, tmp_path)
+        return marks(tmp_path)
+
+    return run
+
+
+def test_marks_are_the_same_without_isolation_and_in_one_process(graded, regraded):
+    crew = Crew(partial(executors.processes, 1), 1)
+    assert regraded(crew, Unisolated()) == marks(graded)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_marks_are_the_same_on_a_cluster_that_loses_a_worker(graded, regraded):
+    from distributed import LocalCluster
+
+    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with LocalCluster(2, **options) as local:
+        victims = [next(iter(local.workers.values())).pid]
+
+        def kill(progress):
+            while victims:
+                os.kill(victims.pop(), signal.SIGKILL)
+
+        crew = Crew(partial(executors.cluster, local.scheduler_address), 1000)
+        assert regraded(crew, show=kill) == marks(graded)
+        assert not victims

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import BrokenExecutor
-from importlib import util
 
 import pytest
 
@@ -77,9 +76,6 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
     assert not any(map(is_running, found))
 
 
-@pytest.mark.skipif(
-    util.find_spec("distributed") is None, reason='needs the extra "cluster", Dask distributed'
-)
 def test_a_worker_of_a_cluster_that_dies_costs_a_retry():
     from distributed import LocalCluster
 
