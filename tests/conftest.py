@@ -68,3 +68,16 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no accelerator on this machine"))
+
+
+@pytest.fixture
+def local_cluster():
+    """A Dask cluster of two processes on this machine."""
+    import dask
+    from distributed import LocalCluster
+
+    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    # Dask would set variables such as OMP_NUM_THREADS here as well, and leave them.
+    undisturbed = dask.config.set({"distributed.nanny.pre-spawn-environ": {}})
+    with undisturbed, LocalCluster(2, **options) as cluster:
+        yield cluster

@@ -206,17 +206,13 @@ def test_marks_are_the_same_without_isolation_and_in_one_process(graded, regrade
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_marks_are_the_same_on_a_cluster_that_loses_a_worker(graded, regraded):
-    from distributed import LocalCluster
+def test_marks_are_the_same_on_a_cluster_that_loses_a_worker(graded, regraded, local_cluster):
+    victims = [next(iter(local_cluster.workers.values())).pid]
 
-    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
-    with LocalCluster(2, **options) as local:
-        victims = [next(iter(local.workers.values())).pid]
+    def kill(progress):
+        while victims:
+            os.kill(victims.pop(), signal.SIGKILL)
 
-        def kill(progress):
-            while victims:
-                os.kill(victims.pop(), signal.SIGKILL)
-
-        crew = Crew(partial(executors.cluster, local.scheduler_address), 1000)
-        assert regraded(crew, show=kill) == marks(graded)
-        assert not victims
+    crew = Crew(partial(executors.cluster, local_cluster.scheduler_address), 1000)
+    assert regraded(crew, show=kill) == marks(graded)
+    assert not victims

@@ -76,16 +76,13 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
     assert not any(map(is_running, found))
 
 
-def test_a_worker_of_a_cluster_that_dies_costs_a_retry():
-    from distributed import LocalCluster
-
+def test_a_worker_of_a_cluster_that_dies_costs_a_retry(local_cluster):
     def work(number):
         time.sleep(0.2)
         return number**2
 
-    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
-    with LocalCluster(2, **options) as local, executors.cluster(local.scheduler_address) as found:
+    with executors.cluster(local_cluster.scheduler_address) as found:
         futures = [found.submit(work, number) for number in range(8)]
         time.sleep(0.3)
-        os.kill(next(iter(local.workers.values())).pid, signal.SIGKILL)
+        os.kill(next(iter(local_cluster.workers.values())).pid, signal.SIGKILL)
         assert [future.result(60) for future in futures] == [number**2 for number in range(8)]
