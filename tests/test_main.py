@@ -123,7 +123,7 @@ def test_run_forks_its_kernels_but_when_asked_not_to(copied_house):
 @pytest.mark.skipif(sys.platform == "win32", reason="no process can be sent Ctrl-C on Windows")
 def test_ctrl_c_stops_a_run_in_one_line_and_leaves_nothing_running(copied_house):
     marker = copied_house / "kernel"
-    tell = f"import os, pathlib; pathlib.Path({str(marker)!r}).write_text(str(os.getpid()))"
+    tell = f"import os, pathlib; _ = pathlib.Path({str(marker)!r}).write_text(str(os.getpid()))"
     for language in notebooks.LANGUAGES:
         write_blocks(copied_house, language, tell, "import time; time.sleep(1000)")
     command = [sys.executable, "-m", "d2lcompute", "run"]
