@@ -6,8 +6,10 @@ from pathlib import Path
 
 from .harness import Result, Series, quartiles, ratios
 
-ROW, MARGIN = 0.46, 1.3  # inches
-LEVELS = (6, -12, 14, -20)  # points over a marker where its name may stand, best first
+ROW, MARGIN = 0.66, 1.3  # inches
+# Points over a marker, and the side of it, where its name may stand, best first.
+PLACES = [(level, side) for side in ("center", "left", "right") for level in (6, -12, 16, -22)]
+PLACES += [(26, "center"), (-32, "center")]
 COLORS = {"peer": "tab:blue", "limit": "tab:red"}
 
 
@@ -55,16 +57,16 @@ def draw_ratio(ax, place: int, other: Series, values: list[float]) -> None:
 def name_it(ax, place: int, other: Series, values: list[float], taken: list) -> None:
     """Write the name where no other name stands."""
     middle = quartiles(values)[1]
-    for level in LEVELS:
+    for level, side in PLACES:
         text = ax.annotate(
             other.name, (middle, place), (0, level), textcoords="offset points",
-            ha="center", fontsize=6, color=COLORS[other.role],
+            ha=side, fontsize=6, color=COLORS[other.role],
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.8},
         )  # fmt: skip
         box = text.get_window_extent(ax.figure.canvas.get_renderer())
         if not any(box.padded(3).overlaps(another) for another in taken):
             break
-        if level != LEVELS[-1]:
+        if (level, side) != PLACES[-1]:
             text.remove()
     taken.append(box)
 
