@@ -126,7 +126,10 @@ def test_ctrl_c_stops_a_run_in_one_line_and_leaves_nothing_running(copied_house)
     tell = f"import os, pathlib; _ = pathlib.Path({str(marker)!r}).write_text(str(os.getpid()))"
     for language in notebooks.LANGUAGES:
         write_blocks(copied_house, language, tell, "import time; time.sleep(1000)")
-    command = [sys.executable, "-m", "d2lcompute", "run"]
+    # What runs in the background of a script ignores Ctrl-C, and so does all that it starts.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    start = "import runpy; runpy.run_module('d2lcompute', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", f"{heed}\n{start}", "run"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=copied_house, **pipes) as running:
         while not (marker.is_file() and marker.read_text()):
