@@ -21,7 +21,7 @@ from .parameters import (
     slots,
     tied_entries,
 )
-from .reports import Table, listed
+from .reports import Report, Table, listed
 from .sharing import count_once
 
 Gradient = float | Literal["?"] | None
@@ -51,8 +51,8 @@ class ParameterRow:
         return "lazy" if self.count is None else "ready"
 
 
-@dataclass(frozen=True)
-class Description:
+@dataclass(frozen=True, repr=False)
+class Description(Report):
     """The rows, and totals over the parameters that are ready, each tied one counted once."""
 
     title: str
@@ -65,12 +65,6 @@ class Description:
     def complete(self) -> bool:
         """Whether every parameter is ready, so that `total` is all there will be."""
         return all(row.count is not None for row in self.rows)
-
-    def __repr__(self) -> str:
-        return self._table().text()
-
-    def _repr_html_(self) -> str:
-        return self._table().html()
 
     def _table(self) -> Table:
         headers = ("name", "shape", "dtype", "device", "count", "state", "gradient", "tied with")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .reports import Table, listed
+from .reports import Report, Table, listed
 
 
 def cpu() -> torch.device:
@@ -79,7 +79,7 @@ def try_all_gpus() -> list[torch.device]:
 
 
 @dataclass(frozen=True, repr=False)
-class Placement:
+class Placement(Report):
     """Where the parameters and buffers of a net live when they do not live together.
 
     `names` maps each device to the dotted names of the parameters and buffers on it.
@@ -94,12 +94,6 @@ class Placement:
             title=f"the net is spread over {len(self.names)} devices",
             notes=["net.to(device) brings it together; else forward has to move what it computes"],
         )
-
-    def __repr__(self) -> str:
-        return self._table().text()
-
-    def _repr_html_(self) -> str:
-        return self._table().html()
 
 
 def device_of(net_or_tensor: nn.Module | Tensor) -> torch.device | Placement:

@@ -18,7 +18,7 @@ from .passes.dryrun import dry_run as dry_run
 from .passes.dryrun import is_unfinished
 from .passes.firstpass import Inputs, first_pass, imagine, is_shape, lazy_entries
 from .passes.watching import Shapes, Watch
-from .reports import Table
+from .reports import Report, Table
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -33,19 +33,13 @@ class Learned:
     inputs: Shapes
 
 
-@dataclass(frozen=True)
-class ShapeReport:
+@dataclass(frozen=True, repr=False)
+class ShapeReport(Report):
     """Which layer learned which shape from what input, and what the net gave out in the end."""
 
     rows: tuple[Learned, ...]
     output: Shapes
     pending: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return self._table().text()
-
-    def _repr_html_(self) -> str:
-        return self._table().html()
 
     def _table(self) -> Table:
         headers = ("name", "shape", "layer", "learned from input")

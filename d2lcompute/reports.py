@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -68,6 +69,22 @@ class Table:
     def _alignment(self) -> list[str]:
         columns = list(zip(*self.rows, strict=True)) or [()] * len(self.headers)
         return ["right" if _numeric(column) else "left" for column in columns]
+
+
+class Report(ABC):
+    """What shows itself as a table, in a shell and in a notebook.
+
+    A dataclass needs `repr=False` for it, or it would write a `__repr__` of its own.
+    """
+
+    @abstractmethod
+    def _table(self) -> Table: ...
+
+    def __repr__(self) -> str:
+        return self._table().text()
+
+    def _repr_html_(self) -> str:
+        return self._table().html()
 
 
 def listed(names: Sequence[str], most: int) -> str:

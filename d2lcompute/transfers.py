@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .reports import Table
+from .reports import Report, Table
 
 aten = torch.ops.aten
 
@@ -64,7 +64,7 @@ class Transfer:
 
 
 @dataclass(frozen=True, repr=False)
-class Transfers:
+class Transfers(Report):
     """What `watch_transfers` saw: every transfer in `events`, and a table of them by line."""
 
     events: list[Transfer] = field(default_factory=list)
@@ -90,12 +90,6 @@ class Transfers:
         note = f"transfers: {self.count:,}, bytes: {self.bytes:,}, waits: {waits:,}"
         headers = ("line", "code", "call", "from", "to", "waits", "times", "bytes")
         return Table(headers, rows, notes=[note if rows else "nothing crossed between devices"])
-
-    def __repr__(self) -> str:
-        return self._table().text()
-
-    def _repr_html_(self) -> str:
-        return self._table().html()
 
 
 @contextmanager

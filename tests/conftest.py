@@ -1,4 +1,6 @@
+import html.parser
 import pathlib
+import sys
 
 import hypothesis
 import pytest
@@ -6,6 +8,7 @@ import torch
 from torch.utils import backend_registration
 
 import d2lcompute as d2c
+from d2lcompute import __main__ as command_line
 from d2lcompute.exercises import checking
 
 # A shared machine decides how long an example takes, and torch loads much on its first use.
@@ -33,6 +36,40 @@ def golden(request):
         assert text + "\n" == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Call the command line in this process: (status, output, errors)."""
+
+    def run_main(*arguments):
+        monkeypatch.setattr(sys, "argv", ["d2lcompute", *map(str, arguments)])
+        with pytest.raises(SystemExit, match=r"\d?") as exit_:
+            command_line.main()
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return run_main
+
+
+@pytest.fixture
+def closes_every_element():
+    """Whether each element of an HTML text that is opened is closed in its place."""
+
+    def check(text):
+        open_elements = []
+
+        class Parser(html.parser.HTMLParser):
+            def handle_starttag(self, tag, attrs):
+                open_elements.append(tag)
+
+            def handle_endtag(self, tag):
+                assert open_elements.pop() == tag
+
+        Parser().feed(text)
+        return open_elements == []
+
+    return check
 
 
 @pytest.fixture

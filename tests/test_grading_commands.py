@@ -10,7 +10,6 @@ import pytest
 from fakekernel import FakeKernel
 from handins import code, notebook
 
-from d2lcompute import __main__ as command_line
 from d2lcompute.grading import commands
 from d2lcompute.grading import grade as grading
 from d2lcompute.grading.conditions import Conditions, NotIsolatedError
@@ -38,20 +37,12 @@ answer(x * draw) if "draw" in dir() else d2c.grading.answer(x * torch.rand(2))
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    """Call the command line in this process, with kernels that need none: (status, out, err)."""
+def call(call, monkeypatch, tmp_path):
+    """Call the command line beside a reference, with kernels that need none."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Conditions, "start", lambda self: FakeKernel())
     Path("reference.md").write_text(REFERENCE, encoding="utf-8")
-
-    def run_main(*arguments):
-        monkeypatch.setattr(sys, "argv", ["d2lcompute", *map(str, arguments)])
-        with pytest.raises(SystemExit, match=r"\d?") as exit_:
-            command_line.main()
-        captured = capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
-
-    return run_main
+    return call
 
 
 def hand_in(*names, source="x = 1.5"):

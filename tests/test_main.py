@@ -20,20 +20,6 @@ PACKAGE = Path(d2lcompute.__file__).parent
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    """Call the command line in this process: (status, output, errors)."""
-
-    def run_main(*arguments):
-        monkeypatch.setattr(sys, "argv", ["d2lcompute", *map(str, arguments)])
-        with pytest.raises(SystemExit, match=r"\d?") as exit_:
-            command_line.main()
-        captured = capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
-
-    return run_main
-
-
-@pytest.fixture
 def copied_house(tmp_path):
     """A copy of the package with the first section's notebooks, free to be edited."""
     shutil.copytree(PACKAGE, tmp_path / "d2lcompute", ignore=shutil.ignore_patterns("__pycache__"))

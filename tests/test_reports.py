@@ -1,5 +1,3 @@
-import html.parser
-
 from d2lcompute.reports import Table
 
 TABLE = Table(
@@ -51,18 +49,8 @@ def test_html_escapes_what_a_net_may_be_called():
     assert "A &amp; B" in TABLE.html()
 
 
-def test_html_closes_every_element():
-    stack = []
-
-    class Parser(html.parser.HTMLParser):
-        def handle_starttag(self, tag, attrs):
-            stack.append(tag)
-
-        def handle_endtag(self, tag):
-            assert stack.pop() == tag
-
-    Parser().feed(TABLE.html())
-    assert stack == []
+def test_html_closes_every_element(closes_every_element):
+    assert closes_every_element(TABLE.html())
 
 
 def test_a_table_without_rows_shows_its_headers():

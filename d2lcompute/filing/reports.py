@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..reports import Table
+from ..parameters import dtype_name, shape_text
+from ..reports import Report, Table
 from .fitting import Match, Shown
 from .format import Part
 
 
-@dataclass(frozen=True)
-class FitReport:
+@dataclass(frozen=True, repr=False)
+class FitReport(Report):
     """How each name of a file fits a net: `matches` has a row for every name of the two."""
 
     path: str
@@ -22,12 +23,6 @@ class FitReport:
     def misfits(self) -> tuple[Match, ...]:
         """The rows that keep the file from being loaded."""
         return tuple(match for match in self.matches if not match.fits)
-
-    def __repr__(self) -> str:
-        return self._table().text()
-
-    def _repr_html_(self) -> str:
-        return self._table().html()
 
     def _table(self) -> Table:
         rows = [(m.name, _cell(m.found), _cell(m.wanted), m.outcome) for m in self.matches]
@@ -62,8 +57,8 @@ class FitReport:
         return ["do load the file that belongs to this net, or give", *ways] if ways else []
 
 
-@dataclass(frozen=True)
-class FileReport:
+@dataclass(frozen=True, repr=False)
+class FileReport(Report):
     """The parts of a file in which nothing wrong was found, and their checksums, if it has any."""
 
     path: str
@@ -74,12 +69,6 @@ class FileReport:
     def protected(self) -> bool:
         """Whether a changed value would have been found."""
         return all(part.checksum for part in self.parts)
-
-    def __repr__(self) -> str:
-        return self._table().text()
-
-    def _repr_html_(self) -> str:
-        return self._table().html()
 
     def _table(self) -> Table:
         rows = [(part.name, part.bytes, part.checksum) for part in self.parts]
@@ -95,11 +84,8 @@ def _cell(shown: Shown | None, nothing: str = "-") -> str:
     if shown is None or isinstance(shown, str):
         return shown or nothing
     shape, dtype = shown
-    if shape is None:
-        sizes = "(...)"
-    else:
-        sizes = str(tuple(-1 if size is None else size for size in shape)).replace("-1", "?")
-    return f"{sizes} {str(dtype).removeprefix('torch.')}"
+    sizes = "(...)" if shape is None else shape_text(shape)
+    return f"{sizes} {dtype_name(dtype)}"
 
 
 def _renaming(missing: Sequence[str], extra: Sequence[str]) -> str:

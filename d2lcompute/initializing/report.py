@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..reports import Table
+from ..reports import Report, Table
 from .filling import Moments
 
 # Few places, since each costs a wait for the memory; primes, to keep in step with no row.
@@ -27,8 +27,8 @@ class Initialized:
     expected: Moments | None
 
 
-@dataclass(frozen=True)
-class InitReport:
+@dataclass(frozen=True, repr=False)
+class InitReport(Report):
     """Which rule reached which parameter, and the mean and the deviation that came of it.
 
     They are measured at once, on about 1,500 entries of a larger parameter: so the report costs
@@ -37,12 +37,6 @@ class InitReport:
 
     rows: tuple[Initialized, ...]
     kept: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return self._table().text()
-
-    def _repr_html_(self) -> str:
-        return self._table().html()
 
     def _table(self) -> Table:
         headers = ("parameter", "shape", "rule", "as", "mean", "expected", "deviation", "expected")

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from torch import Tensor
 
 from ..description import norm
-from ..reports import Table
+from ..reports import Report, Table
 from ..traces.table import ordinal
 
 MOST_NAMES = 3
@@ -50,8 +50,8 @@ class UsedParameter:
         return _number(remainder.abs().max()) if remainder.numel() else 0.0
 
 
-@dataclass(frozen=True, eq=False)
-class GradientsByUse:
+@dataclass(frozen=True, eq=False, repr=False)
+class GradientsByUse(Report):
     """The parameters that are tied or read several times; `report[name]` is the one of a name."""
 
     parameters: tuple[UsedParameter, ...]
@@ -62,12 +62,6 @@ class GradientsByUse:
                 return parameter
         known = ", ".join(name for parameter in self.parameters for name in parameter.names)
         raise KeyError(f"{name!r} is not tied or used repeatedly; what is: {known or 'nothing'}")
-
-    def __repr__(self) -> str:
-        return self._table().text()
-
-    def _repr_html_(self) -> str:
-        return self._table().html()
 
     def _table(self) -> Table:
         headers = ("parameter", "used by", "call", "grad_fn", "gradient norm")
