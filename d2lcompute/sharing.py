@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -77,7 +78,7 @@ def extent(tensor: Tensor, index: int = 0) -> Extent | None:
 
 
 def _extents(tensors: Sequence[Tensor]) -> list[Extent]:
-    found = (extent(tensor, index) for index, tensor in enumerate(tensors))
+    found = map(extent, tensors, itertools.count())
     return [place for place in found if place is not None]
 
 

@@ -8,6 +8,7 @@ from copy import deepcopy
 
 from torch import nn
 
+from .collector import collector_paused
 from .parameters import entries, slots, tied_entries, walk
 from .ties.lazyties import await_shape
 from .ties.pairing import check_known, replacements
@@ -69,6 +70,7 @@ def untie(net: nn.Module, name: str) -> None:
                 hang(entry, own[id(entry.tensor)])
 
 
+@collector_paused()
 def tied_groups(net: nn.Module) -> list[tuple[str, ...]]:
     """Return the names that stand for the same parameter or buffer, one tuple a group.
 

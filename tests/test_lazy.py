@@ -141,6 +141,31 @@ def test_meta_twin_shares_no_container_with_the_net():
     assert net.seen == []
 
 
+def test_meta_twin_keeps_apart_and_together_what_the_net_does():
+    net = nn.Linear(2, 2)
+    net.one = net.same = []
+    net.other, net.back = [], [net]
+    twin = meta_twin(net)
+    assert twin.one is twin.same is not twin.other
+    assert twin.back == [twin]
+
+
+def test_meta_twin_lets_a_module_say_how_it_is_copied():
+    class Counting(nn.Linear):
+        def __getstate__(self):
+            return {**vars(self), "copies": self.copies + 1}
+
+    class Single(nn.Linear):
+        def __deepcopy__(self, memo):
+            return self
+
+    net = nn.Sequential(Counting(2, 2), Single(2, 2, device="meta"))
+    net[0].copies = 0
+    twin = meta_twin(net)
+    assert (twin[0].copies, net[0].copies) == (1, 0)
+    assert twin[1] is net[1]
+
+
 def test_meta_twin_shares_what_cannot_be_copied():
     net = nn.Sequential(nn.Linear(3, 4), nn.LazyLinear(2))
     net.lock, net.generator, net[0].own = threading.Lock(), torch.Generator(), [torch.ones(3)]

@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import d2lcompute as d2c
 from d2lcompute.lazy import meta_twin
+from d2lcompute.passes import metapass
 from d2lcompute.passes.metapass import on_meta
 
 READ_VALUES = {"FixedHiddenMLP", "FancyMLP", "chimera"}
@@ -71,6 +72,16 @@ def test_results_are_tensors_of_their_own():
         first, second = X + 1, X + 1
     assert first is not second
     assert first.untyped_storage()._cdata != second.untyped_storage()._cdata
+
+
+def test_no_more_than_so_many_results_are_remembered(monkeypatch):
+    monkeypatch.setattr(metapass, "_MOST", 3)
+    metapass._MAKERS.clear()
+    X = torch.empty(2, device="meta")
+    with on_meta():
+        for number in range(10):
+            assert (X + number).shape == X.shape
+            assert len(metapass._MAKERS) <= 3
 
 
 def test_an_operator_that_fails_fails_again():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer, is_lazy
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 from torch.overrides import TorchFunctionMode
 
 from ..initializing.deferral import Deferral, deferral_of
@@ -17,6 +18,14 @@ from ..parameters import walk
 from .dryrun import as_leaf
 
 Net = TypeVar("Net", bound=nn.Module)
+
+_PLAIN = {Tensor, nn.Parameter, nn.Buffer, UninitializedParameter, UninitializedBuffer}
+_ATOMS = {type(None), bool, int, float, str}
+_CONTAINERS = {OrderedDict, dict, list, set}
+_WAYS_TO_COPY = (  # those of a class that has its own
+    "__deepcopy__", "__reduce_ex__", "__reduce__", "__getstate__", "__setstate__",
+    "__getnewargs_ex__", "__getnewargs__", "__new__", "__slots__",
+)  # fmt: skip
 
 
 def meta_twin(net: Net) -> Net:
@@ -31,9 +40,10 @@ def meta_twin(net: Net) -> Net:
     copied, such as locks, are shared with it.
     """
     modules = [module for _, module in walk(net)]
-    orders = {id(one): Deferral() for module in modules if (one := deferral_of(module))}
+    memo: dict[int, Any] = {id(d): Deferral() for module in modules if (d := deferral_of(module))}
+    memo.update({id(t): _stand_in(t) for t in _tensors(modules) if type(t) in _PLAIN})
     with _DeepcopyOnMeta():
-        copies = _copies(modules, {**orders})
+        copies = _copies(modules, memo)
     twin: Net = copies[id(net)]
     return twin
 
@@ -50,8 +60,7 @@ def copy_if_lazy(net: Net) -> Net:
     carries out in silence what `initialize` deferred.
     """
     modules = [module for _, module in walk(net)]
-    places = (place for module in modules for place in (module._parameters, module._buffers))
-    tensors = [tensor for place in places for tensor in place.values() if tensor is not None]
+    tensors = _tensors(modules)
     if not any(map(is_lazy, tensors)):
         return net
     memo: dict[int, Any] = {id(tensor): tensor for tensor in tensors if not is_lazy(tensor)}
@@ -69,6 +78,11 @@ def copy_if_lazy(net: Net) -> Net:
     return copy
 
 
+def _tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
+    places = (place for module in modules for place in (module._parameters, module._buffers))
+    return [tensor for place in places for tensor in place.values() if tensor is not None]
+
+
 def _copies(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any]:
     """Return copies by the ids of what they are copies of, `memo` being those there are."""
     try:
@@ -80,8 +94,23 @@ def _copies(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any
 def _copied(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any]:
     # Deepest first: a child that is in the memo costs no recursion, however deep it lies.
     for module in reversed(modules):
-        deepcopy(module, memo)
+        if id(module) not in memo:
+            _copy(module, memo)
     return memo
+
+
+def _copy(module: nn.Module, memo: dict[int, Any]) -> None:
+    """Do what `deepcopy` does, without its detours at each of a module's many empty containers."""
+    kind = type(module)
+    if any(getattr(kind, way, None) is not getattr(nn.Module, way, None) for way in _WAYS_TO_COPY):
+        deepcopy(module, memo)
+        return
+    memo[id(module)] = copy = kind.__new__(kind)
+    state = vars(copy)
+    for name, value in vars(module).items():
+        if type(value) in _CONTAINERS and not value and id(value) not in memo:
+            memo[id(value)] = type(value)()
+        state[name] = value if type(value) in _ATOMS else deepcopy(value, memo)
 
 
 def _unique_attributes(modules: Sequence[nn.Module]) -> dict[int, Any]:

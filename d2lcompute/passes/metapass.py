@@ -22,37 +22,36 @@ _UNPREDICTABLE = {
     torch.Tag.dynamic_output_shape,
 }
 
+_MOST = 4096
+_MAKERS: dict[Hashable, Callable[[], Any]] = {}  # what makes the result, by operator and arguments
+
 
 @contextmanager
 def on_meta() -> Iterator[None]:
     """Let new tensors be on the meta device, and operators there take as little time as may be."""
-    with torch.device("meta"), Operators(_Memory().run):
+    with torch.device("meta"), Operators(_remembered):
         yield
 
 
-class _Memory:
-    """Asks torch only once what an operator gives for tensors of the same shapes and types.
+def _remembered(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return what `func` gives, asking torch once for all tensors of the same shapes and types.
 
     Most of the time of a pass on the meta device goes into operators that torch has written in
     Python, and most nets apply the same few of them again and again.
     """
-
-    def __init__(self) -> None:
-        self._makers: dict[Hashable, Callable[[], Any]] = {}
-
-    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Return what `func` gives."""
-        kinds = _kinds((*args, *kwargs.values())) if _is_function_of_kinds(func) else None
-        if kinds is None:
-            return func(*args, **kwargs)
-        key = func, kinds, tuple(kwargs), torch.get_default_dtype()
-        if key in self._makers:
-            return self._makers[key]()
-        result = func(*args, **kwargs)
-        maker = _maker(result)
-        if maker:
-            self._makers[key] = maker
-        return result
+    kinds = _kinds((*args, *kwargs.values())) if _is_function_of_kinds(func) else None
+    if kinds is None:
+        return func(*args, **kwargs)
+    key = func, kinds, tuple(kwargs), torch.get_default_dtype()
+    if key in _MAKERS:
+        return _MAKERS[key]()
+    result = func(*args, **kwargs)
+    maker = _maker(result)
+    if maker:
+        if len(_MAKERS) >= _MOST:
+            _MAKERS.clear()
+        _MAKERS[key] = maker
+    return result
 
 
 @cache
