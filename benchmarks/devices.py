@@ -13,7 +13,7 @@ from .harness import Case, Target, limit, ours
 
 def cases(quick):
     d2c.practice_gpus(1)
-    for inputs, batch in ((20, 64), (784, 64), (784, 1024)):
+    for inputs, batch in ((20, 64), (784, 64), (784, 256), (784, 1024)):
         here, there = (setup(inputs, batch, device) for device in ("cpu", "practice:0"))
         steps = 2 if quick else 20
         name = f"20 steps of {inputs}-256-10, batch {batch:,}"

@@ -18,6 +18,10 @@ from .harness import Case, Target, limit, ours, peer
 from .nets import wide
 
 FORMATS = "ours", "safetensors", "torch"
+WHY = {
+    "warm": "checking takes a third; the rest is as long as torch takes to copy a mapped file",
+    "cold": "from a disk, all wait for it",
+}
 BESIDE = "the new file is written beside the old one, not into it: a crash leaves one of them"
 
 
@@ -25,13 +29,13 @@ def cases(quick):
     net = wide(2, 64) if quick else wide()
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder, name) for name in (*FORMATS, "checkpoint", "limit")}
-        yield saving(net, paths)
-        yield loading("warm", net, paths)
+        yield saving(net, paths, quick)
+        yield loading("warm", net, paths, quick)
         if hasattr(os, "posix_fadvise"):
-            yield loading("cold", net, paths, fresh=partial(forget, paths))
+            yield loading("cold", net, paths, quick, fresh=partial(forget, paths))
 
 
-def saving(net, paths):
+def saving(net, paths, quick):
     data = bytes(sum(p.nbytes for p in net.parameters()))
     return Case(
         "save 1 GB",
@@ -50,10 +54,11 @@ def saving(net, paths):
             Target("save_parameters", 1.1, "write, fsync", why=BESIDE),
         ),
         headline="save 1 GB",
+        heavy=not quick,
     )
 
 
-def loading(temperature, net, paths, fresh=None):
+def loading(temperature, net, paths, quick, fresh=None):
     path = paths["ours"]
 
     def way(make, name, run):
@@ -74,10 +79,11 @@ def loading(temperature, net, paths, fresh=None):
             *(way(limit, name, run) for name, run in limits.items()),
         ),
         (
-            Target("load_parameters", 0.2, "torch.load", why="from a disk, all wait for it"),
+            Target("load_parameters", 0.2, "torch.load", why=WHY[temperature]),
             Target("load_parameters", 1.5, "safetensors"),
         ),
         headline=f"load 1 GB, {temperature} cache",
+        heavy=not quick,
     )
 
 
