@@ -137,6 +137,23 @@ def test_a_block_under_several_names_shows_them_all():
     assert [call.label for call in report.calls[1:]] == ["0 = 2", "1", "0 = 2"]
 
 
+def test_an_empty_sequential_is_a_block_too():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.shortcut = nn.Linear(3, 3), nn.Sequential()
+
+        def forward(self, X):
+            return self.body(self.shortcut(X)) + self.shortcut(X)
+
+    report = d2c.trace(Residual(), torch.rand(2, 3), time=True)
+    assert [(c.name, c.nth) for c in report.calls if c.type == "Sequential"] == [
+        ("shortcut", 1),
+        ("shortcut", 2),
+    ]
+    assert all((call.seconds is not None) == call.is_block for call in report.calls)
+
+
 def test_a_parameter_that_another_block_reads_again_is_remarked():
     net, inputs = NETS["gpt"]()
     report = d2c.trace(net, *inputs)

@@ -129,30 +129,35 @@ def as_calls(events: Sequence[Event], names: Names, seconds: Iterable[float]) ->
     nth: Counter[int] = Counter()  # by id: a block need not be hashable
     depths: dict[Event | None, int] = {None: -1}
     for position, event in enumerate(events):
-        block, caller = event.block, event.parent and event.parent.block
+        block, caller = event.block, None if event.parent is None else event.parent.block
         depths[event] = depths[event.parent] + 1
         lazy = names.lazy.pop(id(block), [])
-        nth.update([id(block)] if block else [])
+        is_block = block is not None  # an empty nn.Sequential is one, and false
+        nth[id(block)] += is_block
         yield Call(
             depth=depths[event],
             parent=positions[event.parent] if event.parent else None,
-            is_block=block is not None,
-            name=names.block(block) if block else "",
-            label=(names.label(block, caller) if block and caller else "") or event.name,
+            is_block=is_block,
+            name="" if block is None else names.block(block),
+            label=_label(names, block, caller) or event.name,
             type=event.name,
             inputs=event.inputs,
             outputs=event.outputs,
             sources=tuple(_position(source, position, positions) for source in event.sources),
             origins=tuple(_position(origin, len(events), positions) for origin in event.origins),
-            nth=nth[id(block)] if block else 1,
+            nth=nth[id(block)] if is_block else 1,
             parameters=tuple(sorted(names.parameters[i][0] for i in event.parameters)),
             parameter_count=counts[event],
             lazy=bool(lazy),
             decided=tuple((leaf, shape(p)) for leaf, p in lazy if not is_lazy(p)),
             flops=event.flops,
-            seconds=next(clock, None) if block else None,
+            seconds=next(clock, None) if is_block else None,
             failed=event.failed,
         )
+
+
+def _label(names: Names, block: nn.Module | None, caller: nn.Module | None) -> str:
+    return "" if block is None or caller is None else names.label(block, caller)
 
 
 def _position(source: Event | None, position: int, positions: Mapping[Event, int]) -> int | None:
