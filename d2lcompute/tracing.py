@@ -9,14 +9,14 @@ from typing import Any
 from torch import nn
 
 from .collector import collector_paused
-from .reports import listed
+from .reports import Report, Table, listed
 from .traces.calls import Call, Names, as_calls
 from .traces.making import Pass
 from .traces.table import MOST_NAMES, table_of
 
 
-@dataclass(frozen=True)
-class Trace:
+@dataclass(frozen=True, repr=False)
+class Trace(Report):
     """Every call of a forward pass, in order.
 
     `calls` are `Call` objects, of blocks and of steps. `unused` names the parameters that the
@@ -27,11 +27,8 @@ class Trace:
     unused: tuple[str, ...]
     error: Exception | None
 
-    def __repr__(self) -> str:
-        return table_of(self.calls, list(self._notes())).text()
-
-    def _repr_html_(self) -> str:
-        return table_of(self.calls, list(self._notes())).html()
+    def _table(self) -> Table:
+        return table_of(self.calls, list(self._notes()))
 
     def _notes(self) -> Iterator[str]:
         if self.calls:

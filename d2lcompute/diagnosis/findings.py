@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-from ..reports import Table, listed
+from ..reports import Report, Table, listed
 
 _WIDTH = 84
 _MOST_NAMES = 6
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(Report):
     """One thing that is wrong with a net.
 
     `kind` is a short name, the same for all findings of a sort. `where` holds the dotted names of
@@ -26,18 +26,12 @@ class Finding:
     why: str
     mend: str
 
-    def __repr__(self) -> str:
-        return self._table(self.kind).text()
-
-    def _repr_html_(self) -> str:
-        return self._table(self.kind).html()
-
-    def _table(self, title: str) -> Table:
+    def _table(self, number: str = "") -> Table:
         rows = [("what", self.what), ("why", self.why), ("mend", self.mend)]
         cells = [(label, textwrap.fill(text, _WIDTH)) for label, text in rows]
         names = [name or "the net itself" for name in self.where]
         where = textwrap.fill(listed(names, _MOST_NAMES), _WIDTH)
-        return Table(("where", where), cells, title)
+        return Table(("where", where), cells, number + self.kind)
 
 
 @dataclass(frozen=True)
@@ -62,4 +56,4 @@ class Diagnosis:
         return f"{self.net}: {number}{scope}"
 
     def _tables(self) -> list[Table]:
-        return [one._table(f"{i}. {one.kind}") for i, one in enumerate(self.findings, 1)]
+        return [one._table(f"{i}. ") for i, one in enumerate(self.findings, 1)]

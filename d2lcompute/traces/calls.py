@@ -105,15 +105,19 @@ class Names:
         tensor = self.parameters[parameter][1]
         return 0 if is_lazy(tensor) else tensor.numel()
 
-    def block(self, block: nn.Module) -> str:
-        """Return the dotted name, a new one such as `?1` for a block that is not registered."""
+    def block(self, block: nn.Module | None) -> str:
+        """Return the dotted name, such as `?1` if it is not registered, "" for None."""
+        if block is None:
+            return ""
         if id(block) not in self._blocks:
             self._strangers += 1
             self._blocks[id(block)] = f"?{self._strangers}"
         return self._blocks[id(block)]
 
-    def label(self, block: nn.Module, caller: nn.Module) -> str:
-        """Return the names of a block as its caller sees them, such as `2 = 4`."""
+    def label(self, block: nn.Module | None, caller: nn.Module | None) -> str:
+        """Return the names of a block as its caller sees them, such as `2 = 4`, "" without one."""
+        if block is None or caller is None:
+            return ""
         if id(block) not in self._places:
             return self.block(block)
         holder, leaves = self._places[id(block)]
@@ -138,8 +142,8 @@ def as_calls(events: Sequence[Event], names: Names, seconds: Iterable[float]) ->
             depth=depths[event],
             parent=positions[event.parent] if event.parent else None,
             is_block=is_block,
-            name="" if block is None else names.block(block),
-            label=_label(names, block, caller) or event.name,
+            name=names.block(block),
+            label=names.label(block, caller) or event.name,
             type=event.name,
             inputs=event.inputs,
             outputs=event.outputs,
@@ -154,10 +158,6 @@ def as_calls(events: Sequence[Event], names: Names, seconds: Iterable[float]) ->
             seconds=next(clock, None) if is_block else None,
             failed=event.failed,
         )
-
-
-def _label(names: Names, block: nn.Module | None, caller: nn.Module | None) -> str:
-    return "" if block is None or caller is None else names.label(block, caller)
 
 
 def _position(source: Event | None, position: int, positions: Mapping[Event, int]) -> int | None:
