@@ -26,7 +26,7 @@ def cases(quick):
             Target("with seed", 0.5, "construct, net.apply", WRITE),
         ),
         headline="construct and initialize 1 GB",
-        heavy=not quick,
+        heavy=True,
     )
 
 

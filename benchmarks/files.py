@@ -29,21 +29,22 @@ def cases(quick):
     net = wide(2, 64) if quick else wide()
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder, name) for name in (*FORMATS, "checkpoint", "limit")}
-        yield saving(net, paths, quick)
-        yield loading("warm", net, paths, quick)
+        yield saving(net, paths)
+        yield loading("warm", net, paths)
         if hasattr(os, "posix_fadvise"):
-            yield loading("cold", net, paths, quick, fresh=partial(forget, paths))
+            yield loading("cold", net, paths, fresh=partial(forget, paths))
 
 
-def saving(net, paths, quick):
+def saving(net, paths):
+    path = paths["safetensors"]
     data = bytes(sum(p.nbytes for p in net.parameters()))
     return Case(
         "save 1 GB",
         (
             ours("save_parameters", lambda: d2c.save_parameters(net, paths["ours"])),
-            peer("safetensors", lambda: save_safetensors(net, paths)),
-            peer("safetensors, fsync", lambda: synced(save_safetensors(net, paths))),
-            peer("safetensors, fsync, rename", lambda: replaced(net, paths)),
+            peer("safetensors", lambda: save_safetensors(net, path)),
+            peer("safetensors, fsync", lambda: synced(save_safetensors(net, path))),
+            peer("safetensors, fsync, rename", lambda: replaced(net, path)),
             peer("torch.save", lambda: torch.save(net.state_dict(), paths["torch"])),
             peer("distributed checkpoint", lambda: save_checkpoint(net, paths)),
             limit("write, fsync", lambda: write(data, paths["limit"])),
@@ -54,11 +55,11 @@ def saving(net, paths, quick):
             Target("save_parameters", 1.1, "write, fsync", why=BESIDE),
         ),
         headline="save 1 GB",
-        heavy=not quick,
+        heavy=True,
     )
 
 
-def loading(temperature, net, paths, quick, fresh=None):
+def loading(temperature, net, paths, fresh=None):
     path = paths["ours"]
 
     def way(make, name, run):
@@ -83,13 +84,13 @@ def loading(temperature, net, paths, quick, fresh=None):
             Target("load_parameters", 1.5, "safetensors"),
         ),
         headline=f"load 1 GB, {temperature} cache",
-        heavy=not quick,
+        heavy=True,
     )
 
 
-def save_safetensors(net, paths):
-    safetensors.torch.save_file(net.state_dict(), paths["safetensors"])
-    return paths["safetensors"]
+def save_safetensors(net, path):
+    safetensors.torch.save_file(net.state_dict(), path)
+    return path
 
 
 def save_checkpoint(net, paths):
@@ -101,12 +102,10 @@ def synced(path):
         os.fsync(file.fileno())
 
 
-def replaced(net, paths):
+def replaced(net, path):
     """Keep the old file until the new one is on the disk, as ours does."""
-    path = paths["safetensors"]
     temporary = path.with_suffix(".new")
-    safetensors.torch.save_file(net.state_dict(), temporary)
-    synced(temporary)
+    synced(save_safetensors(net, temporary))
     temporary.replace(path)
 
 

@@ -53,5 +53,5 @@ def cases(quick):
             Target("materialize", 1.5, "construct it sized"),
         ),
         headline="first pass through 20 lazy layers of 2,048, batch 1,024",
-        heavy=not quick,
+        heavy=True,
     )

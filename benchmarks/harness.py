@@ -21,7 +21,7 @@ from importlib import import_module, metadata
 from typing import Any
 
 ROUNDS, MOST_ROUNDS, SECONDS = 7, 31, 3.0
-ROOM = 3 * 10**9  # bytes
+ROOM = 3 * 10**9  # bytes that a heavy case can do with
 RATE = "notebooks/min"  # what is kept are the seconds of one, so that less is better everywhere
 ENDLESS = "no end within"
 PATIENCE = 10  # seconds for the first run of a candidate
@@ -110,7 +110,7 @@ class Result:
 
 def measure(subject: str, case: Case, quick: bool = False) -> Result:
     """Warm every candidate up once, then measure them in turn, each round in another order."""
-    problems = {one.name: first_problem(one, case) for one in case.candidates}
+    problems = {one.name: first_problem(one) for one in case.candidates}
     able = [one for one in case.candidates if not problems[one.name]]
     values: dict[str, list[float]] = {one.name: [] for one in case.candidates}
     began = time.perf_counter()
@@ -118,7 +118,9 @@ def measure(subject: str, case: Case, quick: bool = False) -> Result:
         turn = done % len(able)
         for one in (able[turn:] + able[:turn])[:: 1 - 2 * (done % 2)]:
             if not problems[one.name] and done < (one.rounds or MOST_ROUNDS):
-                found, problems[one.name] = attempt(one, case)
+                if case.heavy and not quick:
+                    settle()
+                found, problems[one.name] = attempt(one, case.returned)
                 values[one.name] += found
         enough = done + 1 >= (2 if quick else ROUNDS)
         if enough and (quick or time.perf_counter() - began > SECONDS):
@@ -141,7 +143,7 @@ def measure(subject: str, case: Case, quick: bool = False) -> Result:
     )
 
 
-def first_problem(one: Candidate, case: Case) -> str:
+def first_problem(one: Candidate) -> str:
     """Run a candidate for the first time; return why it cannot be measured, or nothing."""
     try:
         if one.needs:
@@ -151,13 +153,13 @@ def first_problem(one: Candidate, case: Case) -> str:
     if one.rounds:
         return ""
     with at_most(PATIENCE):
-        return attempt(one, case)[1]
+        return attempt(one, False)[1]
 
 
-def attempt(one: Candidate, case: Case) -> tuple[list[float], str]:
+def attempt(one: Candidate, returned: bool) -> tuple[list[float], str]:
     """Return what one run shows, or nothing and why it fails."""
     try:
-        return [once(one, case)], ""
+        return [once(one, returned)], ""
     except EndlessError:
         return [], f"{ENDLESS} {PATIENCE} s"
     except (KeyboardInterrupt, SystemExit):
@@ -185,15 +187,13 @@ def at_most(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def once(one: Candidate, case: Case) -> float:
-    if case.heavy:
-        settle()
+def once(one: Candidate, returned: bool) -> float:
     made = () if one.fresh is None else (one.fresh(),)
     gc.collect()
     start = time.perf_counter()
     answer = one.run(*made)
     seconds = time.perf_counter() - start
-    return float(answer) if case.returned else seconds
+    return float(answer) if returned else seconds
 
 
 def settle() -> None:
