@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -15,13 +14,13 @@ from torch.overrides import TorchFunctionMode
 
 from ..initializing.deferral import Deferral, deferral_of
 from ..parameters import walk
-from .dryrun import as_leaf
+from ..sharing import PLAIN
+from .dryrun import CONTAINERS, as_leaf
 
 Net = TypeVar("Net", bound=nn.Module)
 
-_PLAIN = {Tensor, nn.Parameter, nn.Buffer, UninitializedParameter, UninitializedBuffer}
+_KNOWN = PLAIN | {UninitializedParameter, UninitializedBuffer}
 _ATOMS = {type(None), bool, int, float, str}
-_CONTAINERS = {OrderedDict, dict, list, set}
 _WAYS_TO_COPY = (  # those of a class that has its own
     "__deepcopy__", "__reduce_ex__", "__reduce__", "__getstate__", "__setstate__",
     "__getnewargs_ex__", "__getnewargs__", "__new__", "__slots__",
@@ -41,7 +40,7 @@ def meta_twin(net: Net) -> Net:
     """
     modules = [module for _, module in walk(net)]
     memo: dict[int, Any] = {id(d): Deferral() for module in modules if (d := deferral_of(module))}
-    memo.update({id(t): _stand_in(t) for t in _tensors(modules) if type(t) in _PLAIN})
+    memo.update({id(t): _stand_in(t) for t in _tensors(modules) if type(t) in _KNOWN})
     with _DeepcopyOnMeta():
         copies = _copies(modules, memo)
     twin: Net = copies[id(net)]
@@ -108,7 +107,7 @@ def _copy(module: nn.Module, memo: dict[int, Any]) -> None:
     memo[id(module)] = copy = kind.__new__(kind)
     state = vars(copy)
     for name, value in vars(module).items():
-        if type(value) in _CONTAINERS and not value and id(value) not in memo:
+        if type(value) in CONTAINERS and not value and id(value) not in memo:
             memo[id(value)] = type(value)()
         state[name] = value if type(value) in _ATOMS else deepcopy(value, memo)
 

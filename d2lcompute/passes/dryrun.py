@@ -16,7 +16,7 @@ from ..initializing.deferral import deferral_of
 from ..initializing.streams import random_states_kept
 from ..parameters import walk
 
-_CONTAINERS = {dict, OrderedDict, list, set}
+CONTAINERS = {dict, OrderedDict, list, set}
 
 
 @contextmanager
@@ -134,7 +134,7 @@ class State:
         self.contents = {
             id(value): value.copy()
             for value in self.values.values()
-            if type(value) in _CONTAINERS and value
+            if type(value) in CONTAINERS and value
         }
 
     def restore(self) -> None:
@@ -144,7 +144,7 @@ class State:
         vars(self.holder).clear()
         vars(self.holder).update(self.values)
         for value in self.values.values():
-            if type(value) in _CONTAINERS and (value or id(value) in self.contents):
+            if type(value) in CONTAINERS and (value or id(value) in self.contents):
                 content = self.contents.get(id(value), ())
                 value.clear()
                 (value.extend if isinstance(value, list) else value.update)(content)

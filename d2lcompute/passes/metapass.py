@@ -43,8 +43,9 @@ def _remembered(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     if kinds is None:
         return func(*args, **kwargs)
     key = func, kinds, tuple(kwargs), torch.get_default_dtype()
-    if key in _MAKERS:
-        return _MAKERS[key]()
+    maker = _MAKERS.get(key)
+    if maker:
+        return maker()
     result = func(*args, **kwargs)
     maker = _maker(result)
     if maker:
