@@ -23,7 +23,7 @@ def cases(quick):
         ),
         (
             Target("without seed", 0.5, "construct, net.apply", WRITE),
-            Target("with seed", 0.5, "construct, net.apply", WRITE),
+            Target("with seed", 0.5, "construct, net.apply"),
         ),
         headline="construct and initialize 1 GB",
         heavy=True,
