@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if not config.pluginmanager.has_plugin("nbval"):
         raise pytest.UsageError('--d2l needs nbval; do pip install "d2lcompute[notebooks]"')
-    from d2lcompute.grading import plugin
+    from d2lcompute.notebooks import plugin
 
     config.pluginmanager.register(plugin, "d2lcompute")
     if config.getoption("dist", "no") == "load":

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import nbformat
 
-from d2lcompute.grading.isolation import clean_environment, find_isolation
-from d2lcompute.grading.launch import start_kernel
-from d2lcompute.grading.warm import Zygote
+from d2lcompute.notebooks.isolation import clean_environment, find_isolation
+from d2lcompute.notebooks.launch import start_kernel
+from d2lcompute.notebooks.warm import Zygote
 
 from .harness import ROUNDS, Case, Target, ours, peer
 

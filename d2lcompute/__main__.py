@@ -12,8 +12,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import notebooks
 from .grading.commands import add_commands
+from .notebooks import chapter as notebooks
 
 app = typer.Typer(
     help="Dive into Deep Learning's chapter on computation: run, read, rebuild, grade.",

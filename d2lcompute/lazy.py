@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from .collector import collector_paused
-from .initializing.filling import Initializer
-from .initializing.initialization import initialize
-from .parameters import Entry, collect_params, walk
-from .passes.copying import meta_twin as meta_twin
-from .passes.dryrun import dry_run as dry_run
-from .passes.dryrun import is_unfinished
-from .passes.firstpass import Inputs, first_pass, imagine, is_shape, lazy_entries
-from .passes.watching import Shapes, Watch
-from .reports import Report, Table
+from .initializers.base import Initializer
+from .initializers.initialize import initialize
+from .parameters.names import Entry, collect_params, walk
+from .passes.collector import collector_paused
+from .passes.keep import dry_run as dry_run
+from .passes.keep import is_unfinished
+from .passes.run import Inputs, first_pass, imagine, is_shape, lazy_entries
+from .passes.twin import meta_twin as meta_twin
+from .passes.watch import Shapes, Watch
+from .tables import Report, Table
 
 Net = TypeVar("Net", bound=nn.Module)
 

@@ -15,7 +15,8 @@ from d2lcompute.exercises import checking
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
-GOLDEN = pathlib.Path(__file__).parent / "golden"
+TESTS = pathlib.Path(__file__).parent
+GOLDEN = TESTS / "golden"
 
 
 def pytest_addoption(parser):
@@ -29,7 +30,7 @@ def golden(request):
     """Compare text with the file of the test's name in tests/golden/."""
 
     def compare(text, name=request.node.name):
-        path = GOLDEN / request.path.stem / f"{name}.txt"
+        path = GOLDEN / request.path.relative_to(TESTS).with_suffix("") / f"{name}.txt"
         if request.config.getoption("--golden-rewrite"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text + "\n", encoding="utf-8")

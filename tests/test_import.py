@@ -27,7 +27,7 @@ def test_using_the_library_loads_nothing_that_only_pictures_files_or_kernels_nee
 
 
 def test_running_notebooks_loads_no_torch_beside_that_of_their_kernels():
-    assert modules_after("import d2lcompute.grading.plugin") & {"torch", "safetensors"} == set()
+    assert modules_after("import d2lcompute.notebooks.plugin") & {"torch", "safetensors"} == set()
 
 
 def test_every_public_name_is_there_and_listed():

@@ -15,7 +15,7 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 import d2lcompute as d2c
 from d2lcompute import initializers as init
 from d2lcompute.lazy import dry_run, meta_twin
-from d2lcompute.passes import firstpass
+from d2lcompute.passes import run as passing
 
 
 class Scribbler(nn.Module):
@@ -339,7 +339,7 @@ def test_materialize_gives_what_a_plain_first_pass_gives(name, deferred):
 @pytest.mark.parametrize("name", ["every kind", "mixed with sized", "used twice"])
 def test_a_large_batch_is_not_computed(name, monkeypatch):
     make, shape = NETS[name]
-    monkeypatch.setattr(firstpass, "perform", None)
+    monkeypatch.setattr(passing, "perform", None)
     assert d2c.pending(make()) != []
     d2c.materialize(make(), shape)
 
@@ -380,7 +380,7 @@ def test_infer_shapes_touches_nothing_and_is_right(plan):
 @pytest.mark.parametrize("name", [*CHAPTER, *WELL_KNOWN])
 def test_infer_shapes_knows_the_output_of_well_known_nets(name):
     net, inputs = {**CHAPTER, **WELL_KNOWN}[name]()
-    expected = firstpass.perform(net, firstpass.Inputs(inputs, {})).output
+    expected = passing.perform(net, passing.Inputs(inputs, {})).output
     if name in ("chimera", "FancyMLP", "FixedHiddenMLP"):
         with pytest.raises(RuntimeError, match="if the net reads values"):
             d2c.infer_shapes(net, *inputs)

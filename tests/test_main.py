@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import d2lcompute
 from d2lcompute import __main__ as command_line
-from d2lcompute import notebooks
+from d2lcompute.notebooks import chapter
 
 PACKAGE = Path(d2lcompute.__file__).parent
 
@@ -23,10 +23,10 @@ PACKAGE = Path(d2lcompute.__file__).parent
 def copied_house(tmp_path):
     """A copy of the package with the first section's notebooks, free to be edited."""
     shutil.copytree(PACKAGE, tmp_path / "d2lcompute", ignore=shutil.ignore_patterns("__pycache__"))
-    for language in notebooks.LANGUAGES:
+    for language in chapter.LANGUAGES:
         target = tmp_path / "chapters" / language
         target.mkdir(parents=True)
-        shutil.copy(notebooks.folder() / language / "1_blocks.ipynb", target)
+        shutil.copy(chapter.folder() / language / "1_blocks.ipynb", target)
     return tmp_path
 
 
@@ -46,7 +46,7 @@ def run_in(house, *arguments):
 def test_run_validates_a_section_and_closes_with_a_table(copied_house):
     finished = run_in(copied_house, "blocks", "--lang", "en")
     assert (finished.returncode, finished.stderr) == (0, "")
-    notebook = json.loads((notebooks.folder() / "en" / "1_blocks.ipynb").read_text("utf-8"))
+    notebook = json.loads((chapter.folder() / "en" / "1_blocks.ipynb").read_text("utf-8"))
     count = sum(cell["cell_type"] == "code" for cell in notebook["cells"])
     header, row = (line for line in finished.stdout.splitlines() if line[0] in "┃│")
     assert header.split("┃")[1:-1] == [
@@ -96,7 +96,7 @@ def test_run_stops_a_notebook_at_its_first_failure_and_runs_the_next(copied_hous
 @pytest.mark.skipif(sys.platform != "linux", reason="kernels can be forked on Linux only")
 def test_run_forks_its_kernels_but_when_asked_not_to(copied_house):
     code = "import sys; print('torch' in sys.modules)"
-    for language, is_warm in zip(notebooks.LANGUAGES, (True, False), strict=True):
+    for language, is_warm in zip(chapter.LANGUAGES, (True, False), strict=True):
         shown = [new_output("stream", text=f"{is_warm}\n")]
         write_blocks(copied_house, language, code, outputs=shown)
     warm, cold = run_in(copied_house, "blocks"), run_in(copied_house, "blocks", "--cold")
@@ -110,7 +110,7 @@ def test_run_forks_its_kernels_but_when_asked_not_to(copied_house):
 def test_ctrl_c_stops_a_run_in_one_line_and_leaves_nothing_running(copied_house):
     marker = copied_house / "kernel"
     tell = f"import os, pathlib; _ = pathlib.Path({str(marker)!r}).write_text(str(os.getpid()))"
-    for language in notebooks.LANGUAGES:
+    for language in chapter.LANGUAGES:
         write_blocks(copied_house, language, tell, "import time; time.sleep(1000)")
     # What runs in the background of a script ignores Ctrl-C, and so does all that it starts.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -171,7 +171,7 @@ def test_wrong_use_exits_2_with_one_line(call, arguments, message):
 
 def test_open_copies_the_notebooks_and_says_how_many(call, tmp_path):
     status, output, _ = call("open", tmp_path / "mine", "--lang", "en", "--no-lab")
-    count = len(notebooks.find(languages=["en"]))
+    count = len(chapter.find(languages=["en"]))
     assert status == 0
     assert output.endswith(f"{count} notebooks copied, 0 kept as they were\n")
     assert (tmp_path / "mine" / "en" / "1_blocks.ipynb").is_file()
@@ -198,7 +198,7 @@ def test_a_missing_package_is_named_with_its_extra(call, tmp_path, monkeypatch, 
 
 def test_build_outside_a_checkout_says_where_it_must_run(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(notebooks, "folder", lambda: tmp_path)
+    monkeypatch.setattr(chapter, "folder", lambda: tmp_path)
     status, _, errors = call("build")
     assert status == 2
     assert "`build` must run in a checkout" in errors
@@ -208,7 +208,7 @@ def test_build_hands_the_sections_to_the_build_script(call, monkeypatch):
     started = []
     monkeypatch.setattr(command_line.subprocess, "call", lambda line: started.append(line) or 0)
     assert call("build", "1_blocks")[0] == 0
-    assert started[0][1:] == [str(notebooks.folder() / "build.py"), "1_blocks"]
+    assert started[0][1:] == [str(chapter.folder() / "build.py"), "1_blocks"]
 
 
 def test_info_names_versions_and_devices(call):
@@ -223,5 +223,5 @@ def test_an_unforeseen_error_is_one_line_and_no_traceback(call, monkeypatch):
     def broken(*_):
         raise OSError("disk on fire")
 
-    monkeypatch.setattr(notebooks, "copy_out", broken)
+    monkeypatch.setattr(chapter, "copy_out", broken)
     assert call("open", "--no-lab") == (1, "", "error: OSError: disk on fire\n")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..reports import Table
+from ..tables import Table
 from .exercise import Exercise, NotYetError
 
 SECTIONS = ("blocks", "parameters", "initializers", "lazy", "layers", "files", "devices")

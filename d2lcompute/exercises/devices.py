@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..blocks import mlp
-from ..devices import num_gpus, try_all_gpus
-from ..practice import practice_gpus
-from ..transfers import watch_transfers
+from ..devices.devices import num_gpus, try_all_gpus
+from ..devices.practice import practice_gpus
+from ..devices.transfers import watch_transfers
 from .exercise import Exercise, expect
 
 

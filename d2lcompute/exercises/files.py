@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..files import save_parameters
+from ..files.save_load import save_parameters
 from .exercise import Exercise, expect
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..blocks import mlp
 from ..initializers import Initializer
-from ..initializing.initialization import initialize
+from ..initializers.initialize import initialize
 from .exercise import Exercise, expect
 
 

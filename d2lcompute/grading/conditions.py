@@ -6,10 +6,10 @@ import atexit
 import functools
 from dataclasses import dataclass
 
-from .isolation import Isolation, Limits, clean_environment, find_isolation
-from .kernel import Kernel
-from .launch import start_kernel
-from .warm import NotWarmError, Zygote
+from ..notebooks.isolation import Isolation, Limits, clean_environment, find_isolation
+from ..notebooks.kernel import Kernel
+from ..notebooks.launch import start_kernel
+from ..notebooks.warm import NotWarmError, Zygote
 
 
 class NotIsolatedError(RuntimeError):

@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from ..notebooks.plaintext import plain
 from .assignment import Assignment
 from .conditions import Conditions
 from .journal import Journal
 from .judge import expect
-from .plaintext import plain
 from .results import Result
 from .submissions import Submission
 from .worker import grade_submission

@@ -22,13 +22,13 @@ from typing import Any
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
+from ..notebooks.plaintext import plain
 from .assignment import Assignment, Cell
+from .attempt import NoAnswerError, OwnCodeError, Sitting
 from .comparison import difference
 from .conditions import Conditions
-from .plaintext import plain
 from .reference import AssignmentError
 from .results import Mark, Result
-from .sitting import NoAnswerError, OwnCodeError, Sitting
 from .submissions import Submission
 
 

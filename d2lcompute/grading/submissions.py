@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .plaintext import plain
+from ..notebooks.plaintext import plain
 
 LARGEST = 32 << 20
 

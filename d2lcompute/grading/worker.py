@@ -7,11 +7,11 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..notebooks.session import run_session
 from .assignment import Assignment
 from .conditions import Conditions
 from .judge import Expectation, Judge
 from .results import Result
-from .session import run_session
 from .submissions import Submission
 
 # What a session of one file needs, and nothing that takes time.

@@ -1,5 +1,0 @@
-"""What is wrong with this net: `diagnose` lists findings, each with the mend."""
-
-from .examining import diagnose as diagnose
-from .findings import Diagnosis as Diagnosis
-from .findings import Finding as Finding

@@ -1,1 +1,0 @@
-"""How files are laid out, read, written, fitted to nets and restored into them."""

@@ -1,0 +1,244 @@
+"""The initializers that come with the package; each leaves its arithmetic to `torch.nn.init`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..passes.random_states import one_thread
+from .base import Initializer, MaybeGenerator, Moments
+
+Distribution = Literal["uniform", "normal"]
+
+
+@dataclass(frozen=True)
+class Normal(Initializer):
+    """Draw weights from a normal distribution with mean 0 and deviation `sigma`.
+
+    >>> layer = nn.Linear(20, 256)
+    >>> report = d2c.initialize(layer, d2c.initializers.Normal(0.01), seed=0)
+    >>> layer.weight.std()
+    tensor(0.010, ...)
+
+    Raises `ValueError` if `sigma` is negative. Source: D2L 6.3 / zh 5.2
+    """
+
+    sigma: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_at_least_zero("sigma", self.sigma)
+
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
+        nn.init.normal_(data, 0.0, self.sigma, generator=generator)
+
+    def _expected(self, shape: Sequence[int]) -> Moments:
+        return 0.0, self.sigma
+
+
+@dataclass(frozen=True)
+class Uniform(Initializer):
+    """Draw weights evenly from -`scale` to `scale`: 0.07, and zero biases, is Gluon's default.
+
+    >>> layer = nn.Linear(20, 256)
+    >>> report = d2c.initialize(layer, d2c.initializers.Uniform(0.07))
+    >>> bool(layer.weight.abs().max() <= 0.07), layer.bias.any()
+    (True, tensor(False))
+
+    Raises `ValueError` if `scale` is negative. Source: D2L 6.3 / zh 5.2
+    """
+
+    scale: float = 0.07
+
+    def __post_init__(self) -> None:
+        _check_at_least_zero("scale", self.scale)
+
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
+        nn.init.uniform_(data, -self.scale, self.scale, generator=generator)
+
+    def _expected(self, shape: Sequence[int]) -> Moments:
+        return 0.0, self.scale / math.sqrt(3)
+
+
+@dataclass(frozen=True)
+class Constant(Initializer):
+    """Set every entry of the weights to `value`.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> report = d2c.initialize(layer, d2c.initializers.Constant(1))
+    >>> layer.weight.tolist(), layer.bias.tolist()
+    ([[1.0, 1.0]], [0.0])
+
+    Source: D2L 6.3 / zh 5.2
+    """
+
+    value: float
+
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
+        nn.init.constant_(data, self.value)
+
+    def _expected(self, shape: Sequence[int]) -> Moments:
+        return float(self.value), 0.0
+
+
+@dataclass(frozen=True)
+class Zero(Initializer):
+    """Set the weights to 0.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> report = d2c.initialize(layer, d2c.initializers.Zero())
+    >>> layer.weight.tolist()
+    [[0.0, 0.0]]
+
+    Source: D2L 6.3 / zh 5.2
+    """
+
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
+        nn.init.zeros_(data)
+
+    def _expected(self, shape: Sequence[int]) -> Moments:
+        return 0.0, 0.0
+
+
+@dataclass(frozen=True)
+class One(Initializer):
+    """Set the weights to 1.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> report = d2c.initialize(layer, d2c.initializers.One(), pattern=".*bias")
+    >>> layer.bias.tolist()
+    [1.0]
+
+    Source: D2L 6.3 / zh 5.2
+    """
+
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
+        nn.init.ones_(data)
+
+    def _expected(self, shape: Sequence[int]) -> Moments:
+        return 1.0, 0.0
+
+
+@dataclass(frozen=True, repr=False)
+class Xavier(Initializer):
+    """Draw weights with variance 2 / (inputs + outputs), so that signals keep their size both ways.
+
+    >>> layer = nn.Linear(100, 300)
+    >>> report = d2c.initialize(layer.weight, d2c.initializers.Xavier(), seed=0)
+    >>> layer.weight.var() * (100 + 300) / 2
+    tensor(1.0, ...)
+
+    `distribution` is "uniform" or "normal". `gain` scales the deviation.
+
+    Raises `ValueError` for another distribution, and in use for a weight of fewer than two
+    dimensions. Source: D2L 6.3 / zh 5.2
+    """
+
+    min_dim: ClassVar[int] = 2
+    distribution: Distribution = "uniform"
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_among("distribution", self.distribution, ("uniform", "normal"))
+
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
+        uniform = self.distribution == "uniform"
+        write = nn.init.xavier_uniform_ if uniform else nn.init.xavier_normal_
+        write(data, self.gain, generator=generator)
+
+    def _expected(self, shape: Sequence[int]) -> Moments:
+        return 0.0, self.gain * math.sqrt(2 / sum(_fans(shape)))
+
+
+@dataclass(frozen=True, repr=False)
+class Kaiming(Initializer):
+    """Draw weights with variance gain² / inputs, which suits ReLU and its kin.
+
+    >>> layer = nn.Linear(100, 300)
+    >>> report = d2c.initialize(layer, d2c.initializers.Kaiming(), seed=0)
+    >>> layer.weight.var() * 100
+    tensor(2.0, ...)
+
+    `nonlinearity` and its parameter `a` give the gain, by `torch.nn.init.calculate_gain`. `mode`
+    is "fan_in" (keep the size of signals) or "fan_out" (that of gradients). `distribution` is
+    "normal" or "uniform".
+
+    Raises `ValueError` for other choices, and in use for a weight of fewer than two dimensions.
+    Source: D2L 6.3 / zh 5.2
+    """
+
+    min_dim: ClassVar[int] = 2
+    nonlinearity: str = "relu"
+    mode: Literal["fan_in", "fan_out"] = "fan_in"
+    distribution: Distribution = "normal"
+    a: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_among("distribution", self.distribution, ("uniform", "normal"))
+        _check_among("mode", self.mode, ("fan_in", "fan_out"))
+        self._gain()
+
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
+        uniform = self.distribution == "uniform"
+        write = nn.init.kaiming_uniform_ if uniform else nn.init.kaiming_normal_
+        function: Any = self.nonlinearity  # torch's own type names each, by version
+        write(data, self.a, self.mode, function, generator=generator)
+
+    def _expected(self, shape: Sequence[int]) -> Moments:
+        fan_in, fan_out = _fans(shape)
+        return 0.0, self._gain() / math.sqrt(fan_in if self.mode == "fan_in" else fan_out)
+
+    def _gain(self) -> float:
+        function: Any = self.nonlinearity
+        return nn.init.calculate_gain(function, self.a)
+
+
+@dataclass(frozen=True, repr=False)
+class Orthogonal(Initializer):
+    """Draw weights whose rows (or columns, if fewer) are orthogonal and of length `gain`.
+
+    >>> layer = nn.Linear(3, 2)
+    >>> report = d2c.initialize(layer, d2c.initializers.Orthogonal())
+    >>> torch.allclose(layer.weight @ layer.weight.T, torch.eye(2), atol=1e-6)
+    True
+
+    Raises `ValueError` in use for a weight of fewer than two dimensions. Source: D2L 6.3 / zh 5.2
+    """
+
+    min_dim: ClassVar[int] = 2
+    gain: float = 1.0
+
+    def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
+        half = data.dtype in (torch.float16, torch.bfloat16)  # which torch does not factorize
+        exact = data.float() if half else data
+        with one_thread() if generator else nullcontext():
+            nn.init.orthogonal_(exact, self.gain, generator=generator)
+        if half:
+            data.copy_(exact)
+
+    def _expected(self, shape: Sequence[int]) -> Moments:
+        return 0.0, abs(self.gain) / math.sqrt(max(shape[0], math.prod(shape[1:])))
+
+
+BUILT_IN = (Constant, Kaiming, Normal, One, Orthogonal, Uniform, Xavier, Zero)
+
+
+def _fans(shape: Sequence[int]) -> tuple[int, int]:
+    field = math.prod(shape[2:])
+    return shape[1] * field, shape[0] * field
+
+
+def _check_at_least_zero(name: str, value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"`{name}` must be 0 or more, got {value}; do give its absolute value")
+
+
+def _check_among(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        either = " or ".join(map(repr, choices))
+        raise ValueError(f"`{name}` must be {either}, got {value!r}; do choose one of them")

@@ -1,0 +1,225 @@
+"""`initialize`: give parameters their first values, now or as soon as they have a shape."""
+
+from __future__ import annotations
+
+import operator
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ..parameters.memory import overlapping
+from ..parameters.names import walk
+from ..passes.deferred import Order, defer
+from ..passes.random_states import random_states_kept
+from .base import Initializer, Role
+from .builtin import BUILT_IN, Orthogonal, Uniform
+from .mixed import Assignment, assign
+from .report import Initialized, InitReport, first_few, measure
+from .targets import Target, find_targets, lone_target
+
+Job = tuple[Order, Assignment]
+_WORTH_THREADS = 2**20
+
+
+def initialize(
+    net_or_parameter: nn.Module | Tensor,
+    init: Initializer | None = None,
+    *,
+    pattern: str | re.Pattern[str] | None = None,
+    force_reinit: bool = False,
+    seed: int | None = None,
+    verbose: bool = False,
+) -> InitReport:
+    """Give the parameters of a net their first values, the lazy ones as soon as they have a shape.
+
+    >>> from d2lcompute import initializers as init
+    >>> d2c.initialize(nn.Linear(4, 8), init.Constant(1))
+    parameter    shape    rule               as      mean    expected    deviation    expected
+    -----------  -------  -----------------  ------  ------  ----------  -----------  ----------
+    weight       (8, 4)   Constant(value=1)  weight  1       1           0            0
+    bias         (8,)     Constant(value=1)  bias    0       0           0            0
+    >>> net = d2c.mlp(256, 10)
+    >>> report = d2c.initialize(net, init.Normal(0.01), verbose=True)  # no shapes, nothing to do
+    >>> Y = net(torch.rand(2, 20))
+    0.weight (256, 20): Normal(sigma=0.01) as weight
+    0.bias (256,): Normal(sigma=0.01) as bias
+    2.weight (10, 256): Normal(sigma=0.01) as weight
+    2.bias (10,): Normal(sigma=0.01) as bias
+
+    `net_or_parameter` is any module, or one parameter, which is filled as a weight whatever it is
+    for. `init` is an initializer, by default `Uniform(0.07)` as in Gluon. `pattern` selects
+    parameters as in `collect_params`. What was initialized before, by this function, is kept with
+    a warning unless `force_reinit` is True. With `seed` every parameter draws from a stream of its
+    own, keyed by its name: a net gets the same values whether it is sized, lazy or born on the
+    meta device. `verbose` prints one line a parameter at the moment when it is filled.
+
+    A tied parameter is filled once. The rows of zeros that `padding_idx` names stay zeros, and
+    weights that are computed (weight_norm) get the values through their parts.
+
+    Returns a report. Raises, before anything changes, `ValueError` for a parameter that has no
+    memory (on the meta device), that no rule matches or two disagree on, or whose shape or type
+    does not suit, and `TypeError` for what is no initializer. Source: D2L 6.3 / zh 5.2
+    """
+    seed = None if seed is None else operator.index(seed)
+    net = None if isinstance(net_or_parameter, Tensor) else net_or_parameter
+    targets = _targets(net_or_parameter, pattern)
+    given = _checked(Uniform() if init is None else init)
+    assignments = assign(given, targets, selected=net is None or pattern is not None)
+    for one in assignments:
+        _check(one, alone=net is None)
+    _rehearse(assignments)
+    kept = {t.name: t for t in targets if t.is_marked() and not force_reinit}
+    if kept:
+        _warn_of([*kept])
+    jobs = [
+        (Order(one.target.name, one.target.key, one.initializer, one.role, seed, verbose), one)
+        for one in assignments
+        if one.target.name not in kept
+    ]
+    modules = {} if net is None else dict(walk(net, every_name=True))
+    done = list(_carry_out(jobs, modules))
+    # Looked at only now: between two large tensors, whatever one does finds its caches cold.
+    return InitReport(tuple(_row(one, values) for one, values in done), (*kept,))
+
+
+def _carry_out(
+    jobs: Sequence[Job], modules: Mapping[str, nn.Module]
+) -> Iterator[tuple[Assignment, Tensor | None]]:
+    """Yield each assignment with the values that it gave, None if it has to wait."""
+    written = _written([job for job in jobs if not is_lazy(job[1].target.tensor)])
+    for order, one in jobs:
+        values = None
+        if is_lazy(one.target.tensor):
+            for entry in one.target.everywhere:
+                defer(order, modules, entry)
+        else:
+            values = next(written)
+            order.announce(values)
+        one.target.mark()
+        yield one, values
+
+
+def _row(one: Assignment, values: Tensor | None) -> Initialized:
+    """Return what there is to say about one parameter; its `values` are None if it is deferred."""
+    name, rule, role = one.target.name, one.label, one.role
+    if values is None:
+        return Initialized(name, None, rule, role, None, None)
+    shape = tuple(values.shape)
+    measured = measure(values)
+    expected = None if measured is None else one.initializer.expected(role, shape)
+    return Initialized(name, shape, rule, role, measured, expected)
+
+
+def _written(jobs: Sequence[Job]) -> Iterator[Tensor]:
+    """Yield the tensors, filled, in order; streams of their own are drawn side by side."""
+
+    def write(job: Job) -> Tensor:
+        order, one = job
+        return one.target.write(order.fill)
+
+    threads = torch.get_num_threads()
+    tensors = [one.target.tensor for _, one in jobs]
+    small = sum(tensor.numel() for tensor in tensors) < _WORTH_THREADS
+    if threads == 1 or small or overlapping(tensors):
+        yield from map(write, jobs)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(write, job) if _may_run_on_a_thread(*job) else None for job in jobs]
+        for job, future in zip(jobs, futures, strict=True):
+            yield write(job) if future is None else future.result()
+
+
+def _may_run_on_a_thread(order: Order, one: Assignment) -> bool:
+    """Tell whether writing touches only the tensor and a generator of its own."""
+    known = type(order.initializer) in BUILT_IN and not isinstance(order.initializer, Orthogonal)
+    alone = order.seed is not None and not one.target.in_parts
+    return known and alone and one.target.tensor.is_cpu
+
+
+def _targets(
+    net_or_parameter: nn.Module | Tensor, pattern: str | re.Pattern[str] | None
+) -> list[Target]:
+    if isinstance(net_or_parameter, Tensor):
+        if pattern is not None:
+            raise ValueError(
+                f"`pattern` must be None for a single parameter, got {pattern!r}; "
+                f"do pass the net to select from it"
+            )
+        return [lone_target("parameter", net_or_parameter)]
+    targets = find_targets(net_or_parameter, pattern)
+    if pattern is not None and not targets:
+        raise ValueError(
+            f"`pattern` must match a parameter's name from its start, got {pattern!r}, which "
+            f"matches none; do collect_params(net) to see the names"
+        )
+    return targets
+
+
+def _checked(init: Initializer) -> Initializer:
+    if not isinstance(init, Initializer):
+        shown = f"the class {init.__name__}" if isinstance(init, type) else repr(init)
+        raise TypeError(
+            f"`init` must be an initializer such as Normal(0.01), got {shown}; "
+            f"do create one of d2lcompute.initializers, or pass a function to net.apply"
+        )
+    return init
+
+
+def _check(one: Assignment, *, alone: bool) -> None:
+    tensor, name = one.target.tensor, one.target.name
+    if type(one.initializer)._init_weight is Initializer._init_weight:
+        raise TypeError(
+            f"`init` must define `_init_weight`, got {one.initializer!r}, which does not; "
+            f"do write _init_weight(self, name, data) so that it fills `data` in place"
+        )
+    if tensor.is_meta:
+        raise ValueError(
+            f"`net_or_parameter` must have memory, got {name!r} on the meta device; "
+            f"do net.to_empty(device='cpu') first"
+        )
+    if not is_lazy(tensor):
+        one.initializer.check(one.role, name, tensor.shape)
+    elif alone:
+        raise ValueError(
+            "`net_or_parameter` must be the net while a parameter is lazy, got a parameter alone; "
+            "do initialize(net, init, pattern=...), and its layer waits for the shape"
+        )
+
+
+def _rehearse(assignments: Sequence[Assignment]) -> None:
+    """Find out on other memory what torch cannot draw, on this device and of this type."""
+    ways = {
+        (one.initializer, one.role, tensor.dtype, tensor.device): one.target.name
+        for one in assignments
+        if type(one.initializer) in BUILT_IN and not is_lazy(tensor := one.target.tensor)
+    }
+    with random_states_kept({device for _, _, _, device in ways}):
+        for way, name in ways.items():
+            _try_to_fill(*way, name)
+
+
+def _try_to_fill(
+    initializer: Initializer, role: Role, dtype: torch.dtype, device: torch.device, name: str
+) -> None:
+    try:
+        initializer.fill(role, name, torch.empty(2, 2, dtype=dtype, device=device))
+    except RuntimeError as error:
+        raise ValueError(
+            f"`init` must suit every parameter, got {initializer} for {name!r} of type {dtype} "
+            f"({error}); do leave it out with `pattern`"
+        ) from None
+
+
+def _warn_of(kept: Sequence[str]) -> None:
+    warnings.warn(
+        f"`force_reinit` must be True to initialize again, got False; "
+        f"{first_few(kept)} were initialized before and keep their values; "
+        f"do initialize(..., force_reinit=True) to give them new ones",
+        UserWarning,
+        stacklevel=3,
+    )

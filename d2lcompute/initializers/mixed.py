@@ -1,0 +1,137 @@
+"""Rules: which initializer each parameter of a net gets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ..parameters.names import select
+from .base import ROLES, Initializer, MaybeGenerator, Role, role_of
+from .targets import Place, Target, lone_target
+
+Key = str | re.Pattern[str] | type[nn.Module]
+
+
+class Mixed(Initializer):
+    """Give different parameters different initializers; the first rule that matches wins.
+
+    >>> from d2lcompute import initializers as init
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    >>> rules = {"0.weight": init.One(), ".*bias": init.Constant(7), nn.Linear: init.Zero()}
+    >>> report = d2c.initialize(net, init.Mixed(rules))
+    >>> {name: parameter.tolist() for name, parameter in net.named_parameters()}
+    {'0.weight': [[1.0, 1.0], [1.0, 1.0]], '0.bias': [7.0, 7.0],
+    '1.weight': [[0.0, 0.0]], '1.bias': [7.0]}
+
+    `rules` maps patterns and layer types to initializers. A pattern is matched at the start of a
+    parameter's name, as in `collect_params`; a type reaches the parameters that its layers hold
+    themselves. Put ".*" last for the rest. A rule is for the weights among its matches; where it
+    matches no weights, it is for the scales (of BatchNorm and the like), and else for the biases.
+
+    Raises `TypeError` and `ValueError` for rules that are none. A parameter that no rule matches
+    and a tied one on which two disagree are errors in use, before anything changes.
+    Source: D2L 6.3 / zh 5.2
+    """
+
+    def __init__(self, rules: Mapping[Key, Initializer]) -> None:
+        for key, initializer in rules.items():
+            _check_key(key)
+            if not isinstance(initializer, Initializer) or isinstance(initializer, Mixed):
+                raise TypeError(
+                    f"`rules` must map to initializers such as Normal(0.01), got {initializer!r} "
+                    f"for {_shown(key)}; do create one there"
+                )
+        self.rules = dict(rules)
+
+    def __repr__(self) -> str:
+        return f"Mixed({{{', '.join(f'{_shown(k)}: {i!r}' for k, i in self.rules.items())}}})"
+
+    def fill(self, role: Role, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
+        """Fill `data` by the first pattern that matches `name`; layer types match no name."""
+        [found] = assign(self, [lone_target(name, data)])
+        found.initializer.fill(found.role, name, data, generator)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The initializer that one parameter gets, in which role, and the rule that says so."""
+
+    target: Target
+    label: str
+    initializer: Initializer
+    role: Role
+
+
+def assign(
+    init: Initializer, targets: Sequence[Target], *, selected: bool = True
+) -> list[Assignment]:
+    """Return what each target gets, or raise `ValueError` if one would get nothing or two things.
+
+    A rule, or a pattern by which the targets were `selected`, means its initializer for the most
+    weight-like among what it matches.
+    """
+    rules = list(init.rules.items()) if isinstance(init, Mixed) else [(".*", init)]
+    deliberate = selected or isinstance(init, Mixed)
+    table = [[[_matches(key, place) for key, _ in rules] for place in t.places] for t in targets]
+    roles = [role_of(t.places[0].leaf, t.places[0].layer, t.tensor) for t in targets]
+    meant: list[Role] = []
+    for rule in range(len(rules)):
+        reached = [
+            r for r, rows in zip(roles, table, strict=True) if any(row[rule] for row in rows)
+        ]
+        meant.append(min(reached, key=ROLES.index, default="weight") if deliberate else "weight")
+    found = []
+    for target, role, rows in zip(targets, roles, table, strict=True):
+        rule = _first(rules, target, rows)
+        key, initializer = rules[rule]
+        label = f"{_shown(key)}: {initializer!r}" if isinstance(init, Mixed) else repr(initializer)
+        taken: Role = "weight" if role == meant[rule] else role
+        found.append(Assignment(target, label, initializer, taken))
+    return found
+
+
+def _first(
+    rules: Sequence[tuple[Key, Initializer]], target: Target, rows: Sequence[Sequence[bool]]
+) -> int:
+    """Return the index of the rule that wins, which is the same at all places of the target."""
+    for place, row in zip(target.places, rows, strict=True):
+        if not any(row):
+            raise ValueError(
+                f"`init` must have a rule for every parameter, got none for {place.name!r} "
+                f"of a {type(place.layer).__name__}; do add '.*' as the last rule"
+            )
+    first, *others = [row.index(True) for row in rows]
+    for place, other in zip(target.places[1:], others, strict=True):
+        if rules[first][1] != rules[other][1]:
+            raise ValueError(
+                f"`init` must have one rule for a tied parameter, got {_shown(rules[first][0])} "
+                f"for {target.name!r} and {_shown(rules[other][0])} for {place.name!r}; "
+                f"do put a rule for '{target.name}|{place.name}' first"
+            )
+    return first
+
+
+def _matches(key: Key, place: Place) -> bool:
+    if isinstance(key, type):
+        return isinstance(place.layer, key)
+    return bool(select([place.entry], key))
+
+
+def _check_key(key: Key) -> None:
+    if isinstance(key, type) and issubclass(key, nn.Module):
+        return
+    if not isinstance(key, str | re.Pattern):
+        raise TypeError(
+            f"`rules` must map from patterns or layer types, got {key!r}; "
+            f"do write a name such as '0.weight', or a type such as nn.Linear"
+        )
+    select([], key)
+
+
+def _shown(key: Key) -> str:
+    if isinstance(key, type):
+        return key.__name__
+    return repr(key if isinstance(key, str) else key.pattern)

@@ -1,1 +1,0 @@
-"""How initializers fill parameters, now or when they get a shape."""

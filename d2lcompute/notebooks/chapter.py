@@ -1,0 +1,141 @@
+"""Where the chapter's notebooks lie, and whether they show what they say."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+LANGUAGES = ("en", "zh")
+
+
+@dataclass
+class Validation:
+    """What was found in one notebook.
+
+    Of its `cells`, those `not_run` stand behind one that failed. `failures` hold a text for each
+    that failed. `why_cold` says why the kernel was not forked where it should have been.
+    """
+
+    section: str
+    language: str
+    cells: int = 0
+    not_run: int = 0
+    failures: list[str] = field(default_factory=list)
+    why_cold: str | None = None
+    seconds: float = 0.0
+
+
+def folder() -> Path:
+    """Return the folder that holds `en` and `zh`: in the installed package, or in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "chapters"
+    return installed if installed.is_dir() else package.parent / "chapters"
+
+
+def find(sections: Sequence[str] = (), languages: Sequence[str] = LANGUAGES) -> list[Path]:
+    """Return the notebooks of `sections`, all without any, in the chapter's order.
+
+    >>> from d2lcompute.notebooks import chapter
+    >>> [path.name for path in chapter.find(["blocks"], ["en"])]
+    ['1_blocks.ipynb']
+
+    A section is called by its name, with or without its number. Raises `ValueError` for a section
+    or a language that does not exist.
+    """
+    for language in languages:
+        if language not in LANGUAGES:
+            raise ValueError(f"`lang` must be one of {', '.join(LANGUAGES)}, got {language!r}")
+    names = {_name(path): path.name for path in sorted((folder() / "en").glob("*.ipynb"))}
+    chosen = [section.partition("_")[2] or section for section in sections] or list(names)
+    for section in chosen:
+        if section not in names:
+            raise ValueError(f"`section` must be one of {', '.join(names)}, got {section!r}")
+    return [folder() / language / names[section] for section in chosen for language in languages]
+
+
+def copy_out(target: Path, languages: Sequence[str] = LANGUAGES) -> tuple[list[Path], list[Path]]:
+    """Copy the notebooks into `target`; return the copied and those that were already there.
+
+    A file that is there is never touched: it may hold a student's work.
+    """
+    copied, kept = [], []
+    for source in find(languages=languages):
+        copy = target / source.parent.name / source.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if copy.exists():
+            kept.append(copy)
+        else:
+            shutil.copyfile(source, copy)
+            copied.append(copy)
+    return copied, kept
+
+
+def validate(
+    notebooks: Sequence[Path],
+    on_cell: Callable[[Validation, int], None],
+    warm: bool = True,
+) -> list[Validation]:
+    """Run `notebooks` as `pytest --d2l` does and compare their outputs.
+
+    `on_cell` is called after each cell with what its notebook gave so far and the number of cells
+    in all notebooks. `warm` forks the kernels where that pays. Returns a `Validation` a notebook.
+    Raises `RuntimeError` where pytest could not run at all.
+    """
+    import pytest
+
+    from .session import run_session
+
+    results = {path: Validation(_name(path), path.parent.name) for path in notebooks}
+    options = ["-p", "nbval", "-p", "pytest_d2l", "--continue-on-collection-errors", "--d2l"]
+    options += ["--warm"] if warm else []
+    recorder = _Recorder(results, on_cell)
+    status, said = run_session(folder(), [*options, *map(str, notebooks)], recorder)
+    if status == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise RuntimeError(f"pytest could not run the notebooks: {said}")
+    return list(results.values())
+
+
+def _name(path: Path) -> str:
+    return path.stem.partition("_")[2]
+
+
+class _Recorder:
+    """A pytest plugin that keeps, for each notebook, what its cells gave."""
+
+    def __init__(
+        self, results: dict[Path, Validation], on_cell: Callable[[Validation, int], None]
+    ) -> None:
+        self.results = results
+        self.on_cell = on_cell
+        self.total = 0
+        self.started = time.perf_counter()
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        self.total = len(items)
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            path = folder() / report.nodeid
+            self.results[path].failures.append(str(report.longrepr))
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        from .plugin import COLD
+
+        path = folder() / report.nodeid.partition("::")[0]
+        result = self.results[path]
+        if report.failed:
+            result.failures.append(str(report.longrepr))
+        if report.when == "setup":
+            result.not_run += report.skipped
+        if report.when == "teardown":
+            result.why_cold = result.why_cold or dict(report.user_properties).get(COLD)
+            result.cells += 1
+            result.seconds += time.perf_counter() - self.started
+            self.started = time.perf_counter()
+            self.on_cell(result, self.total)

@@ -1,0 +1,1 @@
+"""Section 2, parameters: find them by name, look at them, tie them."""

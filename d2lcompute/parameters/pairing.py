@@ -1,0 +1,120 @@
+"""Which parameter becomes which when names are tied, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from .names import Entry, Shape, dtype_name, entries, known_shape, shape_text, slots, walk
+
+
+def replacements(net: nn.Module, source: str, targets: Sequence[str]) -> dict[int, Tensor]:
+    """Map the id of each parameter that has to go to the one that comes, or raise."""
+    found = {entry.name: entry for entry in entries(net)}
+    sources = _members(net, found, "source", source)
+    replaced: dict[int, Tensor] = {}
+    for target in targets:
+        members = _members(net, found, "targets", target)
+        _check_names((source, sources), (target, members))
+        for leaf, entry in members.items():
+            comes = sources[leaf].tensor
+            if entry.tensor is not comes:
+                _check_alike(sources[leaf], entry)
+                if replaced.setdefault(id(entry.tensor), comes) is not comes:
+                    raise _entangled(entry.name)
+    for entry in sources.values():
+        if id(entry.tensor) in replaced:
+            raise _entangled(entry.name)
+    return replaced
+
+
+def _members(net: nn.Module, found: dict[str, Entry], role: str, name: str) -> dict[str, Entry]:
+    """Return the parameter of that name under "", or those of the module by their names in it."""
+    check_known(net, role, name)
+    if name in found and not found[name].is_buffer:
+        return {"": found[name]}
+    prefix = f"{name}."
+    inside = {
+        other.removeprefix(prefix): entry
+        for other, entry in found.items()
+        if other.startswith(prefix) and not entry.is_buffer
+    }
+    if not inside:
+        kind = "a buffer" if name in found else "a module without parameters"
+        raise ValueError(
+            f"`{role}` must name a parameter or a module that has some, got {name!r}, {kind}; "
+            f"do describe(net) to see all names"
+        )
+    return inside
+
+
+def check_known(net: nn.Module, role: str, name: str) -> None:
+    """Raise if the net has no parameter, buffer or module of that name, and tell similar names."""
+    if not isinstance(name, str):
+        raise TypeError(
+            f"`{role}` must be a name such as '0.weight', got {type(name).__name__}; "
+            f"do describe(net) to see all names"
+        )
+    tensors = [slot[0] for slot in slots(net)]
+    names = [place for place, _ in walk(net, every_name=True) if place] + tensors
+    if name not in names:
+        parent, dot, leaf = name.rpartition(".")  # a parametrized layer keeps `leaf` further down
+        below = [n for n in tensors if n.startswith(parent + dot) and leaf in n.split(".")[:-1]]
+        near = [*below, *get_close_matches(name, names)][:3] or names[:3]
+        raise ValueError(
+            f"`{role}` must name a parameter or a module of the net, got {name!r}; "
+            f"names near it are {', '.join(map(repr, near)) or 'none: the net is empty'}"
+        )
+
+
+def _check_names(
+    source: tuple[str, dict[str, Entry]], target: tuple[str, dict[str, Entry]]
+) -> None:
+    (source_name, sources), (target_name, members) = source, target
+    if sources.keys() == members.keys():
+        return
+    if "" in sources or "" in members:
+        kinds = ["a parameter" if "" in held else "a module" for held in (sources, members)]
+        raise ValueError(
+            f"`targets` must be {kinds[0]} as {source_name!r} is, got {target_name!r}, {kinds[1]}; "
+            f"do name two modules or two parameters"
+        )
+    both = [leaf for leaf in sources if leaf in members]
+    way_out = f"do tie {', '.join(both)} one by one" if both else "they have no name in common"
+    raise ValueError(
+        f"`targets` must have the parameters of {source_name!r}, {', '.join(sources)}, "
+        f"got {target_name!r} with {', '.join(members)}; {way_out}"
+    )
+
+
+def _check_alike(source: Entry, target: Entry) -> None:
+    if is_lazy(source.tensor) and not is_lazy(target.tensor):
+        raise ValueError(
+            f"`source` must have a shape if a target has one, got the lazy {source.name!r} for "
+            f"{target.name!r}; do tie them the other way round, the sized one first"
+        )
+    shapes = known_shape(source.module, source.leaf), known_shape(target.module, target.leaf)
+    kinds = [f"{dtype_name(e.tensor.dtype)} on {e.tensor.device}" for e in (source, target)]
+    if not _agree(*shapes) or kinds[0] != kinds[1]:
+        raise ValueError(
+            f"`targets` must be like {source.name!r}, {shape_text(shapes[0])} {kinds[0]}, "
+            f"got {target.name!r}, {shape_text(shapes[1])} {kinds[1]}; "
+            f"do tie parameters of one shape, type and device"
+        )
+
+
+def _agree(left: Shape | None, right: Shape | None) -> bool:
+    if left is None or right is None:
+        return True
+    pairs = zip(left, right, strict=False)
+    return len(left) == len(right) and all(a == b or None in (a, b) for a, b in pairs)
+
+
+def _entangled(name: str) -> ValueError:
+    return ValueError(
+        f"`source` and `targets` must not hold one parameter at two places that would part, "
+        f"got {name!r}, which is tied within them; do untie(net, {name!r}) first"
+    )

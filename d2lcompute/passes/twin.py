@@ -1,0 +1,158 @@
+"""Copies of a net to try things on: without data, or as lazy as the net is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
+from torch.overrides import TorchFunctionMode
+
+from ..parameters.memory import PLAIN
+from ..parameters.names import walk
+from .deferred import Deferral, deferral_of
+from .keep import CONTAINERS, as_leaf
+
+Net = TypeVar("Net", bound=nn.Module)
+
+_KNOWN = PLAIN | {UninitializedParameter, UninitializedBuffer}
+_ATOMS = {type(None), bool, int, float, str}
+_WAYS_TO_COPY = (  # those of a class that has its own
+    "__deepcopy__", "__reduce_ex__", "__reduce__", "__getstate__", "__setstate__",
+    "__getnewargs_ex__", "__getnewargs__", "__new__", "__slots__",
+)  # fmt: skip
+
+
+def meta_twin(net: Net) -> Net:
+    """Copy the structure of a net onto the meta device, where tensors have shapes and no data.
+
+    >>> twin = d2c.lazy.meta_twin(nn.Linear(3, 4))
+    >>> twin.weight.device, twin.weight.shape
+    (device(type='meta'), torch.Size([4, 3]))
+
+    Parameters, buffers and tensors in attributes move, ties stay ties, what is lazy stays lazy.
+    No data is copied, so the cost does not grow with the size of `net`. Attributes that cannot be
+    copied, such as locks, are shared with it.
+    """
+    modules = [module for _, module in walk(net)]
+    memo: dict[int, Any] = {id(d): Deferral() for module in modules if (d := deferral_of(module))}
+    memo.update({id(t): _stand_in(t) for t in _tensors(modules) if type(t) in _KNOWN})
+    with _DeepcopyOnMeta():
+        copies = _copies(modules, memo)
+    twin: Net = copies[id(net)]
+    return twin
+
+
+def copy_if_lazy(net: Net) -> Net:
+    """Return a copy that may learn its shapes, or the net itself if it knows them all.
+
+    >>> from d2lcompute.passes.twin import copy_if_lazy
+    >>> net = nn.Sequential(nn.LazyLinear(4), nn.LazyBatchNorm1d())
+    >>> copy_if_lazy(net)(torch.rand(2, 3)).shape, d2c.pending(net)[:1]
+    (torch.Size([2, 4]), ['0.weight'])
+
+    The copy shares the tensors that have a shape, and attributes that cannot be copied. It
+    carries out in silence what `initialize` deferred.
+    """
+    modules = [module for _, module in walk(net)]
+    tensors = _tensors(modules)
+    if not any(map(is_lazy, tensors)):
+        return net
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in tensors if not is_lazy(tensor)}
+    for buffer in tensors:
+        if isinstance(buffer, UninitializedBuffer):  # which torch cannot copy
+            kind: Any = type(buffer)
+            memo[id(buffer)] = kind(device=buffer.device, dtype=buffer.dtype)
+    copies = _copies(modules, memo)
+    for module in modules:
+        deferral = deferral_of(copies[id(module)])
+        if deferral:
+            orders = deferral.orders.items()
+            deferral.orders = {name: replace(order, verbose=False) for name, order in orders}
+    copy: Net = copies[id(net)]
+    return copy
+
+
+def _tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
+    places = (place for module in modules for place in (module._parameters, module._buffers))
+    return [tensor for place in places for tensor in place.values() if tensor is not None]
+
+
+def _copies(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any]:
+    """Return copies by the ids of what they are copies of, `memo` being those there are."""
+    try:
+        return _copied(modules, {**memo})
+    except Exception:
+        return _copied(modules, {**memo, **_unique_attributes(modules)})
+
+
+def _copied(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any]:
+    # Deepest first: a child that is in the memo costs no recursion, however deep it lies.
+    for module in reversed(modules):
+        if id(module) not in memo:
+            _copy(module, memo)
+    return memo
+
+
+def _copy(module: nn.Module, memo: dict[int, Any]) -> None:
+    """Do what `deepcopy` does, without its detours at each of a module's many empty containers."""
+    kind = type(module)
+    if any(getattr(kind, way, None) is not getattr(nn.Module, way, None) for way in _WAYS_TO_COPY):
+        deepcopy(module, memo)
+        return
+    memo[id(module)] = copy = kind.__new__(kind)
+    state = vars(copy)
+    for name, value in vars(module).items():
+        if type(value) in CONTAINERS and not value and id(value) not in memo:
+            memo[id(value)] = type(value)()
+        state[name] = value if type(value) in _ATOMS else deepcopy(value, memo)
+
+
+def _unique_attributes(modules: Sequence[nn.Module]) -> dict[int, Any]:
+    """Return the attributes for which `deepcopy` fails, by their ids."""
+    ours = vars(nn.Module())
+    held = [v for module in modules for key, v in vars(module).items() if key not in ours]
+    return {id(value): value for value in held if not _can_be_copied(value)}
+
+
+def _can_be_copied(value: object) -> bool:
+    try:
+        deepcopy(value)
+    except Exception:
+        return False
+    return True
+
+
+class _DeepcopyOnMeta(TorchFunctionMode):
+    """Inside, `deepcopy` of a tensor of any kind gives a stand-in on the meta device."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is Tensor.__deepcopy__:
+            tensor, memo = args
+            return memo.setdefault(id(tensor), _stand_in(tensor))
+        if func is Tensor.clone:  # what the `__deepcopy__` of a parameter calls
+            return torch.empty_like(args[0], device="meta")
+        if func is torch.empty:  # what that of a lazy parameter calls
+            return torch.empty(*args, **{**(kwargs or {}), "device": "meta"})
+        return func(*args, **(kwargs or {}))
+
+
+def _stand_in(tensor: Tensor) -> Tensor:
+    if is_lazy(tensor):
+        kind: Any = type(tensor)
+        stand_in: Tensor = kind(tensor.requires_grad, device="meta", dtype=tensor.dtype)
+        return stand_in
+    data = torch.empty_like(tensor.detach(), device="meta")
+    if isinstance(tensor, nn.Parameter):  # of a subclass with a `__deepcopy__` of its own
+        return nn.Parameter(data, tensor.requires_grad)
+    return as_leaf(data, tensor)

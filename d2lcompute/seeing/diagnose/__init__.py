@@ -1,0 +1,5 @@
+"""What is wrong with this net: `diagnose` lists findings, each with the mend."""
+
+from .diagnose import diagnose as diagnose
+from .findings import Diagnosis as Diagnosis
+from .findings import Finding as Finding

@@ -1,0 +1,100 @@
+"""`diagnose`: look at a net, run it if there are inputs, and tell what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...passes.record import type_name
+from ...passes.run import Inputs
+from ...passes.twin import copy_if_lazy
+from . import failing, modes, placement, registration, signals, ties, unreached, values
+from .findings import Diagnosis, Finding
+from .observe import Seen
+from .passing import observe
+
+
+def diagnose(
+    net: nn.Module,
+    *inputs: Any,
+    loss_fn: Callable[[Any], Tensor] | None = None,
+    **named_inputs: Any,
+) -> Diagnosis:
+    """List what is wrong with a net: what, where, why it matters, and the mend.
+
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    >>> d2c.diagnose(net, torch.rand(2, 4))
+    Sequential: no findings
+    >>> net.extra = [nn.Linear(8, 8)]
+    >>> d2c.diagnose(net)
+    Sequential: 1 finding; pass an input to examine a forward and a backward pass too
+    <BLANKLINE>
+    1. unregistered modules
+    where    extra
+    -------  ---------------------------------------------------------------------------------
+    what     a plain list holds 1 module, which the net does not see
+    why      Their parameters are not in `net.parameters()`, so no optimizer trains them; they
+             are not in `state_dict()`, so they are not saved; `to`, `train` and `eval` do not
+             reach them.
+    mend     Keep them in an nn.ModuleList: `self.extra = nn.ModuleList(extra)`.
+
+    `net` is any module. `inputs` and `named_inputs` are what it takes, tensors or tuples with the
+    shape of such; without any only what the net holds is examined. With them it is run forward and
+    backward in the mode in which it is: values, gradients, buffers, modes, hooks and the random
+    state are afterwards what they were, and a lazy net is still lazy. `loss_fn` takes the output
+    and returns a scalar; without it a weighted mean of all outputs takes the place of a loss.
+
+    Returns a report with `findings` as data. A pass that fails is a finding too. Raises
+    `TypeError` if `net` is no module, and `ValueError` for a `loss_fn` without inputs.
+    Source: D2L 6.1 / zh 5.1
+    """
+    given = Inputs(inputs, named_inputs)
+    if loss_fn is not None and not given.all():
+        raise ValueError(
+            "`loss_fn` must come with inputs, got none; do diagnose(net, X, loss_fn=loss_fn)"
+        )
+    found = list(registration.without_super(net))
+    if not found:
+        seen = observe(copy_if_lazy(net), given, loss_fn) if given.all() else None
+        found = [*_about_structure(net, seen), *(_about_pass(seen) if seen else ())]
+    return Diagnosis(type_name(net), tuple(found), bool(given.all()))
+
+
+def _about_structure(net: nn.Module, seen: Seen | None) -> Iterator[Finding]:
+    yield from registration.unregistered(net)
+    yield from registration.plain_tensors(net, seen.replaced if seen else set())
+    yield from registration.shadowed_names(net)
+    yield from values.not_finite(net)
+    yield from ties.half_broken(net)
+    yield from ties.cut(net)
+    yield from modes.mixed_modes(net)
+    yield from modes.untouched_statistics(net)
+    if seen is None or seen.failure is not None:  # a pass that comes through shows what is meant
+        yield from placement.several_devices(net)
+        yield from placement.several_dtypes(net)
+    if seen is None:
+        yield from values.unsized(net, ran=False)
+        yield from values.symmetric_units(net)
+
+
+def _about_pass(seen: Seen) -> Iterator[Finding]:
+    lost = list(failing.returned_nothing(seen))
+    if lost:  # all else comes of it
+        yield from lost
+        return
+    yield from failing.failed(seen)
+    yield from failing.bad_outputs(seen)
+    yield from modes.dropped_in_eval_mode(seen)
+    yield from signals.dead_relus(seen)
+    alike = list(values.symmetric_units(seen.net))
+    yield from alike
+    yield from signals.symmetric_gradients(seen, {name for one in alike for name in one.where})
+    if seen.failure is None:
+        yield from placement.spreading_doubles(seen)
+        yield from values.unsized(seen.net, ran=True)
+        yield from unreached.no_gradient(seen)
+        if signals.tells_of_training(seen.net):
+            yield from signals.exploding(seen)
+            yield from signals.vanishing(seen)

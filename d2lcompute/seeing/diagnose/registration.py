@@ -1,0 +1,208 @@
+"""What a net holds without knowing: modules in lists, tensors that are no buffers, lost names."""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from types import FunctionType
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...parameters.names import slots, walk
+from .findings import Finding
+
+_OWN = frozenset(vars(nn.Module()))
+_METHODS = frozenset(
+    name
+    for name, value in vars(nn.Module).items()
+    if isinstance(value, FunctionType) and name != "forward" and not name.startswith("__")
+)
+
+
+def without_super(net: nn.Module) -> Iterator[Finding]:
+    """Find modules whose class never called `super().__init__()`: they hold nothing at all."""
+    if not isinstance(net, nn.Module):
+        next(walk(net))  # raises, and says what to pass
+    stack: list[tuple[str, nn.Module]] = [("", net)]
+    seen: set[int] = set()
+    while stack:
+        name, module = stack.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        if "_modules" not in vars(module):
+            kind = type(module).__name__
+            yield Finding(
+                "super().__init__() missing",
+                (name,),
+                f"the `__init__` of {kind} does not call `super().__init__()`",
+                "nn.Module sets up there where layers, parameters and hooks are kept; without it "
+                "every call of the module is an error.",
+                f"Make `super().__init__()` the first line of `{kind}.__init__`.",
+            )
+            continue
+        for key, child in module._modules.items():
+            if child is not None:
+                stack.append((f"{name}.{key}" if name else key, child))
+
+
+def unregistered(net: nn.Module) -> Iterator[Finding]:
+    """Find modules and parameters in plain lists, tuples, sets and dicts."""
+    known = {id(module) for _, module in walk(net)} | {id(slot[3]) for slot in slots(net)}
+    for path, module in walk(net):
+        for key, value in _attributes(module):
+            if not isinstance(value, list | tuple | set | frozenset | Mapping):
+                continue
+            held = [item for item in _inside(value, {id(value)}) if id(item) not in known]
+            hidden = [item for item in held if _matters(item, module)]
+            if hidden:
+                yield _hidden(_join(path, key), value, hidden)
+
+
+def plain_tensors(net: nn.Module, replaced: set[tuple[str, str]]) -> Iterator[Finding]:
+    """Find tensors that are attributes and neither parameters nor buffers.
+
+    `replaced` are the (module, attribute) that a pass made anew: those are notes, not constants.
+    """
+    known = {id(slot[3]) for slot in slots(net)}
+    for path, module in walk(net):
+        if type(module).__module__.startswith("torch."):
+            continue  # what is there comes from a hook, as in probes and in `spectral_norm`
+        for key, value in _attributes(module):
+            if not isinstance(value, Tensor) or id(value) in known or value.grad_fn is not None:
+                continue
+            made_anew = (path, key) in replaced or key in _stored_in_forward(type(module))
+            if not made_anew and not _computed_before_call(module, key):
+                yield _plain(_join(path, key), key, value)
+
+
+def shadowed_names(net: nn.Module) -> Iterator[Finding]:
+    """Find attributes and layers with the name of a method of `nn.Module`."""
+    for path, module in walk(net):
+        values = {key: value for key, value in vars(module).items() if not callable(value)}
+        values.update(module._modules)  # torch itself refuses such parameters and buffers
+        for key in sorted(_METHODS & values.keys() | _class_shadows(type(module))):
+            value = values.get(key, getattr(type(module), key))
+            yield Finding(
+                "shadowed method",
+                (_join(path, key),),
+                f"`self.{key}` is {_article(value)}, but `{key}` is a method of nn.Module",
+                f"Only one of the two can be reached under the name: `net.{key}()` fails, or "
+                f"gives something else than `self.{key}` was meant to be.",
+                f"Rename it, say to `self.{key}_`.",
+            )
+
+
+def _class_shadows(kind: type) -> frozenset[str]:
+    plain = (int, float, str, bytes, list, tuple, dict, set, Tensor, type(None))
+    return frozenset(key for key in _METHODS if isinstance(getattr(kind, key), plain))
+
+
+def _stored_in_forward(kind: type) -> frozenset[str]:
+    forward = getattr(kind, "forward", None)
+    if not isinstance(forward, FunctionType):
+        return frozenset()
+    steps = dis.get_instructions(forward)
+    return frozenset(step.argval for step in steps if step.opname == "STORE_ATTR")
+
+
+def _computed_before_call(module: nn.Module, key: str) -> bool:
+    """Whether a hook makes the tensor from registered ones, as pruning and old norms do."""
+    sources = chain(module._parameters, module._buffers)
+    return bool(module._forward_pre_hooks) and any(name.startswith(f"{key}_") for name in sources)
+
+
+def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    torchs_own = _OWN | {"_flat_weights"} if isinstance(module, nn.RNNBase) else _OWN
+    return ((key, value) for key, value in vars(module).items() if key not in torchs_own)
+
+
+def _inside(value: Any, seen: set[int]) -> Iterator[Any]:
+    """Yield the modules and parameters in a nest of containers."""
+    for item in list(value.values()) if isinstance(value, Mapping) else list(value):
+        if isinstance(item, nn.Module | nn.Parameter):
+            yield item
+        elif isinstance(item, Tensor):
+            if item.requires_grad and item.is_leaf:
+                yield item
+        elif isinstance(item, list | tuple | set | frozenset | Mapping) and id(item) not in seen:
+            seen.add(id(item))
+            yield from _inside(item, seen)
+
+
+def _matters(item: Any, holder: nn.Module) -> bool:
+    """Whether it has state or a mode, and is neither hidden on purpose nor a way back up."""
+    if isinstance(item, Tensor):
+        return item.requires_grad
+    modules = [module for _, module in walk(item)]
+    tensors = [slot[3] for slot in slots(item)]
+    has_mode = any(isinstance(module, nn.modules.dropout._DropoutNd) for module in modules)
+    is_teacher = not item.training and not any(tensor.requires_grad for tensor in tensors)
+    is_above = any(module is holder for module in modules)
+    return (bool(tensors) or has_mode) and not is_teacher and not is_above
+
+
+def _hidden(where: str, value: Any, hidden: list[Any]) -> Finding:
+    kind, key = type(value).__name__, where.rpartition(".")[2]
+    modules = [item for item in hidden if isinstance(item, nn.Module)]
+    home = "ModuleDict" if isinstance(value, Mapping) else "ModuleList"
+    items = value.values() if isinstance(value, Mapping) else value
+    nested = not all(any(item is one for one in hidden) for item in items)
+    if modules:
+        return Finding(
+            "unregistered modules",
+            (where,),
+            f"a plain {kind} holds {_count(len(modules), 'module')}, which the net does not see",
+            "Their parameters are not in `net.parameters()`, so no optimizer trains them; they "
+            "are not in `state_dict()`, so they are not saved; `to`, `train` and `eval` do not "
+            "reach them.",
+            f"Keep them in an nn.{home}: `self.{key} = nn.{home}({key})`{_inner(nested)}.",
+        )
+    home = home.replace("Module", "Parameter")
+    return Finding(
+        "unregistered parameters",
+        (where,),
+        f"a plain {kind} holds {_count(len(hidden), 'parameter')}, which the net does not see",
+        "They are not in `net.parameters()`, so no optimizer trains them, and not in "
+        "`state_dict()`, so they are not saved.",
+        f"Keep them in an nn.{home}: `self.{key} = nn.{home}({key})`{_inner(nested)}.",
+    )
+
+
+def _inner(nested: bool) -> str:
+    return ", and likewise the lists and dicts inside" if nested else ""
+
+
+def _plain(where: str, key: str, value: Tensor) -> Finding:
+    if value.requires_grad:
+        return Finding(
+            "tensor that should be a parameter",
+            (where,),
+            f"`self.{key}` asks for a gradient but is a plain tensor",
+            "It is not in `net.parameters()`, so no optimizer trains it, and not in "
+            "`state_dict()`, so it is not saved.",
+            f"`self.{key} = nn.Parameter(...)`.",
+        )
+    return Finding(
+        "tensor that should be a buffer",
+        (where,),
+        f"`self.{key}` is a plain tensor of shape {tuple(value.shape)}",
+        "It is not in `state_dict()`, so a net that is saved and loaded computes with another "
+        "one; `net.to(device)` and `net.double()` leave it behind.",
+        f'`self.register_buffer("{key}", ...)`, with `persistent=False` if it need not be saved.',
+    )
+
+
+def _article(value: object) -> str:
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "AEIOaeio" else f"a {name}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,168 @@
+"""What the values of a net tell: not finite, never initialized, all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ...parameters.names import Entry, entries, walk
+from ...passes.deferred import deferral_of
+from .findings import Finding
+
+_LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Bilinear, nn.RNNBase, nn.RNNCellBase)
+
+
+def unsized(net: nn.Module, ran: bool) -> Iterator[Finding]:
+    """Find parameters without a shape, and initializers that wait for it."""
+    waiting = [
+        name for name, module in walk(net, every_name=True) for name in _orders(name, module)
+    ]
+    lazy = [e.name for e in distinct(entries(net)) if is_lazy(e.tensor) and not e.is_buffer]
+    still = tuple(name for name in lazy if name in waiting)
+    rest = tuple(name for name in lazy if name not in waiting)
+    reached = " after the pass on these inputs, which did not reach them" if ran else ""
+    mend = (
+        "Call these layers in `forward`, or remove them."
+        if ran
+        else "Make one forward pass, or `d2lcompute.materialize(net, X)`, before anything else."
+    )
+    if rest:
+        yield Finding(
+            "lazy parameters",
+            rest,
+            f"still without a shape{reached}",
+            "They hold no values yet: they cannot be counted, saved or initialized, and what is "
+            "written into their `data` is lost without an error.",
+            mend,
+        )
+    if still:
+        yield Finding(
+            "initializer waiting",
+            still,
+            f"an initializer waits for the shape{reached}, and has not run",
+            "Until then there are no values, and nothing that reads or writes them works.",
+            mend,
+        )
+
+
+def not_finite(net: nn.Module) -> Iterator[Finding]:
+    """Find NaN in anything, and infinity in parameters: buffers hold masks of it on purpose."""
+    bad = tuple(
+        entry.name
+        for entry in distinct(entries(net))
+        if has_values(entry.tensor)
+        and entry.tensor.is_floating_point()
+        and bool((entry.tensor.isnan() if entry.is_buffer else ~entry.tensor.isfinite()).any())
+    )
+    if bad:
+        yield Finding(
+            "values not finite",
+            bad,
+            "NaN or infinity among the values",
+            "Everything computed from them is NaN or infinite, and so are the gradients, so that "
+            "the next step of the optimizer spreads it over the net.",
+            "Initialize anew, or load the last good file; then look for the cause: a learning "
+            "rate too high, a logarithm or a division by zero, half precision.",
+        )
+
+
+def symmetric_units(net: nn.Module) -> Iterator[Finding]:
+    """Find layers all of whose units start alike, and zeros that let nothing through."""
+    found = [e for e in distinct(entries(net)) if is_constant_matrix(e)]
+    layers = [entry for entry in found if isinstance(entry.module, _LAYERS)]
+    zeros = {entry.name for entry in found if not entry.tensor.any()}
+    alike = tuple(e.name for e in layers if e.name not in zeros and _units(e) > 1)
+    if alike:
+        yield alike_finding(alike)
+    matrices = [e for e in distinct(entries(net)) if _is_trained_matrix(e)]
+    all_zero = len(matrices) > 1 and len(zeros) == len(matrices)
+    barred = _before_others(net)
+    closed = tuple(
+        e.name for e in layers if e.name in zeros and (all_zero or id(e.module) in barred)
+    )
+    if closed:
+        yield Finding(
+            "weights all zero",
+            closed,
+            "all values are zero, and another layer comes behind",
+            "Nothing of the input gets through, so the layers behind learn from biases alone, and "
+            "the units of one layer stay alike.",
+            "Initialize them, with `d2lcompute.initialize(net, ...)` or `reset_parameters()`.",
+        )
+
+
+def alike_finding(names: tuple[str, ...]) -> Finding:
+    """Return the finding for weights whose units start alike and are taught alike."""
+    return Finding(
+        "units all alike",
+        names,
+        "all values are the same",
+        "All units of the layer compute the same and, as far as what comes behind treats them "
+        "alike, get the same gradient: the layer is no better than one of a single unit.",
+        "Draw the weights at random, as with `d2lcompute.initialize(net, Xavier())`; biases and "
+        "scales of norms may start constant.",
+    )
+
+
+def is_constant_matrix(entry: Entry) -> bool:
+    """Whether it is a trained weight of several rows and columns, all of one value."""
+    return _is_trained_matrix(entry) and is_constant(entry.tensor)
+
+
+def is_constant(tensor: Tensor) -> bool:
+    """Whether all values, of which there are some, are the same."""
+    flat = tensor.detach().reshape(-1)
+    return len(flat) > 0 and bool((flat[:1] == flat).all())
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether there are values to look at."""
+    return not is_lazy(tensor) and not tensor.is_meta and tensor.layout is torch.strided
+
+
+def distinct(found: list[Entry]) -> list[Entry]:
+    """Return each tensor under the first of its names."""
+    first: dict[int, Entry] = {}
+    for entry in found:
+        first.setdefault(id(entry.tensor), entry)
+    return list(first.values())
+
+
+def _is_trained_matrix(entry: Entry) -> bool:
+    tensor = entry.tensor
+    return (
+        not entry.is_buffer
+        and has_values(tensor)
+        and tensor.requires_grad
+        and sum(size > 1 for size in tensor.shape) > 1
+        and not isinstance(entry.module, nn.LayerNorm | nn.RMSNorm | nn.Embedding | nn.EmbeddingBag)
+    )
+
+
+def _units(entry: Entry) -> int:
+    """Return how many units see the same input: with groups each sees one of its own."""
+    return int(entry.tensor.shape[0]) // int(getattr(entry.module, "groups", 1))
+
+
+def _before_others(net: nn.Module) -> set[int]:
+    """Return the ids of layers that stand in an nn.Sequential before one with a weight."""
+    found: set[int] = set()
+    for _, module in walk(net):
+        if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+            later = False
+            for child in reversed(
+                [child for child in module._modules.values() if child is not None]
+            ):
+                if later:
+                    found.add(id(child))
+                later = later or any(_is_trained_matrix(entry) for entry in entries(child))
+    return found
+
+
+def _orders(path: str, module: nn.Module) -> list[str]:
+    deferral = deferral_of(module)
+    leaves = deferral.orders if deferral else ()
+    return [f"{path}.{leaf}" if path else leaf for leaf in leaves]

@@ -1,0 +1,171 @@
+"""What each use of a parameter contributes to its gradient."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._C._autograd import _get_sequence_nr
+from torch.autograd.graph import Node, get_gradient_edge
+from torch.nn.parameter import is_lazy
+
+from ..parameters.names import slots, walk
+from ..passes.hooks import hooked
+from ..passes.keep import dry_run
+from ..passes.record import type_name
+from .use_report import GradientsByUse, Use, UsedParameter, joined
+
+# A node of the backward graph, and which of the things that it passes a gradient to.
+Read = tuple[Node, int]
+
+
+def gradients_by_use(net: nn.Module, loss_fn: Callable[[Any], Tensor]) -> GradientsByUse:
+    """Split the gradient of each parameter that is used repeatedly into what each use contributes.
+
+    >>> shared = nn.Linear(4, 4, bias=False)
+    >>> net = nn.Sequential(shared, nn.ReLU(), shared)
+    >>> X = torch.rand(2, 4)
+    >>> report = d2c.gradients_by_use(net, lambda net: net(X).sum())
+    >>> [(use.block, use.call) for use in report["2.weight"].uses]
+    [('0 = 2', 1), ('0 = 2', 2)]
+    >>> report["2.weight"].difference < 1e-6
+    True
+
+    `net` is any module that is not lazy any more. `loss_fn` takes the net and returns a scalar,
+    such as `lambda net: net(X).sum()`. A use is one operation that reads the parameter in a forward
+    pass, in a layer or in a function such as `F.linear(X, self.embedding.weight)`. Parameters on
+    the same memory are parameters of their own: their gradients do not add up.
+
+    Returns a report with the uses in the order of the forward pass. `net`, its gradients, buffers
+    and modes and the random state are afterwards what they were. Raises `ValueError` if the net is
+    lazy or the loss is not a scalar that depends on it.
+    Source: D2L 6.2 / zh 5.2
+    """
+    names, parameters = _trainable(net)
+    leaves = {get_gradient_edge(parameter).node: key for key, parameter in parameters.items()}
+    calls = _Calls(net)
+    with dry_run(net), torch.enable_grad():
+        with hooked(calls.enter, calls.leave):
+            loss = loss_fn(net)
+        _check_loss(loss)
+        reads = _reads(loss, leaves)
+        chosen = {k: found for k, found in reads.items() if len(found) > 1 or len(names[k]) > 1}
+        parts, totals = _backward(loss, parameters, chosen)
+    return GradientsByUse(
+        tuple(
+            UsedParameter(
+                tuple(names[key]),
+                tuple(Use(*calls.at(node), node.name(), parts[node, i]) for node, i in found),
+                totals.get(key),
+            )
+            for key, found in chosen.items()
+        )
+    )
+
+
+class _Calls:
+    """Which call of which block a node of the backward graph was made in.
+
+    Torch numbers the nodes in the order of their making, so the number that comes next when a
+    call begins and ends tells its nodes from those of others.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self._names: dict[int, list[str]] = {}
+        for name, block in walk(net, every_name=True):
+            self._names.setdefault(id(block), []).append(name or type_name(block))
+        self._counts: Counter[str] = Counter()
+        self._open = [("loss_fn", 1)]
+        self._marks = [(0, self._open[0])]
+
+    def enter(self, block: nn.Module, *rest: object) -> None:
+        label = joined(self._names.get(id(block), [type_name(block)]))
+        self._counts[label] += 1
+        self._open.append((label, self._counts[label]))
+        self._mark()
+
+    def leave(self, block: nn.Module, *rest: object) -> None:
+        self._open.pop()
+        self._mark()
+
+    def at(self, node: Node) -> tuple[str, int]:
+        """Return the names of the innermost block, and the number of its call."""
+        return self._marks[bisect_right(self._marks, node._sequence_nr(), key=itemgetter(0)) - 1][1]
+
+    def _mark(self) -> None:
+        self._marks.append((_get_sequence_nr(), self._open[-1]))
+
+
+def _trainable(net: nn.Module) -> tuple[dict[int, list[str]], dict[int, Tensor]]:
+    """Return the names of each parameter that gets a gradient, and the parameter, by its id."""
+    names: dict[int, list[str]] = {}
+    parameters: dict[int, Tensor] = {}
+    for name, _, _, tensor, is_buffer in slots(net):
+        if is_lazy(tensor):
+            raise ValueError(
+                f"`net` must not be lazy, got {name!r} without a shape; "
+                f"do materialize(net, X) or net(X) once"
+            )
+        if tensor.requires_grad and not is_buffer:
+            names.setdefault(id(tensor), []).append(name)
+            parameters[id(tensor)] = tensor
+    return names, parameters
+
+
+def _check_loss(loss: Any) -> None:
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or loss.grad_fn is None:
+        got = type(loss).__name__
+        if isinstance(loss, Tensor):
+            kind = "without a graph" if loss.grad_fn is None else f"of shape {tuple(loss.shape)}"
+            got = f"a tensor {kind}"
+        raise ValueError(
+            f"`loss_fn` must return a scalar computed from the net's parameters, got {got}; "
+            f"do return net(X).sum() or another loss, without item() or no_grad()"
+        )
+
+
+def _reads(loss: Tensor, leaves: dict[Node, int]) -> dict[int, list[Read]]:
+    """Find the nodes below the loss that read each parameter, first read first."""
+    reads: dict[int, list[Read]] = {key: [] for key in leaves.values()}
+    stack: list[Any] = [loss.grad_fn]
+    seen: set[Any] = set(stack)
+    while stack:
+        node = stack.pop()
+        for index, (source, _) in enumerate(node.next_functions):
+            if source in leaves:
+                reads[leaves[source]].append((node, index))
+            elif source is not None and source not in seen:
+                seen.add(source)
+                stack.append(source)
+    for found in reads.values():
+        found.sort(key=lambda read: (read[0]._sequence_nr(), read[1]))
+    return reads
+
+
+def _backward(
+    loss: Tensor, parameters: dict[int, Tensor], reads: dict[int, list[Read]]
+) -> tuple[dict[Read, Tensor], dict[int, Tensor]]:
+    """Run backward once; return the gradient through each read, and the accumulated ones."""
+    parts: dict[Read, Tensor] = {}
+    reached = [key for key, found in reads.items() if found]
+    for key in reached:
+        for read in reads[key]:
+            read[0].register_hook(partial(_keep, parts, read))
+    totals = torch.autograd.grad(loss, [parameters[key] for key in reached]) if reached else ()
+    for key in reached:
+        for read in reads[key]:
+            if read not in parts:  # an operation may pass nothing back
+                parts[read] = torch.zeros_like(parameters[key])
+    return parts, dict(zip(reached, totals, strict=True))
+
+
+def _keep(parts: dict[Read, Tensor], read: Read, arrived: Sequence[Tensor | None], _: Any) -> None:
+    gradient = arrived[read[1]]
+    if gradient is not None:
+        parts[read] = gradient.detach()

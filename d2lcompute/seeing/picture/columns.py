@@ -1,0 +1,194 @@
+"""A box with others inside: their rows, broken into columns where they are taller than a slide."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
+
+from .boxes import PAD, Arc, Box, Line, Measure, leaf, stack_height, title_width
+from .graph import Node, between
+from .rows import Rows
+
+HEADER = 0.3  # for the title
+GUTTER = 0.16  # between arcs
+APART = 0.3  # between columns
+TURN = 0.12  # above and below columns, for the line from one to the next
+SLIDE = 13.33, 7.5
+ROOMY = 1.0  # the share of a slide up to which rows need no columns
+MOST_COLUMNS = 10
+HALVINGS = 12
+BREAK = 0.12  # what a break must gain, of a slide
+
+Spot = tuple[int, int]  # column and row
+
+
+def arrange(root: Node, measure: Measure, arrows: bool) -> Box:
+    """Return the box of a node with all that is inside, at the origin."""
+    nodes = [root]
+    for node in nodes:
+        nodes += node.children
+    boxes: dict[Node, Box] = {}
+    for node in reversed(nodes):
+        inner = [boxes.pop(child) for child in node.children]
+        boxes[node] = _around(node, inner, measure, arrows) if inner else leaf(node, measure)
+    return boxes[root]
+
+
+def _around(node: Node, boxes: Sequence[Box], measure: Measure, arrows: bool) -> Box:
+    """Return the box of a node with these boxes in it, in as many columns as are best to see."""
+
+    def framed(parts: list[list[int]]) -> Box:
+        nodes = [_part(node, part, part is parts[-1]) for part in parts]
+        inner = [[boxes[index] for index in part] for part in parts]
+        columns = [Rows(n, b, measure, arrows) for n, b in zip(nodes, inner, strict=True)]
+        return _Frame(node, columns, measure, arrows).box()
+
+    whole = [list(range(len(boxes)))]
+    if _share(framed(whole)) <= ROOMY:
+        return framed(whole)
+    rows = Rows(node, boxes, measure, arrows)
+    choices = [whole]
+    for count in range(2, MOST_COLUMNS + 1):
+        parts = _parts(rows, count)
+        choices += [parts] if parts != choices[-1] else []
+    return framed(min(choices, key=lambda parts: _share(framed(parts)) + BREAK * len(parts)))
+
+
+def _share(box: Box) -> float:
+    return max(box.width / SLIDE[0], box.height / SLIDE[1])
+
+
+def _parts(rows: Rows, count: int) -> list[list[int]]:
+    """Split the rows where one flow comes down, into at most `count` parts, as low as can be."""
+    ends = [*rows.cuts(), (rows.height, len(rows.rows))]
+    low, high = rows.height / count, rows.height
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if len(_breaks(ends, middle)) < count else (middle, high)
+    bounds = [0, *_breaks(ends, high), len(rows.rows)]
+    return [sorted(chain(*rows.rows[a:b])) for a, b in pairwise(bounds)]
+
+
+def _breaks(ends: Sequence[tuple[float, int]], most: float) -> list[int]:
+    """Return the rows to break before so that no part is higher than `most`, if that can be."""
+    breaks = []
+    start, (last_top, last_row) = 0.0, ends[0]
+    for top, row in ends[1:]:
+        if top - start > most and last_top > start:
+            breaks.append(last_row)
+            start = last_top
+        last_top, last_row = top, row
+    return breaks
+
+
+def _part(node: Node, indices: Sequence[int], is_last: bool) -> Node:
+    places = {index: number for number, index in enumerate(indices)}
+    touching = [f for f in node.flows if f.source in places or f.target in places]
+    part = Node("", node.kind if is_last else "column", ())
+    part.children = [node.children[index] for index in places]
+    part.flows = between(places, touching)
+    return part
+
+
+class _Frame:
+    """Columns side by side, the line from each to the next, and gutters for arcs."""
+
+    def __init__(self, node: Node, columns: Sequence[Rows], measure: Measure, arrows: bool) -> None:
+        self._node = node
+        self._columns = [column.box() for column in columns]
+        self._arrows = arrows
+        self._title = title_width(node, measure)
+        self._spots = dict(_spots(columns)) if node.arcs else {}
+        self._taken: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        self._overhead = 0
+        self._arcs = [self._arc(pair) for pair in node.arcs]
+
+    def box(self) -> Box:
+        """Return the box of the node."""
+        several = len(self._columns) > 1
+        top = HEADER + GUTTER * self._overhead + TURN * several
+        lefts = list(self._lefts())
+        bottom = top + max(column.height for column in self._columns) + TURN * several
+        for left, column in zip(lefts, self._columns, strict=True):
+            column.move_inside(left, top)
+        inner = lefts[-1] + self._columns[-1].width
+        width = max(inner + PAD, self._title + 2 * PAD)
+        first, last = self._columns[0], self._columns[-1]
+        box = Box(self._node, width, bottom, first.axis, last.leave)
+        for column in self._columns:
+            box.children += column.children
+            box.lines += column.lines
+            box.labels += column.labels
+        if self._arrows:
+            box.lines += self._connections(lefts, top, bottom)
+        box.arcs = [self._placed_arc(lefts, *arc) for arc in self._arcs]
+        box.move_inside((width - inner - PAD) / 2, 0.0)
+        stack = stack_height(self._node)
+        box.width, box.height = box.width + stack, box.height + stack
+        return box
+
+    def _lefts(self) -> Iterator[float]:
+        """Yield where each column begins, right of its gutters."""
+        x = PAD
+        for number, column in enumerate(self._columns):
+            tracks = 1 + max((track for *_, track in self._taken[number]), default=-1)
+            x += GUTTER * tracks
+            yield x
+            x += column.width + APART
+
+    def _connections(self, lefts: Sequence[float], top: float, bottom: float) -> Iterator[Line]:
+        """Yield the lines from the end of each column to the top of the next, and out."""
+        for (left, column), (_, following) in pairwise(zip(lefts, self._columns, strict=True)):
+            end = top + column.height
+            x = left + column.width + APART / 2
+            across = ((x, end + TURN / 2), (x, top - TURN / 2), (following.axis, top - TURN / 2))
+            start = (column.leave, end), (column.leave, end + TURN / 2)
+            yield Line((*start, *across, (following.axis, top)), has_head=False)
+        last = self._columns[-1]
+        if top + last.height < bottom:
+            yield Line(((last.leave, top + last.height), (last.leave, bottom)), has_head=False)
+
+    def _arc(self, pair: tuple[Node, Node]) -> tuple[Node, Node, list[tuple[int, int]], int]:
+        """Choose the gutters of an arc, as pairs of column and track, and its place overhead."""
+        first, second = sorted(pair, key=lambda node: self._spots[node])
+        (column, row), (next_column, next_row) = self._spots[first], self._spots[second]
+        if (column, row) == (next_column, next_row):
+            return first, second, [], 0
+        if column == next_column:
+            return first, second, [self._gutter(column, row, next_row)], 0
+        self._overhead += 1
+        gutters = [self._gutter(column, -1, row), self._gutter(next_column, -1, next_row)]
+        return first, second, gutters, self._overhead
+
+    def _gutter(self, column: int, first: int, last: int) -> tuple[int, int]:
+        """Take the innermost track beside a column that is free from one row to another."""
+        taken = self._taken[column]
+        track = 0
+        while any(t == track and first < end and begin < last for begin, end, t in taken):
+            track += 1
+        taken.append((first, last, track))
+        return column, track
+
+    def _placed_arc(
+        self,
+        lefts: Sequence[float],
+        first: Node,
+        second: Node,
+        gutters: Sequence[tuple[int, int]],
+        overhead: int,
+    ) -> Arc:
+        way = [lefts[column] - GUTTER * (track + 0.6) for column, track in gutters]
+        if overhead:
+            way.insert(1, HEADER + GUTTER * (overhead - 0.5))
+        return Arc(first, second, tuple(way))
+
+
+def _spots(columns: Sequence[Rows]) -> Iterator[tuple[Node, Spot]]:
+    """Yield every node inside with the column and the row in which it lies."""
+    for number, column in enumerate(columns):
+        for row, indices in enumerate(column.rows):
+            nodes = [column.node.children[index] for index in indices]
+            for node in nodes:
+                yield node, (number, row)
+                nodes += node.children

@@ -1,0 +1,105 @@
+"""What happened inside a forward pass, call by call: `trace`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from ..passes.collector import collector_paused
+from ..passes.making import Pass
+from ..tables import Report, Table, listed
+from .calls import Call, Names, as_calls
+from .trace_table import MOST_NAMES, table_of
+
+
+@dataclass(frozen=True, repr=False)
+class Trace(Report):
+    """Every call of a forward pass, in order.
+
+    `calls` are `Call` objects, of blocks and of steps. `unused` names the parameters that the
+    pass did not read. `error` is the exception that ended the pass early, or None.
+    """
+
+    calls: tuple[Call, ...]
+    unused: tuple[str, ...]
+    error: Exception | None
+
+    def _table(self) -> Table:
+        return table_of(self.calls, list(self._notes()))
+
+    def _notes(self) -> Iterator[str]:
+        if self.calls:
+            net = self.calls[0]
+            yield f"{net.parameter_count:,} parameters read, each counted once; {net.flops:,} FLOPs"
+        if self.unused:
+            yield f"not read: {listed(self.unused, MOST_NAMES)}"
+        if self.error:
+            yield f"stopped by {type(self.error).__name__}: {self.error}"
+
+
+@collector_paused()
+def trace(net: nn.Module, *inputs: Any, time: bool = False, **named_inputs: Any) -> Trace:
+    """Make a forward pass and report every call of a block in order, with the steps between.
+
+    >>> d2c.trace(d2c.FixedHiddenMLP(units=4), torch.zeros(2, 4))
+    call              input           output      parameters    FLOPs  remarks
+    ----------------  --------------  --------  ------------  -------  ---------
+    FixedHiddenMLP    (2, 4)          ()                  20      192
+    │ linear: Linear  (2, 4)          (2, 4)              20       64
+    │ @               (2, 4), (4, 4)  (2, 4)                       64
+    │ + 1             (2, 4)          (2, 4)
+    │ relu            (2, 4)          (2, 4)
+    │ linear: Linear  (2, 4)          (2, 4)              20       64  2nd call
+    ...
+    20 parameters read, each counted once; 192 FLOPs
+    >>> report = d2c.trace(d2c.mlp(256, 10), (2, 20))
+    >>> [call.decided for call in report.calls if call.lazy]
+    [(('weight', (256, 20)), ('bias', (256,))), (('weight', (10, 256)), ('bias', (10,)))]
+
+    Steps are functions of torch that a block calls itself; those inside torch's own layers are
+    left out, and what a loop repeats is shown once, with its count. `parameters` and `FLOPs`
+    include the calls inside. FLOPs are those of torch's own counter: products of matrices,
+    convolutions and attention.
+
+    `net` is any module; it stays as it is, lazy layers and random states too. `inputs` and
+    `named_inputs` are what it takes. They may be shapes, and then nothing is computed; as a shape
+    stands for floats, write `torch.zeros(2, 8, dtype=torch.long, device="meta")` for token ids.
+    `time` asks for the microseconds that each call takes, in a second pass.
+
+    Returns a report whose `calls` are data. If the pass fails, the report ends there, and `error`
+    is the exception. Raises `TypeError` if `net` is no module, and `ValueError` for shapes if the
+    net reads values, as `while x.sum() > 1` does.
+    Source: D2L 6.1 / zh 5.1
+    """
+    made = Pass(net, inputs, named_inputs)
+    names = Names(made.net)
+    recorder, error = made.record(names.parameters)
+    seconds: list[float] = []
+    if error is None and time:
+        seconds, error = made.time()
+    if error and made.shapes_only and _wants_values(error):
+        raise _values_wanted(list(as_calls(recorder.events, names, []))) from error
+    calls = tuple(as_calls(recorder.events, names, seconds))
+    return Trace(calls, _unused(names, calls), error)
+
+
+def _wants_values(error: Exception) -> bool:
+    return isinstance(error, NotImplementedError) or "meta" in str(error).lower()
+
+
+def _values_wanted(calls: Sequence[Call]) -> ValueError:
+    last = calls[-1]
+    block = last if last.is_block or last.parent is None else calls[last.parent]
+    step = "" if last.is_block else f"`{last.label}` in "
+    return ValueError(
+        f"`inputs` must be tensors for this net, got shapes, and {step}{block.type} reads values; "
+        f"do trace(net, torch.rand{calls[0].inputs[0]}), say"
+    )
+
+
+def _unused(names: Names, calls: Sequence[Call]) -> tuple[str, ...]:
+    used = {name for call in calls for name in call.parameters}
+    return tuple(name for name, _ in names.parameters.values() if name not in used)

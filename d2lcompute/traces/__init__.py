@@ -1,1 +1,0 @@
-"""What ran in a forward pass: made, recorded, named, folded, and shown as a table."""

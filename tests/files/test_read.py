@@ -1,0 +1,206 @@
+import json
+import random
+import struct
+
+import pytest
+import torch
+from fingerprint import unchanged
+from safetensors.torch import save_file
+from torch import nn
+from torch.testing import assert_close
+
+import d2lcompute as d2c
+from d2lcompute.files.format import BLANK, checksum
+
+
+@pytest.fixture
+def net():
+    net = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 4), nn.Linear(4, 2))
+    d2c.tie(net, "0.bias", "2.bias")
+    return net
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "net.safetensors"
+
+
+def written(path, header, data=b""):
+    """Write a safetensors file by hand: `header` is an object or the text of the header."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def entry(begin, end, shape, dtype="F32"):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+def owner(raw, position):
+    """The name of the part of a file of ours that holds the byte at `position`."""
+    begin = 8 + int.from_bytes(raw[:8], "little")
+    for name, place in json.loads(raw[8:begin]).items():
+        if name != "__metadata__":
+            start, stop = place["data_offsets"]
+            if begin + start <= position < begin + stop:
+                return f"`{name}`"
+    return "header"
+
+
+def test_each_of_a_thousand_flipped_bytes_is_found_and_named(net, path):
+    d2c.save_parameters(net, path)
+    raw = path.read_bytes()
+    draw = random.Random(0)
+    for position in [*range(8), *(draw.randrange(len(raw)) for _ in range(1000))]:
+        part = owner(raw, position)
+        flipped = bytearray(raw)
+        flipped[position] ^= draw.randrange(1, 256)
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match=r"got '.*net\.safetensors'") as caught:
+            d2c.verify(path)
+        assert part in str(caught.value)
+
+
+def test_a_damaged_file_changes_nothing_in_the_net(net, path):
+    d2c.save_parameters(net, path)
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    for verb in (d2c.load_parameters, d2c.compare):
+        with unchanged(net), pytest.raises(ValueError, match=r"values of `.*` were changed"):
+            verb(net, path)
+    with pytest.raises(ValueError, match=r"values of `.*` were changed"):
+        d2c.load(path)
+
+
+def test_all_damaged_tensors_are_named_at_once(path):
+    d2c.save(path, {"a": torch.ones(9), "b": torch.ones(9), "c": torch.ones(9)})
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    raw[-80] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"the values of `a`, `c` were changed"):
+        d2c.verify(path)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_file_cut_at_any_of_200_places_is_found(net, path, ours):
+    d2c.save_parameters(net, path)
+    if not ours:
+        save_file({name: tensor.clone() for name, tensor in d2c.load(path).items()}, path)
+    raw = path.read_bytes()
+    draw = random.Random(0)
+    for end in [0, 1, 7, 8, 9, 10, *(draw.randrange(len(raw)) for _ in range(200)), len(raw) - 1]:
+        path.write_bytes(raw[:end])
+        with unchanged(net), pytest.raises(ValueError, match=r"empty|cut short|damaged"):
+            d2c.load_parameters(net, path)
+    path.write_bytes(raw + b"\0")
+    with pytest.raises(ValueError, match=r"its last 1 bytes belong to no tensor"):
+        d2c.verify(path)
+
+
+HOSTILE = {
+    "huge header": (struct.pack("<Q", 10**18) + b"{}", "header is damaged"),
+    "header beyond the end": (struct.pack("<Q", 100) + b"{}", "cut short"),
+    "no header": (b"\0" * 100, "damaged, or it is another kind"),
+    "text": (b"Dear reader, this is no file of tensors.", "damaged, or it is another kind"),
+    "pickle": (b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x05hello", "damaged.*like a pickle"),
+    "gluon": (b"\x12\x01" + b"\0" * 30, "like a Gluon"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n" + b"\0" * 30, "like an HDF5"),
+    "gzip": (b"\x1f\x8b\x08\x08abcdefghij", "gzip"),
+    "not json": (b"{nonsense", "header is damaged"),
+    "not text": (b"{\xff\xfe}", "header is damaged"),
+    "deep json": (b'{"a":' * 100_000, "header is damaged"),
+    "twice": (b'{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},'
+              b'"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}', "`a` is there twice"),
+    "no object": ({"a": 3}, "damaged at `a`"),
+    "metadata": ({"__metadata__": [1]}, "metadata"),
+    "no dtype": ({"a": {"shape": [], "data_offsets": [0, 4]}}, "damaged at `a`"),
+    "other dtype": ({"a": entry(0, 4, [], "F99")}, "damaged at `a`"),
+    "dtype of dtypes": ({"a": entry(0, 4, [], ["F32"])}, "damaged at `a`"),
+    "negative size": ({"a": entry(0, 4, [-1, -1])}, "damaged at `a`"),
+    "half a size": ({"a": entry(0, 4, [1.0])}, "damaged at `a`"),
+    "shape of text": ({"a": entry(0, 4, "1")}, "damaged at `a`"),
+    "true size": ({"a": entry(0, 4, [True])}, "damaged at `a`"),
+    "three offsets": ({"a": {**entry(0, 4, [1]), "data_offsets": [0, 4, 8]}}, "damaged at `a`"),
+    "backwards": ({"a": entry(4, 0, [1])}, "damaged at `a`"),
+    "wrong size": ({"a": entry(0, 4, [2])}, "damaged at `a`"),
+    "shape of names": ({"a": entry(0, 4, {})}, "damaged at `a`"),
+    "overflow": ({"a": entry(0, 0, [2**62, 2**62, 0]), "b": entry(0, 12, [3])}, "damaged at `a`"),
+    "endless number": (b'{"a":{"dtype":"F32","shape":[' + b"9" * 5000 + b'],"data_offsets":[0,4]}}',
+                       "damaged"),
+    "beyond the end": ({"a": entry(0, 10**12, [250 * 10**9])}, "cut short"),
+    "not from the start": ({"a": entry(4, 8, [1])}, "`a` begins at byte 4 of the data, where 0"),
+    "overlap": ({"a": entry(0, 8, [2]), "b": entry(4, 12, [2])}, "`b` begins at byte 4"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_give_one_clear_error(name, net, path):
+    content, message = HOSTILE[name]
+    if isinstance(content, bytes) and not content.startswith(b"{"):
+        path.write_bytes(content)
+    else:
+        written(path, content, b"\0" * 12)
+    with unchanged(net), pytest.raises(ValueError, match=message) as caught:
+        d2c.load_parameters(net, path)
+    assert f"got '{path}'" in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+KNOWN = {"kind": "dict", "names": ["a"], "ties": {}, "pairs": [], "checksums": {"a": "xxh3:"}}
+CONTRADICTIONS = [
+    {},
+    [],
+    {**KNOWN, "names": ["b"]},
+    {**KNOWN, "names": 3},
+    {**KNOWN, "ties": {"b": "c"}},
+    {**KNOWN, "ties": ["a"]},
+    {**KNOWN, "ties": {"a": "a"}},
+    {**KNOWN, "checksums": {}},
+    {**KNOWN, "pairs": ["b"]},
+    {**KNOWN, "kind": 3},
+    {name: value for name, value in KNOWN.items() if name != "pairs"},
+]
+
+
+@pytest.mark.parametrize("known", CONTRADICTIONS, ids=str)
+def test_a_file_that_pretends_to_be_ours_is_refused(known, path):
+    metadata = {"d2lcompute.checksum": BLANK, "d2lcompute.contents": json.dumps(known)}
+    written(path, {"__metadata__": metadata, "a": entry(0, 4, [1])}, b"\0" * 4)
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(BLANK.encode(), checksum(raw[:-4]).encode()))
+    with pytest.raises(ValueError, match="its header contradicts itself"):
+        d2c.load(path)
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"must be a file, got 'nowhere': nothing is"):
+        d2c.load("nowhere")
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
+        d2c.verify(tmp_path)
+    with pytest.raises(OSError, match="it is a device, a pipe or a socket"):
+        d2c.load("/dev/null")
+
+
+# files of other libraries
+
+
+def test_plain_safetensors_files_are_read_and_called_unprotected(path, golden):
+    data = {"weight": torch.randn(3, 2), "bias": torch.randn(3)}
+    save_file(data, path, metadata={"author": "somebody"})
+    assert_close(d2c.load(path), data, rtol=0, atol=0)
+    assert not d2c.verify(path).protected
+    golden(repr(d2c.verify(path)).replace(str(path.parent), "..."))
+
+
+def test_tensors_at_odd_addresses_are_read(path):
+    data = torch.arange(3, dtype=torch.float64)
+    header = {"flag": entry(0, 1, [1], "BOOL"), "x": entry(1, 25, [3], "F64")}
+    written(path, header, b"\1" + data.numpy().tobytes())
+    assert_close(d2c.load(path), {"flag": torch.tensor([True]), "x": data})
+
+
+def test_a_file_without_tensors_is_empty(path):
+    written(path, {})
+    assert d2c.load(path) == {}

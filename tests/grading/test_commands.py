@@ -1,0 +1,228 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fakekernel import FakeKernel
+from handins import code, notebook
+
+from d2lcompute.grading import commands
+from d2lcompute.grading import grade as grading
+from d2lcompute.grading.conditions import Conditions, NotIsolatedError
+from d2lcompute.grading.results import Result
+
+REFERENCE = """---
+jupytext:
+  text_representation: {extension: .md, format_name: myst}
+---
+
+# Homework
+
+```{code-cell} ipython3
+:tags: [solution]
+:d2lcompute: {"id": "x"}
+x = 1.5
+```
+
+```{code-cell} ipython3
+:tags: [check]
+:d2lcompute: {"id": "c", "points": 3}
+answer(x * draw) if "draw" in dir() else d2c.grading.answer(x * torch.rand(2))
+```
+"""
+
+
+@pytest.fixture
+def call(call, monkeypatch, tmp_path):
+    """Call the command line beside a reference, with kernels that need none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Conditions, "start", lambda self: FakeKernel())
+    Path("reference.md").write_text(REFERENCE, encoding="utf-8")
+    return call
+
+
+def hand_in(*names, source="x = 1.5"):
+    Path("submissions").mkdir(exist_ok=True)
+    for name in names:
+        Path("submissions", f"{name}.ipynb").write_bytes(notebook(code(source, "x")))
+
+
+@pytest.mark.parametrize("command", ["release", "grade", "report"])
+def test_every_command_has_help_with_an_example(call, command):
+    status, output, _ = call(command, "--help")
+    assert status == 0
+    assert f"Example: d2lcompute {command}" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["release", "none.md"], "none.md can not be read as a notebook: "),
+        (["grade", "none.md", "submissions"], "none.md can not be read as a notebook: "),
+    ],
+)
+def test_a_reference_that_is_none_is_a_finding(call, arguments, message):
+    status, output, errors = call(*arguments)
+    assert (status, output) == (1, "")
+    assert errors.startswith(f"error: {message}")
+    assert errors.count("\n") == 1
+
+
+def test_every_defect_of_a_reference_is_a_line(call):
+    broken = REFERENCE.replace('"points": 3', '"point": 3').replace('"id": "x"', '"id": "?"')
+    Path("reference.md").write_text(broken, encoding="utf-8")
+    for arguments in (["release", "reference.md"], ["grade", "reference.md", "submissions"]):
+        status, _, errors = call(*arguments)
+        assert status == 1
+        assert [line[:18] for line in errors.splitlines()] == [
+            "error: code cell 1",
+            *2 * ["error: code cell 2"],
+        ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["grade", "reference.md", "nowhere"], "`submissions` must be a folder, a zip or a list"),
+        (["grade", "reference.md", ".", "--to", "reference.md"], "File exists"),
+        (["grade", "reference.md", ".", "--jobs", "0"], "Invalid value for '--jobs'"),
+        (["grade", "reference.md"], "Missing argument"),
+        (["report", "nowhere"], "`results` must be a folder with a results.jsonl, got nowhere"),
+    ],
+)
+def test_wrong_use_exits_2_with_one_line(call, arguments, message):
+    status, output, errors = call(*arguments)
+    assert (status, output) == (2, "")
+    assert errors.startswith("error: ")
+    assert message in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "package", "extra"),
+    [
+        (["release", "reference.md"], "nbval", "grading"),
+        (["grade", "reference.md", "."], "jupytext", "grading"),
+        (["report"], "nbval", "grading"),
+        (["grade", "reference.md", ".", "--scheduler", "tcp://x:1"], "distributed", "cluster"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(call, monkeypatch, arguments, package, extra):
+    monkeypatch.setattr(commands.util, "find_spec", lambda name: None if name == package else name)
+    status, _, errors = call(*arguments)
+    assert status == 2
+    assert errors == f'error: {package} is not installed; do pip install "d2lcompute[{extra}]"\n'
+
+
+def test_without_isolation_nothing_is_graded(call, monkeypatch):
+    def refuse(*_):
+        raise NotIsolatedError("student code can not be isolated on this machine")
+
+    hand_in("ada")
+    monkeypatch.setattr(grading, "_grade_all", refuse)
+    status, _, errors = call("grade", "reference.md", "submissions")
+    assert status == 2
+    assert "error: student code can not be isolated on this machine" in errors
+
+
+def test_grade_exits_0_whatever_the_marks(call, monkeypatch):
+    hand_in("ada", "bob")
+    monkeypatch.setattr(
+        grading,
+        "_grade_all",
+        lambda assignment, waiting, *_: (Result(one.name, one.digest) for one in waiting),
+    )
+    status, output, errors = call("grade", "reference.md", "submissions")
+    assert (status, errors) == (0, "")
+    assert f"results{os.sep}results.jsonl: 2 graded, mean 0.0 of 3" in output
+
+
+def test_grade_exits_1_where_one_was_not_graded(call, monkeypatch):
+    hand_in("ada", "bob")
+    monkeypatch.setattr(
+        grading,
+        "_grade_all",
+        lambda assignment, waiting, *_: (
+            Result(one.name, one.digest, trouble="no kernel" if one.name == "ada" else "")
+            for one in waiting
+        ),
+    )
+    status, output, errors = call("grade", "reference.md", "submissions")
+    assert status == 1
+    assert "1 graded, mean 0.0 of 3" in output
+    assert errors == "error: ada was not graded: no kernel\n"
+
+
+def test_an_interrupt_says_how_to_go_on(call, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    hand_in("ada")
+    monkeypatch.setattr(grading, "_grade_all", interrupt)
+    status, _, errors = call("grade", "reference.md", "submissions")
+    assert status == 1
+    assert errors == "error: stopped; the same command goes on where it was\n"
+
+
+def test_report_lists_what_it_wrote(call, monkeypatch):
+    hand_in("ada")
+    monkeypatch.setattr(
+        grading,
+        "_grade_all",
+        lambda assignment, waiting, *_: (Result(one.name, one.digest) for one in waiting),
+    )
+    call("grade", "reference.md", "submissions")
+    status, output, _ = call("report")
+    assert status == 0
+    assert all(Path(line).is_file() for line in output.splitlines())
+    assert [Path(line).name for line in output.splitlines()] == [
+        "report.html",
+        "marks.csv",
+        "report.json",
+        "junit.xml",
+        "ada.json",
+    ]
+
+
+ATTACKED = Path(__file__).parents[1] / "attacks" / "reference.md"
+HONEST = Path(__file__).parents[1] / "attacks" / "honest.ipynb"
+
+
+@pytest.fixture
+def crowd(tmp_path):
+    """The arguments that grade a crowd of honest submissions, and the file of results."""
+    folder = tmp_path / "crowd"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"{number}.ipynb").write_bytes(HONEST.read_bytes())
+    options = ["--to", tmp_path, "--jobs", "1", "--allow-unisolated"]
+    command = [sys.executable, "-m", "d2lcompute", "grade", ATTACKED, folder, *options]
+    return [str(part) for part in command], tmp_path / "results.jsonl"
+
+
+def wait_for_lines(path, count):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if path.is_file() and path.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.02)
+    pytest.fail(f"{path} did not get {count} lines")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_run_that_was_killed_goes_on_and_grades_nothing_twice(crowd):
+    command, results = crowd
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as killed:
+        wait_for_lines(results, 2)
+        killed.send_signal(signal.SIGKILL)
+    before = results.read_bytes()
+    finished = subprocess.run(command, capture_output=True, text=True)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert results.read_bytes().startswith(before[: before.rfind(b"\n")])
+    lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()[1:]]
+    assert sorted(line["submission"] for line in lines) == list("012345")
+    assert "6 graded, mean 15.0 of 15" in finished.stdout

@@ -1,0 +1,338 @@
+import os
+import sys
+import tempfile
+import textwrap
+import threading
+
+import psutil
+import pytest
+from boxes import SMALL, boxed_kernel, isolation_on, printed, shared_zygote
+
+from d2lcompute.notebooks import bubblewrap, isolation
+from d2lcompute.notebooks.failures import (
+    CellTimeoutError,
+    KernelDiedError,
+    KernelKilledError,
+    MemoryLimitError,
+)
+from d2lcompute.notebooks.isolation import Isolation, Limits, clean_environment, find_isolation
+from d2lcompute.notebooks.launch import start_kernel
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are no boxes but on Linux")
+WALLS = pytest.mark.parametrize("kernel", ["namespaces", "bubblewrap"], indirect=True)
+BOMBS = pytest.mark.parametrize("own_kernel", ["namespaces", "bubblewrap"], indirect=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def secret():
+    os.environ["SECRET_OF_THE_TEST"] = "1"
+    yield
+    del os.environ["SECRET_OF_THE_TEST"]
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """Boxed kernels by rung, for what leaves them as they were."""
+    started = {}
+    yield started
+    for kernel in started.values():
+        kernel.close()
+
+
+@pytest.fixture
+def kernel(request, kernels):
+    if request.param not in kernels:
+        kernels[request.param] = boxed_kernel(request.param)
+    return kernels[request.param]
+
+
+@pytest.fixture
+def own_kernel(request):
+    with boxed_kernel(request.param) as kernel:
+        yield kernel
+
+
+@pytest.fixture
+def processes_before():
+    shared_zygote()
+    return set(psutil.Process().children(recursive=True))
+
+
+def fails(kernel, code):
+    """The name of the exception that ends `code`."""
+    error = kernel.run(textwrap.dedent(code), timeout=30).error
+    return error and error.name
+
+
+@WALLS
+def test_honest_work_runs_as_ever(kernel):
+    code = """
+    import getpass, pathlib, subprocess, tempfile, torch
+    from torch.utils.data import DataLoader, TensorDataset
+    torch.save(torch.ones(2), "x.pt")
+    net = torch.nn.Linear(2, 1)
+    net(torch.load("x.pt")).backward()
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "a").write_text("a")
+    batches = DataLoader(TensorDataset(torch.arange(8.)), batch_size=2, num_workers=1)
+    print(len(list(batches)), getpass.getuser(), pathlib.Path.home(), pathlib.Path.cwd())
+    print(subprocess.run(["echo", "hello"], capture_output=True, text=True).stdout.strip())
+    """
+    assert printed(kernel.run(textwrap.dedent(code), 60)) == "4 student /tmp /tmp\nhello\n"
+    assert printed(kernel.run("!echo hello")) == "hello\r\n"
+
+
+@WALLS
+def test_there_is_no_network(kernel):
+    assert fails(kernel, "import socket; socket.create_connection(('127.0.0.1', 22), 3)")
+    assert fails(kernel, "import socket; socket.create_connection(('1.1.1.1', 53), 3)")
+    assert printed(kernel.run("[name for _, name in socket.if_nameindex()]")) == "['lo']"
+
+
+@WALLS
+def test_files_of_the_host_cannot_be_read(kernel, tmp_path):
+    secret = tmp_path / "reference.ipynb"
+    secret.write_text("the answer")
+    for path in [secret, __file__, "/etc/shadow", "/etc/hostname"]:
+        assert fails(kernel, f"open({str(path)!r})") == "FileNotFoundError"
+    for path in ["/proc/1/environ", "/proc/1/root/etc/shadow", "/proc/1/fd/0", "/proc/1/mem"]:
+        assert fails(kernel, f"open({path!r})") in ("PermissionError", "FileNotFoundError")
+
+
+@WALLS
+def test_only_the_private_folders_can_be_written(kernel):
+    code = """
+    import os, torch
+    def writable(folder):
+        try:
+            open(os.path.join(folder, "new"), "w").close()
+            return True
+        except OSError:
+            return False
+    folders = ["/", "/etc", "/dev", "/usr/lib", "/proc", "/proc/sys/kernel", "/root", "/home"]
+    folders += [os.path.dirname(torch.__file__), os.path.dirname(os.__file__), "/tmp", "/dev/shm"]
+    print([folder for folder in folders if writable(folder)])
+    """
+    assert printed(kernel.run(textwrap.dedent(code))) == "['/tmp', '/dev/shm']\n"
+
+
+@WALLS
+def test_only_its_own_processes_are_seen_and_the_guard_is_out_of_reach(kernel):
+    code = "import os; sorted(int(name) for name in os.listdir('/proc') if name.isdigit())"
+    assert printed(kernel.run(code)) == "[1, 2]"
+    kernel.run("import signal\nfor number in range(1, 32): os.kill(1, number)")
+    assert printed(kernel.run("os.path.exists('/proc/1')")) == "True"
+
+
+@WALLS
+def test_nobody_becomes_root(kernel):
+    assert printed(kernel.run("import os; os.getuid() != 0 and os.getgroups() == []")) == "True"
+    assert fails(kernel, "os.setuid(0)")
+    for call in ["unshare(0x10000000)", "unshare(0x20000)", "mount(0, b'/tmp', b'tmpfs', 0, 0)"]:
+        code = f"import ctypes; ctypes.CDLL(None).{call}"
+        assert printed(kernel.run(code)) == "-1", call
+    lines = printed(kernel.run("print(open('/proc/self/status').read())")).splitlines()
+    status = dict(line.split(":\t") for line in lines if line)
+    assert int(status["CapEff"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+
+
+@WALLS
+def test_the_environment_holds_no_secret(kernel):
+    assert "SECRET_OF_THE_TEST" not in printed(kernel.run("import os; sorted(os.environ)"))
+    assert "SECRET_OF_THE_TEST" not in printed(kernel.run("open('/proc/self/environ').read()"))
+
+
+@WALLS
+def test_limits_can_not_be_raised(kernel):
+    code = "import resource; resource.setrlimit(resource.RLIMIT_NPROC, (9999, 9999))"
+    assert fails(kernel, code) == "ValueError"
+
+
+@WALLS
+def test_memory_that_no_limit_counts_is_not_to_be_had(kernel):
+    assert fails(kernel, "import os; os.memfd_create('x')") == "PermissionError"
+    assert (
+        printed(kernel.run("import ctypes; ctypes.CDLL(None).shmget(0, 1 << 30, 0o1600)")) == "-1"
+    )
+
+
+@WALLS
+def test_one_process_that_takes_too_much_memory_gets_an_error(kernel):
+    assert fails(kernel, "bytearray(3_000_000_000)") == "MemoryError"
+
+
+@BOMBS
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        """
+        import mmap
+        shared = mmap.mmap(-1, 3_000_000_000)
+        for page in range(0, len(shared), 4096):
+            shared[page] = 1
+        """,
+        """
+        import os, time
+        for _ in range(8):
+            if os.fork() == 0:
+                kept = bytearray(os.urandom(1)) * 300_000_000
+                time.sleep(60)
+        time.sleep(60)
+        """,
+        """
+        import os, socket, time
+        kept = []
+        for _ in range(16):
+            if os.fork() == 0:
+                while True:
+                    kept.append(socket.socketpair())
+                    kept[-1][0].setblocking(False)
+                    kept[-1][0].send(bytes(100_000))
+        time.sleep(60)
+        """,
+        """
+        import mmap
+        private_and_not_reserved = 0x4002
+        unused = mmap.mmap(-1, 1 << 40, private_and_not_reserved, mmap.PROT_READ)
+        for page in range(0, 1 << 40, 1 << 21):
+            unused[page]
+        """,
+    ],
+    ids=["shared memory", "many processes", "sockets", "page tables"],
+)
+def test_many_small_thieves_of_memory_end_the_kernel(own_kernel, bomb):
+    with pytest.raises(MemoryLimitError, match="more than 1200 MB"):
+        own_kernel.run(textwrap.dedent(bomb), timeout=60)
+
+
+@pytest.mark.parametrize("rung", ["namespaces", "bubblewrap"])
+def test_empty_files_count_as_memory(rung):
+    bomb = """
+    import itertools
+    for name in itertools.count():
+        open(f"/dev/shm/{name}", "w").close()
+    """
+    expected = pytest.raises(MemoryLimitError, match="more than 300 MB")
+    with boxed_kernel(rung, Limits(memory_mb=300)) as kernel, expected:
+        kernel.run(textwrap.dedent(bomb), timeout=60)
+
+
+@WALLS
+def test_a_full_disk_is_the_private_one(kernel):
+    code = """
+    import glob, os
+    try:
+        for name in range(1000):
+            with open(f"/tmp/bomb-{name}", "wb") as file:
+                file.write(bytes(1_000_000))
+    finally:
+        for path in glob.glob("/tmp/bomb-*"):
+            os.unlink(path)
+    """
+    assert fails(kernel, code) == "OSError"
+    code = "open('/dev/shm/large', 'wb').write(bytes(9_000_000))"
+    assert "File too large" in kernel.run(code).error.text
+
+
+@pytest.mark.parametrize("rung", ["namespaces", "bubblewrap"])
+def test_a_fork_bomb_goes_off_in_its_box(rung, processes_before):
+    with boxed_kernel(rung) as kernel, pytest.raises((CellTimeoutError, MemoryLimitError)):
+        kernel.run("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", 1)
+    assert set(psutil.Process().children(recursive=True)) <= processes_before
+
+
+@pytest.mark.parametrize("rung", ["namespaces", "bubblewrap"])
+def test_nothing_outlives_its_kernel(rung, processes_before):
+    code = """
+    import subprocess
+    subprocess.Popen(["sh", "-c", "setsid sleep 1000 & sleep 1000"], start_new_session=True).pid
+    """
+    with boxed_kernel(rung) as kernel:
+        assert not fails(kernel, code)
+        assert set(psutil.Process().children(recursive=True)) > processes_before
+    assert set(psutil.Process().children(recursive=True)) <= processes_before
+
+
+@BOMBS
+@pytest.mark.parametrize("victim", [0, -1], ids=["guard", "kernel"])
+def test_a_kernel_that_is_killed_from_outside_is_told_apart(own_kernel, victim):
+    family = psutil.Process(own_kernel._provisioner.process.pid).children(recursive=True)
+    killing = threading.Timer(0.2, family[victim].kill)
+    killing.start()
+    with pytest.raises(KernelKilledError, match=r"the kernel ended( by SIGKILL)?$"):
+        own_kernel.run("import time; time.sleep(30)")
+    with pytest.raises(KernelKilledError, match="the kernel has ended"):
+        own_kernel.run("1")
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [("import os; os._exit(9)", "with exit code 9"), ("import os; os.abort()", "by SIGABRT")],
+)
+def test_a_kernel_that_ends_itself_was_not_killed(code, how):
+    expected = pytest.raises(KernelDiedError, match=f"the kernel ended {how}")
+    with boxed_kernel("namespaces") as kernel, expected as caught:
+        kernel.run(code)
+    assert not isinstance(caught.value, KernelKilledError)
+
+
+def test_a_kernel_with_limits_only_is_limited_and_says_what_it_lacks():
+    limits_only = isolation_on("limits")
+    assert not limits_only.isolated
+    assert "the network is open" in limits_only.gaps
+    with start_kernel(limits_only, shared_zygote(), SMALL) as kernel:
+        assert fails(kernel, "bytearray(3_000_000_000)") == "MemoryError"
+        code = "import subprocess; subprocess.Popen(['sleep', '1000'], start_new_session=True).pid"
+        sleeper = int(printed(kernel.run(code)))
+        assert psutil.pid_exists(sleeper)
+    assert not psutil.pid_exists(sleeper)
+
+
+def test_the_best_rung_that_works_is_taken_and_the_report_says_why_not_a_better_one(monkeypatch):
+    reasons = {"bubblewrap": "not installed", "namespaces": None, "limits": None}
+    monkeypatch.setattr(isolation, "why_not", reasons.get)
+    assert find_isolation() == Isolation("namespaces", {"bubblewrap": "not installed"})
+    assert find_isolation(warm=True) == Isolation("namespaces", {})
+    reasons.update(namespaces="not allowed")
+    assert not find_isolation().isolated
+    reasons.update(limits="needs Linux")
+    with pytest.raises(RuntimeError, match="bubblewrap: not installed; namespaces: not allowed"):
+        find_isolation()
+
+
+def test_without_linux_no_rung_is_reached(monkeypatch):
+    monkeypatch.setattr("sys.platform", "darwin")
+    isolation.why_not.cache_clear()
+    assert {isolation.why_not(rung) for rung in isolation.RUNGS} == {"needs Linux, this is darwin"}
+    isolation.why_not.cache_clear()
+
+
+def test_a_missing_bubblewrap_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for cached in (isolation.why_not, bubblewrap.find_program):
+        cached.cache_clear()
+    assert isolation.why_not("bubblewrap") == "bubblewrap is not installed"
+    for cached in (isolation.why_not, bubblewrap.find_program):
+        cached.cache_clear()
+
+
+def test_walls_that_cannot_be_raised_are_told(monkeypatch):
+    namespaces = isolation_on("namespaces")
+    monkeypatch.setattr(isolation, "shown", lambda: {"/lost": "/no/such/folder"})
+    with pytest.raises(KernelDiedError, match="did not start: FileNotFoundError"):
+        start_kernel(namespaces, shared_zygote())
+
+
+def test_the_clean_environment_keeps_what_computing_needs(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("GITHUB_TOKEN", "secret")
+    kept = clean_environment()
+    assert kept["OMP_NUM_THREADS"] == "1"
+    assert "GITHUB_TOKEN" not in kept
+
+
+def test_a_box_is_as_large_as_the_limits_say():
+    box = Isolation("namespaces", {}).box(Limits(memory_mb=1, scratch_mb=2, file_mb=3))
+    assert (box.memory, box.scratch, box.file) == (1 << 20, 2 << 20, 3 << 20)
+    assert tempfile.gettempdir() not in box.show

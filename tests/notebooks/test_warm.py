@@ -1,0 +1,189 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+
+import psutil
+import pytest
+import torch
+from boxes import printed, shared_zygote, warm_kernel
+
+from d2lcompute.notebooks.launch import start_kernel
+from d2lcompute.notebooks.warm import PRELOAD, ForkedProcess, NotWarmError, Zygote
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+PARALLEL = "import torch; (torch.ones(1500, 1500) @ torch.ones(1500, 1500)).trace().item()"
+
+
+@pytest.fixture
+def kernel():
+    with warm_kernel() as kernel:
+        yield kernel
+
+
+def threads_of(pid):
+    return psutil.Process(pid).num_threads()
+
+
+def test_a_warm_kernel_is_forked(kernel):
+    assert kernel.why_cold is None
+    parent = int(printed(kernel.run("import os; os.getppid()")))
+    assert psutil.Process(parent).ppid() == os.getpid()
+
+
+def test_torch_is_there_before_it_is_imported(kernel):
+    assert printed(
+        kernel.run("import sys; 'torch' in sys.modules, 'd2lcompute' in sys.modules")
+    ) == ("(True, True)")
+
+
+def test_the_warm_process_never_computes_so_its_children_can():
+    parents = set()
+    for _ in range(2):
+        with warm_kernel() as kernel:
+            parents.add(int(printed(kernel.run("import os; os.getppid()"))))
+            assert printed(kernel.run(PARALLEL, timeout=60)) == "2250000.0"
+    assert [threads_of(parent) for parent in parents] == [1]
+
+
+def test_the_warm_process_asks_for_no_accelerator():
+    code = f"""
+    import importlib, torch
+    def touched(*arguments, **options):
+        raise AssertionError("a forked kernel could not use the accelerator")
+    for name in ("is_available", "device_count", "init", "_lazy_init"):
+        setattr(torch.cuda, name, touched)
+    for name in ("is_available", "device_count", "current_device_index"):
+        setattr(torch.accelerator, name, touched)
+    for module in {PRELOAD}:
+        importlib.import_module(module)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        "import torch; torch.rand(4).tolist()",
+        "import numpy; numpy.random.rand(4).tolist()",
+        "import random; random.random()",
+    ],
+)
+def test_each_kernel_has_random_numbers_of_its_own(draw):
+    found = set()
+    for _ in range(2):
+        with warm_kernel() as kernel:
+            found.add(printed(kernel.run(draw)))
+    assert len(found) == 2
+
+
+def test_workers_of_a_data_loader_run(kernel):
+    code = """
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+    len(list(DataLoader(TensorDataset(torch.arange(8.)), batch_size=2, num_workers=2)))
+    """
+    assert printed(kernel.run(textwrap.dedent(code), timeout=60)) == "4"
+
+
+def test_an_interrupt_reaches_a_warm_kernel(kernel):
+    code = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('stopped')"
+    with pytest.raises(Exception, match="was interrupted") as caught:
+        kernel.run(code, timeout=0.5)
+    assert caught.value.outputs[0].text == "stopped\n"
+
+
+def test_a_kernel_takes_little_memory_of_its_own(kernel):
+    code = "print(open('/proc/self/smaps_rollup').read())"
+    lines = printed(kernel.run(code)).splitlines()
+    private = [int(line.split()[1]) for line in lines if line.startswith("Private_")]
+    assert sum(private) < 50_000
+
+
+def test_the_kernels_end_with_their_warm_process():
+    with Zygote() as zygote, start_kernel(zygote=zygote) as kernel:
+        pid = int(printed(kernel.run("import os; os.getpid()")))
+        zygote.close()
+        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
+        assert not psutil.pid_exists(pid)
+
+
+def test_everything_ends_with_the_process_that_started_it(tmp_path):
+    code = """
+    import os, signal
+    from d2lcompute.notebooks.launch import start_kernel
+    from d2lcompute.notebooks.warm import Zygote
+    zygote = Zygote()
+    kernel = start_kernel(zygote=zygote)
+    print(kernel.run("import os; print(os.getppid(), os.getpid())").outputs[0].text, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # where a killed process leaves its files
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = [psutil.Process(int(pid)) for pid in done.stdout.split() if psutil.pid_exists(int(pid))]
+    assert psutil.wait_procs(left, timeout=5)[1] == []
+
+
+def test_what_cannot_be_imported_is_told_and_the_kernel_is_cold():
+    with Zygote(preload=("no_such_module",)) as zygote, start_kernel(zygote=zygote) as kernel:
+        assert "no_such_module" in kernel.why_cold
+        assert printed(kernel.run("6 * 7")) == "42"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()",
+        "import torch\ntorch.ones(1500, 1500) @ torch.ones(1500, 1500)",
+    ],
+)
+def test_an_import_that_leaves_threads_running_is_refused(tmp_path, module):
+    if "torch" in module and torch.get_num_threads() == 1:
+        pytest.skip("torch computes with one thread here")
+    (tmp_path / "busy.py").write_text(module)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    warming_up = Zygote(preload=("busy",), environment=environment)
+    with warming_up as zygote, start_kernel(zygote=zygote) as kernel:
+        assert re.search(r"importing busy leaves \d+ threads running", kernel.why_cold)
+
+
+def test_a_warm_process_that_was_killed_is_told_and_the_kernel_is_cold():
+    with Zygote(preload=("json",)) as zygote:
+        zygote._process.kill()
+        with start_kernel(zygote=zygote) as kernel:
+            assert "the warm process" in kernel.why_cold
+            assert printed(kernel.run("6 * 7")) == "42"
+
+
+def test_a_variable_that_was_read_already_is_no_longer_ours_to_set():
+    wanted = {**shared_zygote().environment, "OMP_NUM_THREADS": "7"}
+    with pytest.raises(NotWarmError, match="another OMP_NUM_THREADS"):
+        shared_zygote().fork({"environment": wanted}, None)
+
+
+def test_without_linux_there_is_no_warm_process(monkeypatch):
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(NotWarmError, match="on Linux only, this is darwin"):
+        Zygote()
+
+
+def test_a_forked_process_is_like_a_popen():
+    sleeper = subprocess.Popen(["sleep", "60"])
+    process = ForkedProcess(sleeper.pid, os.pidfd_open(sleeper.pid))
+    assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.01)
+    process.terminate()
+    assert process.wait(10) == 0
+    process.kill()  # has ended: touches nobody
+    assert sleeper.wait() == -signal.SIGTERM

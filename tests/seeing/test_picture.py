@@ -1,0 +1,236 @@
+import functools
+
+import pytest
+import torch
+from matplotlib.path import Path
+from nets import CHAPTER, WELL_KNOWN
+from torch import nn
+
+import d2lcompute as d2c
+from d2lcompute.seeing.picture.artists import rounded, text_width
+from d2lcompute.seeing.picture.boxes import placed
+from d2lcompute.seeing.picture.columns import SLIDE, arrange
+from d2lcompute.seeing.picture.graph import ENTRY, EXIT, Graph
+from d2lcompute.seeing.picture.rows import LABEL_GAP, flow_label, rows_of
+from d2lcompute.seeing.picture.shading import shade
+from d2lcompute.seeing.picture.structure import structure
+
+NETS = CHAPTER | WELL_KNOWN
+every_net = pytest.mark.parametrize("name", NETS)
+
+
+def graph(net, *inputs, depth=None):
+    calls = d2c.trace(net, *inputs).calls
+    root = Graph(calls, depth).root
+    shade(root, calls)
+    return root
+
+
+def boxes(root, arrows=True):
+    return placed(arrange(root, text_width, arrows))
+
+
+def titles(nodes):
+    return [node.title for node in nodes]
+
+
+def pairs(node):
+    return [(flow.source, flow.target) for flow in node.flows]
+
+
+class Skip(nn.Module):
+    """A skip connection, and a table that no data comes to."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.table = nn.Linear(2, 2), nn.Embedding(4, 2)
+
+    def forward(self, X):
+        return X + self.layer(X) + self.table(torch.arange(2))
+
+
+def test_flows_follow_the_data_from_entry_to_exit():
+    root = graph(Skip(), torch.rand(2, 2))
+    assert titles(root.children) == ["layer: Linear", "+", "arange", "table: Embedding", "+"]
+    assert set(pairs(root)) == {(ENTRY, 0), (ENTRY, 1), (0, 1), (2, 3), (1, 4), (3, 4), (4, EXIT)}
+
+
+def test_steps_that_lead_nowhere_are_left_out_and_blocks_are_kept():
+    class Reading(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, X):
+            self.unused(X.abs()).sum().item()
+            return self.used(X)
+
+    root = graph(Reading(), torch.rand(1, 2))
+    assert titles(root.children) == ["abs", "unused: Linear", "used: Linear"]
+
+
+def test_a_chain_of_alike_blocks_folds_and_keeps_its_ends():
+    root = graph(nn.Sequential(nn.Linear(3, 2), *(nn.Linear(2, 2) for _ in range(4))), (1, 3))
+    assert titles(root.children) == ["0: Linear", "1 to 4: Linear"]
+    assert [node.repeats for node in root.children] == [1, 4]
+    assert pairs(root) == [(ENTRY, 0), (0, 1), (1, EXIT)]
+
+
+def test_alike_branches_fold_too():
+    net, inputs = NETS["mixture_of_experts"]()
+    experts = next(n for n in graph(net, *inputs).children[1].children if n.repeats == 4)
+    assert experts.title == "experts.0 to 3: Sequential"
+
+
+def test_branches_that_take_other_data_do_not_fold_into_a_chain():
+    class Crossed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(3))
+
+        def forward(self, X):
+            first, second, third = self.layers
+            Y = first(X)
+            return second(Y) + third(X)
+
+    assert len(graph(Crossed(), torch.rand(1, 2)).children) == 4
+
+
+def test_a_loop_over_several_calls_is_one_node():
+    net, inputs = NETS["residual_lstm"]()
+    loop = graph(net, *inputs).children[0]
+    assert (loop.title, loop.kind, titles(loop.children)) == (
+        "3 times",
+        "loop",
+        ["layers.0 to 2: LSTM", "+"],
+    )
+    assert pairs(loop) == [(ENTRY, 0), (ENTRY, 1), (0, 1), (1, EXIT)]
+
+
+def test_a_block_that_is_used_a_few_times_is_drawn_each_time():
+    shared = nn.Linear(2, 2)
+    assert len(graph(nn.Sequential(shared, shared, shared), (1, 2)).children) == 3
+    assert len(graph(nn.Sequential(*[shared] * 4), (1, 2)).children) == 1
+
+
+def test_shades_join_what_shares_and_only_there():
+    net, inputs = NETS["siamese"]()
+    root = graph(net, *inputs)
+    first, second, _ = root.children
+    assert root.arcs == [(first, second)]
+    assert first.shade == second.shade == 0
+    assert all(child.shade is None for child in [*first.children, *second.children])
+
+
+def test_arcs_lie_in_the_innermost_block_around_both_ends():
+    net = nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.Sequential(nn.Linear(2, 2)))
+    net[1][0].weight = net[0][0].weight
+    root = graph(net, (1, 2))
+    ((a, b),) = root.arcs
+    assert (a, b) == (root.children[0].children[0], root.children[1].children[0])
+
+
+def test_structure_lists_what_hangs_where_and_ends_in_a_ring():
+    ring = nn.Sequential(nn.Linear(2, 2))
+    ring.back = nn.Sequential(nn.ReLU())
+    ring.back.ring = ring
+    calls = structure(ring)
+    assert [(call.depth, call.label) for call in calls] == [
+        (0, "Sequential"), (1, "0"), (1, "back"), (2, "0"), (2, "ring"),
+    ]  # fmt: skip
+    assert [call.nth for call in calls] == [1, 1, 1, 1, 2]
+
+
+def test_rows_put_each_child_below_what_feeds_it():
+    root = graph(Skip(), torch.rand(2, 2))
+    assert rows_of(5, root.flows) == [[0, 2], [1, 3], [4]]
+
+
+@every_net
+def test_boxes_lie_inside_the_ones_around_and_never_overlap(name):
+    net, inputs = NETS[name]()
+    for box in boxes(graph(net, *inputs)):
+        for i, child in enumerate(box.children):
+            assert box.x < child.x < child.x + child.width < box.x + box.width
+            assert box.y < child.y < child.y + child.height < box.y + box.height
+            for other in box.children[:i]:
+                apart = child.x >= other.x + other.width or other.x >= child.x + child.width
+                assert (
+                    apart or child.y >= other.y + other.height or other.y >= child.y + child.height
+                )
+
+
+def check_labels(root):
+    """Every label stands under a box and tells what leaves it."""
+    for box in boxes(root):
+        for label in box.labels:
+            (above,) = (
+                child.node
+                for child in box.children
+                if abs(child.leave - (label.x - LABEL_GAP)) < 1e-6
+                and 0 < label.y - child.y - child.height < 0.2
+            )
+            index = box.node.children.index(above)
+            leaving = [flow for flow in box.node.flows if flow.source == index]
+            onward = [flow for flow in leaving if flow.target != EXIT]
+            assert label.text in (flow_label(leaving), flow_label(onward))
+
+
+@every_net
+def test_labels_tell_what_leaves_the_box_above(name):
+    net, inputs = NETS[name]()
+    check_labels(graph(net, *inputs))
+
+
+def test_labels_tell_so_in_columns_with_branches_too():
+    class Long(Skip):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(*(nn.Linear(n, n + 1) for n in range(2, 32)))
+
+        def forward(self, X):
+            X = super().forward(X)
+            for layer in self.layers:
+                X = layer(X)
+            return X
+
+    check_labels(graph(Long(), torch.rand(2, 2)))
+
+
+@every_net
+def test_lines_are_as_many_as_flows_and_turn_at_right_angles(name):
+    net, inputs = NETS[name]()
+    for box in boxes(graph(net, *inputs)):
+        heads = sum(line.has_head for line in box.lines)
+        if box.children:
+            assert heads == len({pair for pair in pairs(box.node) if pair[1] != EXIT})
+        for line in box.lines:
+            for (x, y), (next_x, next_y) in zip(line.points, line.points[1:], strict=False):
+                assert x == pytest.approx(next_x) or y == pytest.approx(next_y)
+
+
+def test_a_tall_net_is_broken_into_columns_that_fit_a_slide():
+    net = nn.Sequential(*(nn.Linear(n, n + 1) for n in range(1, 31)))
+    box = boxes(graph(net, (1, 1)))[0]
+    assert box.width < SLIDE[0]
+    assert box.height < SLIDE[1]
+
+
+def test_rounded_paths_keep_their_ends():
+    path = rounded([(0, 0), (0, 1), (2, 1)], 0.25)
+    assert path.vertices[[0, -1]].tolist() == [[0, 0], [2, 1]]
+    assert path.codes.tolist().count(Path.CURVE3) == 2
+
+
+def test_a_deep_net_needs_no_recursion():
+    net = functools.reduce(lambda inner, _: nn.Sequential(inner), range(300), nn.Linear(2, 2))
+    assert len(boxes(graph(net, torch.rand(1, 2)))) == 301
+
+
+def test_boxes_of_several_columns_stand_below_one_another():
+    net = nn.Transformer(16, 2, 2, 2, 32, batch_first=True)
+    picture = boxes(graph(net, torch.rand(2, 5, 16), torch.rand(2, 4, 16)))
+    axis = {box.node.title: box.axis for box in picture}
+    assert axis["encoder: TransformerEncoder"] == pytest.approx(axis["decoder: TransformerDecoder"])
+    first, second = (axis[f"layers.{i}: TransformerDecoderLayer"] for i in (0, 1))
+    assert first == pytest.approx(second)
