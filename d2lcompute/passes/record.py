@@ -28,9 +28,12 @@ class Event:
     name: str = ""
     inputs: tuple[Shape, ...] = ()
     sources: tuple[Event | None, ...] = ()  # None: a parameter or a constant
+    ports: tuple[int, ...] = ()  # which of what its source made each input is
+    held: tuple[int, ...] = ()  # ids of the inputs that nothing made, 0 for the others
     outputs: tuple[Shape, ...] = ()
     origins: tuple[Event | None, ...] = ()  # what inside made each output
     parameters: frozenset[int] = frozenset()  # ids of those that it read itself
+    value: bool | int | float | None = None  # what a step that reads values gave
     flops: int = 0
     failed: bool = True
     first_inside: int = 0  # where in the list of events those inside a block begin
@@ -38,10 +41,11 @@ class Event:
 
 
 class _Made(weakref.ref[Tensor]):
-    """A tensor, as long as it is alive, and what made it."""
+    """A tensor, as long as it is alive, what made it, and which of the things made it is."""
 
-    __slots__ = ("maker",)
+    __slots__ = ("maker", "port")
     maker: Event
+    port: int
 
 
 class _Functions(TorchFunctionMode):
@@ -101,6 +105,7 @@ class Recorder:
         if outputs or writes_or_reads_values(func):
             self._start(step, step_name(func, args), inputs)
             self._finish(step, outputs or inputs[:1])
+            step.value = result if isinstance(result, bool | int | float) else None
         return result
 
     def _enter_block(self, block: nn.Module, args: tuple[Any, ...]) -> None:
@@ -140,28 +145,34 @@ class Recorder:
         self.events.append(event)
 
     def _connect(self, event: Event, inputs: list[Tensor]) -> None:
+        made = [self._making(tensor) for tensor in inputs]
         event.inputs += self._shapes_of(inputs)
-        event.sources += tuple([self._maker(tensor) for tensor in inputs])
+        event.sources += tuple([found.maker if found else None for found in made])
+        event.ports += tuple([found.port if found else 0 for found in made])
+        event.held += tuple(
+            [0 if found else id(tensor) for found, tensor in zip(made, inputs, strict=True)]
+        )
 
     def _shapes_of(self, tensors: list[Tensor]) -> tuple[Shape, ...]:
         """Return the shapes, the same object for the same ones: there are few, and many calls."""
         shapes = tuple([shape(tensor) for tensor in tensors])
         return self._shapes.setdefault(shapes, shapes)
 
-    def _maker(self, tensor: Tensor) -> Event | None:
+    def _making(self, tensor: Tensor) -> _Made | None:
         made = self._makers.get(id(tensor))
-        return made.maker if made and made() is tensor else None
+        return made if made and made() is tensor else None
 
     def _finish(self, event: Event, outputs: list[Tensor]) -> None:
         event.failed = False
         event.outputs = self._shapes_of(outputs)
-        event.origins = tuple([self._maker(tensor) for tensor in outputs])
+        made = [self._making(tensor) for tensor in outputs]
+        event.origins = tuple([found.maker if found else None for found in made])
         self._made(outputs, event)
 
     def _made(self, tensors: list[Tensor], event: Event) -> None:
-        for tensor in tensors:
+        for port, tensor in enumerate(tensors):
             self._makers[id(tensor)] = made = _Made(tensor)
-            made.maker = event
+            made.maker, made.port = event, port
 
     def _read(self, tensors: Iterable[Any]) -> None:
         found = [id(tensor) for tensor in tensors if id(tensor) in self._parameters]

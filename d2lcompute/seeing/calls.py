@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..parameters.names import Shape, walk
@@ -22,11 +23,13 @@ class Call:
     made the call, with every name of a block that hangs there twice; for a step it is the step.
     `parent`, `sources` and `origins` are positions among the calls: the block that made the call,
     what made each input, and what inside a block made each output; 0 stands for an input of the
-    net, None for a parameter, a constant or what has no maker inside. `nth` counts
-    the calls of one block. `parameters` are the names of those that the call itself read, `lazy`
-    is whether some of them had no shape before it, and `decided` what shapes these got.
+    net, None for a parameter, a constant or what has no maker inside. `ports` tell which of the
+    outputs of its source, or of the inputs of the net, an input is; `held` what the net calls an
+    input that is a parameter, a buffer or another tensor it holds, "" for what is none. `nth`
+    counts the calls of one block. `parameters` are the names of those that the call itself read,
+    `lazy` is whether some of them had no shape before it, and `decided` what shapes these got.
     `parameter_count` (elements, each parameter once), `flops` and `seconds` include the calls
-    inside.
+    inside. `value` is the number that a step such as `item()` or `bool()` gave.
     """
 
     depth: int
@@ -39,6 +42,8 @@ class Call:
     outputs: tuple[Shape, ...]
     sources: tuple[int | None, ...]
     origins: tuple[int | None, ...]
+    ports: tuple[int, ...]
+    held: tuple[str, ...]
     nth: int
     parameters: tuple[str, ...]
     parameter_count: int
@@ -47,6 +52,7 @@ class Call:
     flops: int
     seconds: float | None
     failed: bool
+    value: bool | int | float | None = None
 
 
 def inside(calls: Sequence[Call]) -> list[list[int]]:
@@ -84,6 +90,7 @@ class Names:
 
     def __init__(self, net: nn.Module) -> None:
         self.parameters: dict[int, tuple[str, nn.Parameter]] = {}
+        self.held: dict[int, str] = {}
         self.lazy: dict[int, list[tuple[str, nn.Parameter]]] = {}
         self._blocks: dict[int, str] = {}
         self._places: dict[int, tuple[str, list[str]]] = {}
@@ -99,6 +106,10 @@ class Names:
                     self.parameters.setdefault(id(parameter), (prefix + leaf, parameter))
                     if is_lazy(parameter):
                         self.lazy.setdefault(id(block), []).append((leaf, parameter))
+            for leaf, tensor in chain(block._buffers.items(), vars(block).items()):
+                if isinstance(tensor, Tensor):
+                    self.held.setdefault(id(tensor), prefix + leaf)
+        self.held |= {key: name for key, (name, _) in self.parameters.items()}
 
     def size(self, parameter: int) -> int:
         """Return the number of elements of the parameter with this id, 0 if it is lazy."""
@@ -149,6 +160,8 @@ def as_calls(events: Sequence[Event], names: Names, seconds: Iterable[float]) ->
             outputs=event.outputs,
             sources=tuple(_position(source, position, positions) for source in event.sources),
             origins=tuple(_position(origin, len(events), positions) for origin in event.origins),
+            ports=event.ports,
+            held=tuple([names.held.get(key, "") for key in event.held]),
             nth=nth[id(block)] if is_block else 1,
             parameters=tuple(sorted(names.parameters[i][0] for i in event.parameters)),
             parameter_count=counts[event],
@@ -157,6 +170,7 @@ def as_calls(events: Sequence[Event], names: Names, seconds: Iterable[float]) ->
             flops=event.flops,
             seconds=next(clock, None) if is_block else None,
             failed=event.failed,
+            value=event.value,
         )
 
 

@@ -265,3 +265,29 @@ def test_depth_costs_nothing_but_frames():
     assert report.error is None
     assert report.calls[-1].depth == 300
     assert len(repr(report).splitlines()) == 304
+
+
+def test_a_call_knows_which_of_several_things_it_was_given():
+    class Cell(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = nn.LSTMCell(3, 4)
+
+        def forward(self, X, state):
+            hidden, memory = self.cell(X, state)
+            return memory - hidden
+
+    _, cell, minus = d2c.trace(Cell(), (2, 3), ((2, 4), (2, 4))).calls
+    assert (cell.sources, cell.ports) == ((0, 0, 0), (0, 1, 2))
+    assert (minus.sources, minus.ports) == ((1, 1), (1, 0))
+
+
+def test_a_call_knows_what_the_net_calls_the_tensors_it_holds():
+    calls = d2c.trace(nn.Sequential(d2c.MyLinear(4, 3)), torch.rand(2, 4)).calls
+    assert [call.held for call in calls[2:]] == [("", "0.weight"), ("", "0.bias"), ("",)]
+
+
+def test_a_step_that_reads_values_tells_what_it_read():
+    calls = d2c.trace(d2c.FixedHiddenMLP(4), torch.zeros(2, 4)).calls
+    assert {type(call.value) for call in calls if call.label == "bool()"} == {bool}
+    assert all(call.value is None for call in calls if call.is_block)

@@ -39,6 +39,7 @@ def _event(block: nn.Module, parent: Event | None) -> Event:
         type_name(block),
         inputs=((), *map(shape, parameters)),
         sources=(before, *[None] * len(parameters)),
+        ports=(0,) * (1 + len(parameters)),
         parameters=frozenset(id(parameter) for parameter in parameters),
         failed=False,
     )
