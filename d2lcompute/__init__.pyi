@@ -51,3 +51,4 @@ from .seeing.gradients_by_use import gradients_by_use as gradients_by_use
 from .seeing.plot import plot_gradients as plot_gradients
 from .seeing.plot import plot_parameters as plot_parameters
 from .seeing.trace import trace as trace
+from .words.language import language as language
