@@ -12,8 +12,8 @@ from pathlib import Path
 import nbformat
 
 from d2lcompute.notebooks.isolation import clean_environment, find_isolation
-from d2lcompute.notebooks.launch import start_kernel
-from d2lcompute.notebooks.warm import Zygote
+from d2lcompute.notebooks.kernel import start_kernel
+from d2lcompute.notebooks.warm import WarmProcess
 
 from .harness import ROUNDS, Case, Target, ours, peer
 
@@ -42,19 +42,22 @@ NBMAKE = ("--nbmake",)
 
 def cases(quick):
     few, many = (2, 3) if quick else (3, 25)
-    with tempfile.TemporaryDirectory() as folder, Zygote(environment=clean_environment()) as zygote:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        WarmProcess(environment=clean_environment()) as warm_process,
+    ):
         write(Path(folder), many)
-        seconds_in_a_box(zygote)  # the first waits for the warm process
-        yield one_more(partial(next_one, folder, few), zygote)
+        seconds_in_a_box(warm_process)  # the first waits for the warm process
+        yield one_more(partial(next_one, folder, few), warm_process)
         yield all_of_them(partial(validate, folder, many), many)
-        yield memory(zygote)
+        yield memory(warm_process)
 
 
-def one_more(run, zygote):
+def one_more(run, warm_process):
     return Case(
         "one more notebook of 3 cells",
         (
-            ours("kernel in a box", lambda: seconds_in_a_box(zygote)),
+            ours("kernel in a box", lambda: seconds_in_a_box(warm_process)),
             ours(OURS, lambda: run(*WAYS[OURS]), rounds=ROUNDS),
             peer("nbval", lambda: run(*WAYS["nbval"]), rounds=ROUNDS),
             peer("nbmake", lambda: run(*NBMAKE), needs="nbmake", rounds=ROUNDS),
@@ -81,11 +84,11 @@ def all_of_them(run, count):
     )
 
 
-def memory(zygote):
+def memory(warm_process):
     return Case(
         "private memory of a kernel after 3 cells",
         (
-            ours("warm, in a box", lambda: megabytes(find_isolation(warm=True), zygote)),
+            ours("warm, in a box", lambda: megabytes(find_isolation(warm=True), warm_process)),
             peer("ordinary kernel", megabytes),
         ),
         (Target("warm, in a box", 50),),
@@ -130,15 +133,15 @@ def run_cells(kernel, warm):
             raise RuntimeError(f"a cell failed: {source}")
 
 
-def seconds_in_a_box(zygote):
+def seconds_in_a_box(warm_process):
     start = time.perf_counter()
-    with start_kernel(find_isolation(warm=True), zygote) as kernel:
+    with start_kernel(find_isolation(warm=True), warm_process) as kernel:
         run_cells(kernel, warm=True)
     return time.perf_counter() - start
 
 
-def megabytes(isolation=None, zygote=None):
-    with start_kernel(isolation, zygote) as kernel:
-        run_cells(kernel, warm=zygote is not None)
+def megabytes(isolation=None, warm_process=None):
+    with start_kernel(isolation, warm_process) as kernel:
+        run_cells(kernel, warm=warm_process is not None)
         lines = kernel.run(MEMORY).outputs[0].text.splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1000

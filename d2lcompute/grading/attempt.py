@@ -7,10 +7,16 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from ..notebooks.cell import CellError, Result
-from ..notebooks.failures import KernelError, KernelKilledError, NotebookTimeoutError, ProtocolError
+from ..notebooks.cell import (
+    CellError,
+    KernelError,
+    KernelKilledError,
+    NotebookTimeoutError,
+    ProtocolError,
+    Result,
+    plain,
+)
 from ..notebooks.kernel import Kernel
-from ..notebooks.plaintext import plain
 from . import payload
 from .assignment import SOLUTION, Assignment, Cell
 from .results import Work

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from ..notebooks.plaintext import plain
+from ..notebooks.cell import plain
 from .submissions import LARGEST, Submission, read
 
 LARGEST_ARCHIVE = 4 << 30

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..notebooks.plaintext import plain
+from ..notebooks.cell import plain
 
 # Wider than torch's own for single precision: another order of summation is not an error.
 TOLERANCES = (1e-4, 1e-5)

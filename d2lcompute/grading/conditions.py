@@ -7,9 +7,8 @@ import functools
 from dataclasses import dataclass
 
 from ..notebooks.isolation import Isolation, Limits, clean_environment, find_isolation
-from ..notebooks.kernel import Kernel
-from ..notebooks.launch import start_kernel
-from ..notebooks.warm import NotWarmError, Zygote
+from ..notebooks.kernel import Kernel, start_kernel
+from ..notebooks.warm import PRELOAD, NotWarmError, WarmProcess
 
 
 class NotIsolatedError(RuntimeError):
@@ -33,7 +32,7 @@ class Conditions:
         found, reason = None, ""
         try:
             found = find_isolation(self.warm)
-            reason = "; ".join(f"{rung}: {why}" for rung, why in found.missed.items())
+            reason = "; ".join(f"{level}: {why}" for level, why in found.missed.items())
         except RuntimeError as error:
             reason = str(error)
         if self.allow_unisolated or (found and found.isolated):
@@ -44,9 +43,9 @@ class Conditions:
         )
 
     @property
-    def rung(self) -> str:
+    def level(self) -> str:
         """The name of the isolation."""
-        return self.isolation.rung if self.isolation else "none"
+        return self.isolation.level if self.isolation else "none"
 
     @property
     def gaps(self) -> tuple[str, ...]:
@@ -57,15 +56,15 @@ class Conditions:
         """Start a kernel; raises `KernelError`."""
         # Its clock must not ring first: a submission has one of its own, for all its kernels.
         limits = Limits(seconds=20 * self.seconds)
-        return start_kernel(self.isolation, _zygote() if self.warm else None, limits)
+        return start_kernel(self.isolation, _warm_process() if self.warm else None, limits)
 
 
 @functools.cache
-def _zygote() -> Zygote | None:
+def _warm_process() -> WarmProcess | None:
     """Return this process's warm process, None where there can be none."""
     try:
-        zygote = Zygote(environment=clean_environment())
+        warm_process = WarmProcess((*PRELOAD, "d2lcompute.grading.answers"), clean_environment())
     except NotWarmError:
         return None
-    atexit.register(zygote.close)
-    return zygote
+    atexit.register(warm_process.close)
+    return warm_process

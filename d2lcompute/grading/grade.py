@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from ..notebooks.plaintext import plain
+from ..notebooks.cell import plain
 from .assignment import Assignment
 from .conditions import Conditions
 from .journal import Journal

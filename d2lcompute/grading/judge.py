@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
-from ..notebooks.plaintext import plain
+from ..notebooks.cell import plain
 from .assignment import Assignment, Cell
 from .attempt import NoAnswerError, OwnCodeError, Sitting
 from .comparison import difference
@@ -94,7 +94,7 @@ class Judge:
         self.expected = expected
         self.conditions = conditions
         self.read = read
-        self.isolation = "; ".join([conditions.rung, *conditions.gaps])
+        self.isolation = "; ".join([conditions.level, *conditions.gaps])
         self.results: list[Result] = []
 
     def pytest_report_header(self) -> str:
@@ -155,7 +155,7 @@ class SubmissionFile(IPyNbFile):
             works=self.sitting.works(),
             fault=self.submission.fault,
             trouble=self.trouble,
-            isolation=self.judge.conditions.rung,
+            isolation=self.judge.conditions.level,
             gaps=self.judge.conditions.gaps,
             warm=self.sitting.warm,
             seconds=round(time.monotonic() - self.started, 3),

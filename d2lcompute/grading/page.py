@@ -77,9 +77,9 @@ def _figure(name: str, value: float, unit: str = "") -> Element:
 def _isolation(graded: Sequence[Result]) -> Element:
     walls = Counter((result.isolation, result.gaps) for result in graded)
     lines = []
-    for (rung, gaps), count in walls.items():
+    for (level, gaps), count in walls.items():
         kept = "; ".join(gaps) or "no network, no files, no other processes, limits on all"
-        lines.append(tag("p", f"{count} of {len(graded)} by {rung}: {kept}."))
+        lines.append(tag("p", f"{count} of {len(graded)} by {level}: {kept}."))
     seconds, warm = sum(one.seconds for one in graded), sum(one.warm for one in graded)
     each = f"{seconds / max(1, len(graded)):.1f} s for a submission, {seconds:.0f} s in all"
     lines.append(tag("p", f"{warm} in warm kernels; {each}.", class_="soft small"))

@@ -64,7 +64,7 @@ class Result:
     """What one submission gave.
 
     `digest` is that of the submission, and `fault` why it could not be read, if so. `isolation` is
-    the rung it ran on, `gaps` what that does not hold back, `warm` whether its kernels were forked.
+    the level reached, `gaps` what it does not hold back, `warm` whether its kernels were forked.
     `trouble` is empty, or says what went wrong on the grader's side: then the marks mean nothing,
     and it is to be graded again.
     """

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..notebooks.plaintext import plain
+from ..notebooks.cell import plain
 
 LARGEST = 32 << 20
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..notebooks.session import run_session
+from ..notebooks.chapter import run_session
 from .assignment import Assignment
 from .conditions import Conditions
 from .judge import Expectation, Judge

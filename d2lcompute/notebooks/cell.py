@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jupyter_client.session import Session
 from nbformat import NotebookNode
 from nbformat.v4 import new_output, output_from_msg
-
-from .failures import OutputLimitError, ProtocolError
 
 SHOWN = ("display_data", "execute_result", "error")
 
@@ -116,3 +117,66 @@ def _error(content: dict[str, Any]) -> CellError:
         str(content.get("evalue", "")),
         tuple(map(str, lines)) if isinstance(lines, list) else (),
     )
+
+
+class KernelError(RuntimeError):
+    """A cell was not run to its end; `outputs` is what it showed until then."""
+
+    def __init__(self, message: str, outputs: Sequence[NotebookNode] = ()) -> None:
+        super().__init__(message)
+        self.outputs = tuple(outputs)
+
+
+class KernelDiedError(KernelError):
+    """The kernel's process ended: a crash, `os._exit`, a signal."""
+
+
+class KernelKilledError(KernelDiedError):
+    """It ended by SIGKILL, or nobody knows how: not by what ran in it, perhaps."""
+
+
+class MemoryLimitError(KernelDiedError):
+    """The kernel was ended because it and what it started used too much memory."""
+
+
+class OutputLimitError(KernelError):
+    """The cell showed more than it may; the kernel was ended."""
+
+
+class ProtocolError(KernelError):
+    """The kernel sent what no kernel sends; it was ended."""
+
+
+class CellTimeoutError(KernelError):
+    """The cell took too long; it was interrupted, or the kernel was ended where it ignored that."""
+
+
+class NotebookTimeoutError(KernelError):
+    """All cells together took too long; the kernel was ended."""
+
+
+_ESCAPES = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating system commands, such as links and titles
+    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # strings for devices
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # colours, cursor movements
+    r"|\x1b."
+)
+
+
+def plain(text: str, longest: int = 500) -> str:
+    r"""Return `text` without terminal escapes and invisible characters, and no longer than that.
+
+    >>> from d2lcompute.notebooks.cell import plain
+    >>> plain("\x1b[31mred\x1b[0m\a and \u202edlo\u202c")
+    'red and dlo'
+
+    Lines and tabs stay; what is left still has to be escaped for HTML. `longest` is in characters.
+    """
+    # Only so much is looked at: the patterns take time for what is to be dropped anyway.
+    shown = _ESCAPES.sub("", text[: 20 * longest])
+    kept = "".join(char for char in shown if char in "\n\t" or _is_visible(char)).strip()
+    return kept if len(kept) <= longest else f"{kept[:longest]} ..."
+
+
+def _is_visible(char: str) -> bool:
+    return unicodedata.category(char)[0] != "C"  # control, format, surrogate, private, unassigned

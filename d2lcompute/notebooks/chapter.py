@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 LANGUAGES = ("en", "zh")
 
@@ -87,7 +92,7 @@ def validate(
     """
     import pytest
 
-    from .session import run_session
+    from .chapter import run_session
 
     results = {path: Validation(_name(path), path.parent.name) for path in notebooks}
     options = ["-p", "nbval", "-p", "pytest_d2l", "--continue-on-collection-errors", "--d2l"]
@@ -139,3 +144,28 @@ class _Recorder:
             result.seconds += time.perf_counter() - self.started
             self.started = time.perf_counter()
             self.on_cell(result, self.total)
+
+
+OPTIONS = ("-p", "no:cacheprovider", "--noconftest", "--capture=no", "--color=no")
+
+
+def run_session(root: Path, arguments: Sequence[str], plugin: object) -> tuple[int, str]:
+    """Run pytest with `arguments` and `plugin`; return its exit status and what it printed.
+
+    Neither the caller's configuration nor conftests, variables, caches and installed plugins have
+    a part in it. Names of tests begin with paths under `root`.
+    """
+    output = io.StringIO()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(output),
+    ):
+        configuration = Path(folder, "pytest.ini")
+        configuration.write_text("[pytest]\n", encoding="ascii")
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        for variable in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST"):
+            patch.delenv(variable, raising=False)  # of a session around this one
+        place = ["-c", str(configuration), "--rootdir", str(root)]
+        status = pytest.main([*OPTIONS, *place, *arguments], plugins=[plugin])
+    return int(status), output.getvalue().strip()

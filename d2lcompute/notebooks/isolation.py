@@ -1,8 +1,8 @@
-"""How well a kernel can be isolated here: the ladder, what each rung lacks, and the limits.
+"""How well a kernel can be isolated here: the ladder, what each level lacks, and the limits.
 
 A boxed kernel has no network, sees Python and the system's libraries and can write to a private
 folder in memory only, sees no process but its own, is not root, cannot become it, and ends with
-all it started. Three rungs, best first:
+all it started. Three levels, best first:
 
 * `bubblewrap` raises the walls for an ordinary kernel;
 * `namespaces`: the kernel raises the same walls itself, the only way for a forked (warm) one;
@@ -16,21 +16,21 @@ import functools
 import json
 import os
 import secrets
+import shutil
 import socket
+import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from .bubblewrap import wrapper
-from .sandbox import filter as syscalls
-from .sandbox.box import Box
-from .servers import send_request, start_server
-from .visible import links, shown
+from .sandbox import linux
+from .sandbox.box import SCRATCH, STUDENT, Box
+from .warm import send_request, start_server
 
-RUNGS = ("bubblewrap", "namespaces", "limits")
+LEVELS = ("bubblewrap", "namespaces", "limits")
 MB = 1 << 20
 TRIAL_SECONDS = 20.0
 KEPT_VARIABLES = (
@@ -62,31 +62,31 @@ class Limits:
 
 @dataclass(frozen=True)
 class Isolation:
-    """The rung that was reached, and `missed`: why each better one was not."""
+    """The level that was reached, and `missed`: why each better one was not."""
 
-    rung: str
+    level: str
     missed: Mapping[str, str]
 
     @property
     def isolated(self) -> bool:
         """Whether student code can reach neither files nor network nor other processes."""
-        return self.rung != "limits"
+        return self.level != "limits"
 
     @property
     def gaps(self) -> tuple[str, ...]:
-        """What this rung does not hold back, in words for a report."""
+        """What this level does not hold back, in words for a report."""
         found = []
         if not self.isolated:
             found += ["the network is open", "files of this user can be read and written"]
             found += ["other processes of this user can be seen and ended"]
-        if not syscalls.program():
+        if not linux.filter_program():
             found.append("dangerous system calls are not filtered on this machine")
         return tuple(found)
 
     def box(self, limits: Limits) -> Box:
         """Return the walls for one kernel."""
         return Box(
-            rung=self.rung,
+            level=self.level,
             memory=limits.memory_mb * MB,
             processes=limits.processes,
             file=limits.file_mb * MB,
@@ -104,39 +104,39 @@ def clean_environment() -> dict[str, str]:
 
 
 def find_isolation(warm: bool = False) -> Isolation:
-    """Return the best isolation that works here, each rung tried by using it.
+    """Return the best isolation that works here, each level tried by using it.
 
-    `warm` prefers the rung that a forked kernel can have. Raises `RuntimeError` where not even
+    `warm` prefers the level that a forked kernel can have. Raises `RuntimeError` where not even
     limits can be set.
     """
     missed: dict[str, str] = {}
-    for rung in ("namespaces", "bubblewrap", "limits") if warm else RUNGS:
-        reason = why_not(rung)
+    for level in ("namespaces", "bubblewrap", "limits") if warm else LEVELS:
+        reason = why_not(level)
         if reason is None:
-            return Isolation(rung, missed)
-        missed[rung] = reason
-    reasons = "; ".join(f"{rung}: {reason}" for rung, reason in missed.items())
+            return Isolation(level, missed)
+        missed[level] = reason
+    reasons = "; ".join(f"{level}: {reason}" for level, reason in missed.items())
     raise RuntimeError(f"student code can not be held back on this machine ({reasons})")
 
 
 @functools.cache
-def why_not(rung: str) -> str | None:
-    """Return why a rung of the ladder cannot be had here, None where it works.
+def why_not(level: str) -> str | None:
+    """Return why a level of the ladder cannot be had here, None where it works.
 
     >>> from d2lcompute.notebooks.isolation import why_not
     >>> why_not("ladder")
     Traceback (most recent call last):
-    ValueError: `rung` must be one of bubblewrap, namespaces, limits, got 'ladder'
+    ValueError: `level` must be one of bubblewrap, namespaces, limits, got 'ladder'
     """
-    if rung not in RUNGS:
-        raise ValueError(f"`rung` must be one of {', '.join(RUNGS)}, got {rung!r}")
+    if level not in LEVELS:
+        raise ValueError(f"`level` must be one of {', '.join(LEVELS)}, got {level!r}")
     if sys.platform != "linux":
         return f"needs Linux, this is {sys.platform}"
-    if rung == "limits" and os.getuid() == 0 and not _open_to_all(sys.executable):
+    if level == "limits" and os.getuid() == 0 and not _open_to_all(sys.executable):
         return "root must become another user, and only root can read this Python"
     with tempfile.NamedTemporaryFile() as outside:
-        hidden = [outside.name] if rung != "limits" else []
-        return _try(Isolation(rung, {}).box(Limits()), hidden)
+        hidden = [outside.name] if level != "limits" else []
+        return _try(Isolation(level, {}).box(Limits()), hidden)
 
 
 def _open_to_all(path: str) -> bool:
@@ -153,7 +153,7 @@ def _try(box: Box, hidden: list[str]) -> str | None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, tempfile.TemporaryFile() as errors:
         try:
-            prefix = wrapper(box) if box.rung == "bubblewrap" else []
+            prefix = wrapper(box) if box.level == "bubblewrap" else []
             process, server = start_server((), clean_environment(), prefix, errors)
         except OSError as error:
             return str(error)
@@ -181,3 +181,105 @@ def _spare_user() -> int:
     lines = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
     end = min(2**31, max(int(start) + int(count) for start, _, count in map(str.split, lines)))
     return end - 2 - secrets.randbelow(end // 2)
+
+
+def wrapper(box: Box) -> list[str]:
+    """Return the command that runs another one in `box`.
+
+    Who runs it is the first process inside and keeps its user: `sandbox.box.enter` sets the limits
+    and changes the user. Raises `FileNotFoundError` where there is no bubblewrap that can limit
+    the size of a folder in memory (it can since 0.5).
+    """
+    program = find_program()
+    command = [program, "--unshare-ipc", "--unshare-net", "--unshare-pid", "--unshare-uts"]
+    command += ["--as-pid-1", "--new-session", "--hostname", "box", "--cap-drop", "ALL"]
+    if box.user is None:
+        command += ["--unshare-user", "--uid", str(STUDENT), "--gid", str(STUDENT)]
+    else:  # root: what it takes to become another user, and to see how much memory that one uses
+        for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SYS_PTRACE"):
+            command += ["--cap-add", capability]
+    command += ["--dev", "/dev"]
+    for folder in SCRATCH:
+        command += ["--perms", "1777", "--size", str(box.scratch), "--tmpfs", folder]
+    for folder in _parents(box.show):
+        command += ["--perms", "755", "--dir", folder]
+    for inside, outside in box.show.items():
+        command += ["--ro-bind", outside, inside]
+    for path, target in box.links.items():
+        command += ["--symlink", target, path]
+    return [*command, "--proc", "/proc", "--remount-ro", "/dev", "--remount-ro", "/", "--"]
+
+
+def _parents(paths: Iterable[str]) -> list[str]:
+    """Return the folders that hold `paths`, outermost first: root's bubblewrap makes them 700."""
+    parents = (str(parent) for path in paths for parent in reversed(Path(path).parents))
+    return [folder for folder in dict.fromkeys(parents) if folder not in ("/", *SCRATCH)]
+
+
+@functools.cache
+def find_program() -> str:
+    """Return the path of a bubblewrap that can be used; raises `FileNotFoundError`."""
+    program = shutil.which("bwrap")
+    if program is None:
+        raise FileNotFoundError("bubblewrap is not installed")
+    options = subprocess.run([program, "--help"], capture_output=True, check=False).stdout
+    if b"--size" not in options:
+        raise FileNotFoundError("bubblewrap is too old: it has no --size")
+    return program
+
+
+# Not all of /usr or of a prefix: people keep data there too, courses among it.
+SYSTEM = (
+    "/bin", "/sbin", "/lib", "/lib32", "/lib64",
+    "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec",
+    "/usr/share/fonts", "/usr/share/zoneinfo", "/sys/devices/system/cpu",
+    "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime",
+)  # fmt: skip
+OF_A_PREFIX = ("bin", "lib", "lib32", "lib64", "pyvenv.cfg")
+PACKAGE_FOLDERS = ("site-packages", "dist-packages")
+
+
+@functools.cache
+def shown() -> dict[str, str]:
+    """Return what a box shows, read-only: path inside -> path outside.
+
+    >>> from d2lcompute.notebooks.isolation import shown
+    >>> all(Path(outside).exists() for outside in shown().values())
+    True
+    """
+    wanted = {path for path in _wanted() if path.exists()}
+    wanted |= {path.resolve() for path in wanted if path.is_dir()}
+    found: list[Path] = []
+    for path in sorted(wanted, key=lambda path: (len(path.parts), path)):
+        if not any(path.is_relative_to(other) for other in found):
+            found.append(path)
+    return {str(path): str(path.resolve()) for path in found}
+
+
+@functools.cache
+def links() -> dict[str, str]:
+    """Return the symbolic links that stand at the root, such as /lib -> usr/lib."""
+    return {path: str(Path(path).readlink()) for path in SYSTEM if _is_root_link(Path(path))}
+
+
+def is_hidden(path: str | os.PathLike[str]) -> bool:
+    """Say whether a file or folder is out of sight for a boxed kernel.
+
+    >>> from d2lcompute.notebooks.isolation import is_hidden
+    >>> is_hidden(os.__file__), is_hidden("/etc/shadow")
+    (False, True)
+    """
+    real = Path(path).resolve()
+    return not any(real.is_relative_to(folder) for folder in shown().values())
+
+
+def _wanted() -> Iterator[Path]:
+    yield from (Path(path) for path in SYSTEM if not _is_root_link(Path(path)))
+    for prefix in (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix):
+        yield from (Path(prefix, part) for part in OF_A_PREFIX)
+    yield from (Path(path) for path in sys.path if Path(path).name in PACKAGE_FOLDERS)
+    yield Path(__file__).absolute().parent.parent  # d2lcompute itself, wherever it lies
+
+
+def _is_root_link(path: Path) -> bool:
+    return len(path.parts) == 2 and path.is_symlink()

@@ -14,17 +14,15 @@ from nbformat import NotebookNode
 from nbval.plugin import IPyNbCell, IPyNbFile, coalesce_streams, nocolors
 
 from .agreement import Tolerance
-from .failures import KernelError
+from .cell import KernelError, plain
 from .isolation import Limits
-from .kernel import Kernel
-from .launch import start_kernel
-from .plaintext import plain
-from .warm import NotWarmError, Zygote
+from .kernel import Kernel, start_kernel
+from .warm import NotWarmError, WarmProcess
 
 LONGEST_NAME = 60
 TAIL = 2000
 COLD = "started cold"
-STARTED = pytest.StashKey["Zygote | str"]()
+STARTED = pytest.StashKey["WarmProcess | str"]()
 
 
 class Notebook(IPyNbFile):
@@ -55,8 +53,10 @@ class Notebook(IPyNbFile):
         option = self.config.option
         started = self.config.stash.get(STARTED, None)
         limits = Limits(seconds=option.d2l_timeout, output_mb=option.d2l_output)
-        zygote = started if isinstance(started, Zygote) else None
-        self.kernel = start_kernel(zygote=zygote, limits=limits, folder=self.path.parent)
+        warm_process = started if isinstance(started, WarmProcess) else None
+        self.kernel = start_kernel(
+            warm_process=warm_process, limits=limits, folder=self.path.parent
+        )
         if option.warm:
             self.why_cold = started if isinstance(started, str) else self.kernel.why_cold
         self.setup_sanitize_files()
@@ -158,8 +158,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         if len(notebooks) < 2:
             raise NotWarmError("one notebook alone is faster so")
-        config.stash[STARTED] = zygote = Zygote()
-        config.add_cleanup(zygote.close)
+        config.stash[STARTED] = warm_process = WarmProcess()
+        config.add_cleanup(warm_process.close)
     except NotWarmError as reason:
         config.stash[STARTED] = str(reason)
 

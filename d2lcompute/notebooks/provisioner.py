@@ -16,10 +16,9 @@ from typing import Any
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-from .bubblewrap import wrapper
+from .isolation import wrapper
 from .sandbox.box import Box
-from .servers import send_request, start_server
-from .warm import ForkedProcess, NotWarmError, Zygote
+from .warm import ForkedProcess, NotWarmError, WarmProcess, send_request, start_server
 
 END_SECONDS = 5.0
 
@@ -27,20 +26,20 @@ END_SECONDS = 5.0
 class KernelProvisioner(LocalProvisioner):
     """Launches the kernel of a manager with `transport="ipc"`; set it as `manager.provisioner`.
 
-    `box` walls the kernel in, `zygote` forks it; without either it is an ordinary one. Where a fork
-    is not to be had, the kernel starts cold, and `why_cold` says why. `status` is the socket on
+    `box` walls the kernel in, `warm_process` forks it; without either it is an ordinary one. Where
+    it cannot be forked, the kernel starts cold, and `why_cold` says why. `status` is the socket on
     which the guard of a box says how it ended, see `sandbox.guard`.
     """
 
     box: Box | None = None
-    zygote: Zygote | None = None
+    warm_process: WarmProcess | None = None
     why_cold: str | None = "no warm kernel was asked for"
     status: socket.socket | None = None
     process: Any = None  # a `subprocess.Popen` or a `ForkedProcess`
 
     async def launch_kernel(self, cmd: list[str], **arguments: Any) -> KernelConnectionInfo:
         """Launch the kernel; its manager calls this."""
-        if self.zygote is None and self.box is None:
+        if self.warm_process is None and self.box is None:
             return await super().launch_kernel(cmd, **arguments)
         request = self._request(cmd, arguments)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -81,7 +80,7 @@ class KernelProvisioner(LocalProvisioner):
     def _request(self, cmd: list[str], arguments: dict[str, Any]) -> dict[str, Any]:
         folder, environment = str(arguments.get("cwd") or Path.cwd()), arguments["env"]
         if self.box is not None:
-            folder = folder if self.box.rung == "limits" else "/tmp"
+            folder = folder if self.box.level == "limits" else "/tmp"
             environment = environment | {"HOME": folder, "TMPDIR": folder}
         key: Any = self.connection_info["key"]
         return {
@@ -96,14 +95,14 @@ class KernelProvisioner(LocalProvisioner):
     def _fork(
         self, cmd: list[str], request: dict[str, Any], status: socket.socket
     ) -> ForkedProcess | None:
-        if self.zygote is None:
+        if self.warm_process is None:
             return None
         try:
             if cmd[0] != sys.executable or "ipykernel_launcher" not in cmd:
                 raise NotWarmError("the kernel is not this Python's")
-            if self.box is not None and self.box.rung == "bubblewrap":
+            if self.box is not None and self.box.level == "bubblewrap":
                 raise NotWarmError("bubblewrap cannot hold a forked kernel")
-            process = self.zygote.fork(request, status)
+            process = self.warm_process.fork(request, status)
         except NotWarmError as reason:
             self.why_cold = str(reason)
             return None
@@ -112,7 +111,7 @@ class KernelProvisioner(LocalProvisioner):
 
 
 def _start(box: Box, request: dict[str, Any], status: socket.socket) -> subprocess.Popen[bytes]:
-    prefix = wrapper(box) if box.rung == "bubblewrap" else []
+    prefix = wrapper(box) if box.level == "bubblewrap" else []
     process, server = start_server((), request["environment"], prefix)
     with server:
         send_request(server, request, status)

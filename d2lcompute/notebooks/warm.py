@@ -11,16 +11,16 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
-from .servers import send_request, start_server
+from .sandbox import server
+from .sandbox.server import CHANNELS
 
 PRELOAD = (
-    "d2lcompute.grading.answers", "numpy.random",
-    # The first optimizer imports the compiler, which takes longer than all the rest of a notebook.
-    "torch._dynamo",
+    # Brings torch. The first optimizer imports it, which takes longer than the rest of a notebook.
+    "torch._dynamo", "numpy.random",
     # Not the inline backend: it looks for its kernel when it is imported.
     "matplotlib.backends.backend_agg", "matplotlib.pyplot",
     # What a kernel imports as it starts, a tenth of a second of it the debugger.
@@ -41,7 +41,7 @@ class NotWarmError(RuntimeError):
     """A kernel cannot be forked; the message says why. An ordinary one can be started instead."""
 
 
-class Zygote:
+class WarmProcess:
     """The process that warm kernels are forked from; Linux only.
 
     It imports `preload` and never computes: after one parallel operation all its children would
@@ -91,7 +91,7 @@ class Zygote:
             self._process.kill()
             self._process.wait()
 
-    def __enter__(self) -> Zygote:
+    def __enter__(self) -> WarmProcess:
         return self
 
     def __exit__(
@@ -170,3 +170,53 @@ def _check_system() -> None:
         raise NotWarmError(f"kernels can be forked on Linux only, this is {sys.platform}")
     if not hasattr(os, "pidfd_open"):
         raise NotWarmError("this Python was built without os.pidfd_open")
+
+
+def start_server(
+    modules: Sequence[str],
+    environment: Mapping[str, str],
+    wrapper: Sequence[str] = (),
+    errors: int | IO[bytes] = subprocess.DEVNULL,
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a process that imports `modules` and forks kernels, or, without any, becomes one.
+
+    `wrapper` is a command that runs it, such as bubblewrap. Returns the process and the socket
+    that requests are sent to; the process ends when the socket closes.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    code = f"from {server.__name__} import main; main()"
+    command = [*wrapper, sys.executable, "-c", code, str(theirs.fileno()), *modules]
+    with theirs:
+        process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            env=dict(environment),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
+    return process, ours
+
+
+def send_request(channel: socket.socket, request: Mapping[str, Any], status: socket.socket) -> None:
+    """Ask a server for a kernel: make its sockets, send them along, keep none.
+
+    The kernel's clients can connect from now on, before it exists.
+    """
+    connection = request["connection"]
+    listeners: list[socket.socket] = []
+    try:
+        for name in CHANNELS if connection else ():
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listeners.append(listener)
+            listener.setblocking(False)
+            listener.bind(f"{connection['ip']}-{connection[name]}")
+            listener.listen()
+        data = json.dumps(request).encode()
+        descriptors = [status.fileno(), *(listener.fileno() for listener in listeners)]
+        socket.send_fds(channel, [data], descriptors)
+    finally:
+        for listener in listeners:
+            listener.close()

@@ -5,7 +5,7 @@ from d2lcompute.grading import payload
 from d2lcompute.grading.assignment import Assignment, Cell
 from d2lcompute.grading.attempt import NoAnswerError, OwnCodeError, Sitting
 from d2lcompute.grading.results import Work
-from d2lcompute.notebooks.failures import KernelError
+from d2lcompute.notebooks.cell import KernelError
 
 
 def sit(*cells, start=FakeKernel, seconds=30.0, **solutions):

@@ -25,8 +25,8 @@ def found(monkeypatch):
 
 def test_isolation_is_taken_where_it_is_to_be_had(found):
     found(Isolation("bubblewrap", {}))
-    assert Conditions().rung == "bubblewrap"
-    assert Conditions(allow_unisolated=True).rung == "bubblewrap"
+    assert Conditions().level == "bubblewrap"
+    assert Conditions(allow_unisolated=True).level == "bubblewrap"
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def test_without_isolation_nothing_runs(found, isolation, reason):
 
 def test_without_isolation_it_runs_where_that_is_allowed_and_the_gaps_are_told(found):
     found(Isolation("limits", {}))
-    assert Conditions(allow_unisolated=True).rung == "limits"
+    assert Conditions(allow_unisolated=True).level == "limits"
     assert "the network is open" in Conditions(allow_unisolated=True).gaps
     found("this is Windows")
-    assert Conditions(allow_unisolated=True).rung == "none"
+    assert Conditions(allow_unisolated=True).level == "none"
     assert Conditions(allow_unisolated=True).gaps == ("student code has all of your rights",)
 
 
@@ -60,35 +60,39 @@ def started(monkeypatch, found):
     found(Isolation("namespaces", {}))
     calls = []
     monkeypatch.setattr(conditions, "start_kernel", lambda *arguments: calls.append(arguments))
-    conditions._zygote.cache_clear()
+    conditions._warm_process.cache_clear()
     yield calls
-    conditions._zygote.cache_clear()
+    conditions._warm_process.cache_clear()
 
 
 def test_all_kernels_of_a_process_come_from_one_warm_one(started, monkeypatch):
     made = []
 
-    class FakeZygote:
-        def __init__(self, environment):
+    class FakeWarmProcess:
+        def __init__(self, preload, environment):
             made.append(environment)
 
         def close(self): ...
 
-    monkeypatch.setattr(conditions, "Zygote", FakeZygote)
+    monkeypatch.setattr(conditions, "WarmProcess", FakeWarmProcess)
     monkeypatch.setenv("GITHUB_TOKEN", "secret")
     for _ in range(2):
         Conditions().start()
     Conditions(warm=False).start()
     assert len(made) == 1
     assert "GITHUB_TOKEN" not in made[0]
-    assert [type(zygote) for _, zygote, _ in started] == [FakeZygote, FakeZygote, type(None)]
+    assert [type(warm_process) for _, warm_process, _ in started] == [
+        FakeWarmProcess,
+        FakeWarmProcess,
+        type(None),
+    ]
 
 
 def test_without_warm_kernels_they_start_cold(started, monkeypatch):
-    def none(**_):
+    def none(*_):
         raise NotWarmError("this is not Linux")
 
-    monkeypatch.setattr(conditions, "Zygote", none)
+    monkeypatch.setattr(conditions, "WarmProcess", none)
     Conditions().start()
     assert started[0][1] is None
 

@@ -3,13 +3,14 @@
 from nbformat.v4 import new_output
 
 from d2lcompute.grading import payload
-from d2lcompute.notebooks.cell import CellError, Result
-from d2lcompute.notebooks.failures import (
+from d2lcompute.notebooks.cell import (
+    CellError,
     CellTimeoutError,
     KernelDiedError,
     KernelError,
     KernelKilledError,
     ProtocolError,
+    Result,
 )
 
 ERRORS = (KernelDiedError, KernelKilledError, CellTimeoutError, ProtocolError)

@@ -1,6 +1,10 @@
+import os
+import sys
+
 import pytest
 
 from d2lcompute.notebooks import chapter
+from d2lcompute.notebooks.chapter import run_session
 
 
 def test_find_gives_every_notebook_in_the_chapters_order():
@@ -35,3 +39,43 @@ def test_copy_out_keeps_what_a_student_changed(tmp_path):
     assert again == []
     assert kept == copied
     assert copied[0].read_text(encoding="utf-8") == "my work"
+
+
+class Counter:
+    def __init__(self):
+        self.names = []
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call":
+            self.names.append(report.nodeid)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a test, and around it all that could disturb a session."""
+    (tmp_path / "test_it.py").write_text("def test_it(): print('heard')\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --collect-only\n")
+    (tmp_path / "conftest.py").write_text("raise SystemExit\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only")
+    monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return tmp_path
+
+
+def test_nothing_around_it_has_a_part_in_it_and_nothing_stays(folder, capsys):
+    counter, environment, files = Counter(), dict(os.environ), sorted(folder.rglob("*"))
+    status, said = run_session(folder, ["-p", "no:nbval", str(folder / "test_it.py")], counter)
+    assert (status, counter.names) == (0, ["test_it.py::test_it"])
+    assert "heard" in said
+    assert capsys.readouterr().out == ""
+    assert dict(os.environ) == environment
+    assert sorted(folder.rglob("*")) == files
+
+
+def test_what_went_wrong_is_returned(folder):
+    path = folder / "test_wish.py"  # a module of its own: the other one stays imported
+    path.write_text("def test_wish(): assert not 'a wish'\n")
+    status, said = run_session(folder, [str(path)], Counter())
+    assert status == 1
+    assert "AssertionError" in said

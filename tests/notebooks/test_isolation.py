@@ -3,20 +3,21 @@ import sys
 import tempfile
 import textwrap
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
-from boxes import SMALL, boxed_kernel, isolation_on, printed, shared_zygote
+from boxes import SMALL, boxed_kernel, isolation_on, printed, shared_warm_process
 
-from d2lcompute.notebooks import bubblewrap, isolation
-from d2lcompute.notebooks.failures import (
+from d2lcompute.notebooks import isolation
+from d2lcompute.notebooks.cell import (
     CellTimeoutError,
     KernelDiedError,
     KernelKilledError,
     MemoryLimitError,
 )
 from d2lcompute.notebooks.isolation import Isolation, Limits, clean_environment, find_isolation
-from d2lcompute.notebooks.launch import start_kernel
+from d2lcompute.notebooks.kernel import start_kernel
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are no boxes but on Linux")
 WALLS = pytest.mark.parametrize("kernel", ["namespaces", "bubblewrap"], indirect=True)
@@ -32,7 +33,7 @@ def secret():
 
 @pytest.fixture(scope="module")
 def kernels():
-    """Boxed kernels by rung, for what leaves them as they were."""
+    """Boxed kernels by level, for what leaves them as they were."""
     started = {}
     yield started
     for kernel in started.values():
@@ -54,7 +55,7 @@ def own_kernel(request):
 
 @pytest.fixture
 def processes_before():
-    shared_zygote()
+    shared_warm_process()
     return set(psutil.Process().children(recursive=True))
 
 
@@ -206,15 +207,15 @@ def test_many_small_thieves_of_memory_end_the_kernel(own_kernel, bomb):
         own_kernel.run(textwrap.dedent(bomb), timeout=60)
 
 
-@pytest.mark.parametrize("rung", ["namespaces", "bubblewrap"])
-def test_empty_files_count_as_memory(rung):
+@pytest.mark.parametrize("level", ["namespaces", "bubblewrap"])
+def test_empty_files_count_as_memory(level):
     bomb = """
     import itertools
     for name in itertools.count():
         open(f"/dev/shm/{name}", "w").close()
     """
     expected = pytest.raises(MemoryLimitError, match="more than 300 MB")
-    with boxed_kernel(rung, Limits(memory_mb=300)) as kernel, expected:
+    with boxed_kernel(level, Limits(memory_mb=300)) as kernel, expected:
         kernel.run(textwrap.dedent(bomb), timeout=60)
 
 
@@ -235,20 +236,20 @@ def test_a_full_disk_is_the_private_one(kernel):
     assert "File too large" in kernel.run(code).error.text
 
 
-@pytest.mark.parametrize("rung", ["namespaces", "bubblewrap"])
-def test_a_fork_bomb_goes_off_in_its_box(rung, processes_before):
-    with boxed_kernel(rung) as kernel, pytest.raises((CellTimeoutError, MemoryLimitError)):
+@pytest.mark.parametrize("level", ["namespaces", "bubblewrap"])
+def test_a_fork_bomb_goes_off_in_its_box(level, processes_before):
+    with boxed_kernel(level) as kernel, pytest.raises((CellTimeoutError, MemoryLimitError)):
         kernel.run("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", 1)
     assert set(psutil.Process().children(recursive=True)) <= processes_before
 
 
-@pytest.mark.parametrize("rung", ["namespaces", "bubblewrap"])
-def test_nothing_outlives_its_kernel(rung, processes_before):
+@pytest.mark.parametrize("level", ["namespaces", "bubblewrap"])
+def test_nothing_outlives_its_kernel(level, processes_before):
     code = """
     import subprocess
     subprocess.Popen(["sh", "-c", "setsid sleep 1000 & sleep 1000"], start_new_session=True).pid
     """
-    with boxed_kernel(rung) as kernel:
+    with boxed_kernel(level) as kernel:
         assert not fails(kernel, code)
         assert set(psutil.Process().children(recursive=True)) > processes_before
     assert set(psutil.Process().children(recursive=True)) <= processes_before
@@ -281,7 +282,7 @@ def test_a_kernel_with_limits_only_is_limited_and_says_what_it_lacks():
     limits_only = isolation_on("limits")
     assert not limits_only.isolated
     assert "the network is open" in limits_only.gaps
-    with start_kernel(limits_only, shared_zygote(), SMALL) as kernel:
+    with start_kernel(limits_only, shared_warm_process(), SMALL) as kernel:
         assert fails(kernel, "bytearray(3_000_000_000)") == "MemoryError"
         code = "import subprocess; subprocess.Popen(['sleep', '1000'], start_new_session=True).pid"
         sleeper = int(printed(kernel.run(code)))
@@ -304,16 +305,18 @@ def test_the_best_rung_that_works_is_taken_and_the_report_says_why_not_a_better_
 def test_without_linux_no_rung_is_reached(monkeypatch):
     monkeypatch.setattr("sys.platform", "darwin")
     isolation.why_not.cache_clear()
-    assert {isolation.why_not(rung) for rung in isolation.RUNGS} == {"needs Linux, this is darwin"}
+    assert {isolation.why_not(level) for level in isolation.LEVELS} == {
+        "needs Linux, this is darwin"
+    }
     isolation.why_not.cache_clear()
 
 
 def test_a_missing_bubblewrap_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    for cached in (isolation.why_not, bubblewrap.find_program):
+    for cached in (isolation.why_not, isolation.find_program):
         cached.cache_clear()
     assert isolation.why_not("bubblewrap") == "bubblewrap is not installed"
-    for cached in (isolation.why_not, bubblewrap.find_program):
+    for cached in (isolation.why_not, isolation.find_program):
         cached.cache_clear()
 
 
@@ -321,7 +324,7 @@ def test_walls_that_cannot_be_raised_are_told(monkeypatch):
     namespaces = isolation_on("namespaces")
     monkeypatch.setattr(isolation, "shown", lambda: {"/lost": "/no/such/folder"})
     with pytest.raises(KernelDiedError, match="did not start: FileNotFoundError"):
-        start_kernel(namespaces, shared_zygote())
+        start_kernel(namespaces, shared_warm_process())
 
 
 def test_the_clean_environment_keeps_what_computing_needs(monkeypatch):
@@ -336,3 +339,27 @@ def test_a_box_is_as_large_as_the_limits_say():
     box = Isolation("namespaces", {}).box(Limits(memory_mb=1, scratch_mb=2, file_mb=3))
     assert (box.memory, box.scratch, box.file) == (1 << 20, 2 << 20, 3 << 20)
     assert tempfile.gettempdir() not in box.show
+
+
+@pytest.mark.parametrize("path", [sys.executable, isolation.__file__, "/usr/bin/env"])
+def test_python_the_package_and_the_system_are_seen(path):
+    if not Path(path).exists():
+        pytest.skip(f"no {path} on this system")
+    assert not isolation.is_hidden(path)
+
+
+@pytest.mark.parametrize("path", [Path.home(), Path.home() / ".ssh", "/etc/passwd", __file__])
+def test_people_and_their_work_are_not(path):
+    assert isolation.is_hidden(path)
+
+
+def test_a_link_into_what_is_seen_hides_nothing(tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(isolation.__file__)
+    assert isolation.is_hidden(tmp_path)
+    assert not isolation.is_hidden(link)
+
+
+def test_nothing_is_shown_twice():
+    inside = list(isolation.shown())
+    assert not [(a, b) for a in inside for b in inside if a != b and Path(a).is_relative_to(b)]

@@ -2,9 +2,9 @@ import asyncio
 
 import psutil
 import pytest
-from boxes import printed, shared_zygote, warm_kernel
+from boxes import printed, shared_warm_process, warm_kernel
 
-from d2lcompute.notebooks.failures import (
+from d2lcompute.notebooks.cell import (
     CellTimeoutError,
     KernelDiedError,
     NotebookTimeoutError,
@@ -12,7 +12,7 @@ from d2lcompute.notebooks.failures import (
     ProtocolError,
 )
 from d2lcompute.notebooks.isolation import Limits
-from d2lcompute.notebooks.launch import start_kernel
+from d2lcompute.notebooks.kernel import start_kernel
 
 IGNORES_INTERRUPTS = """
 import time
@@ -188,12 +188,12 @@ def test_a_long_name_of_the_temporary_folder_does_no_harm(tmp_path, monkeypatch)
     long = tmp_path / ("long" * 30)
     long.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(long))
-    with start_kernel(zygote=shared_zygote()) as kernel:
+    with start_kernel(warm_process=shared_warm_process()) as kernel:
         assert kernel.why_cold is None
         assert printed(kernel.run("6 * 7")) == "42"
 
 
 def test_a_trusted_kernel_runs_where_it_is_told(tmp_path):
     (tmp_path / "beside.py").write_text("answer = 42")
-    with start_kernel(zygote=shared_zygote(), folder=tmp_path) as kernel:
+    with start_kernel(warm_process=shared_warm_process(), folder=tmp_path) as kernel:
         assert printed(kernel.run("import beside; beside.answer")) == "42"

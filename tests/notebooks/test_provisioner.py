@@ -1,7 +1,7 @@
 import sys
 
 import pytest
-from boxes import isolation_on, shared_zygote
+from boxes import isolation_on, shared_warm_process
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
@@ -18,7 +18,7 @@ def manager(tmp_path):
     manager.provisioner = KernelProvisioner(
         kernel_id="test", kernel_spec=manager.kernel_spec, parent=manager
     )
-    manager.provisioner.zygote = shared_zygote()
+    manager.provisioner.warm_process = shared_warm_process()
     yield manager
     if manager.has_kernel:
         manager.shutdown_kernel(now=True)
@@ -26,7 +26,7 @@ def manager(tmp_path):
 
 
 def start(manager):
-    manager.start_kernel(env=shared_zygote().environment)
+    manager.start_kernel(env=shared_warm_process().environment)
 
 
 def value_of(manager, code):
@@ -74,7 +74,7 @@ def test_a_manager_can_have_its_kernel_boxed(manager):
 
 
 def test_the_kernel_of_another_language_is_not_forked(manager):
-    arguments = {"env": shared_zygote().environment}
+    arguments = {"env": shared_warm_process().environment}
     manager.provisioner.connection_info = {"key": b""}
     request = manager.provisioner._request(["julia", "kernel.jl"], arguments)
     assert manager.provisioner._fork(["julia", "kernel.jl"], request, None) is None

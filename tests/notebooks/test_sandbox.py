@@ -8,8 +8,7 @@ import psutil
 import pytest
 
 from d2lcompute.notebooks.isolation import Isolation
-from d2lcompute.notebooks.sandbox import filter as syscalls
-from d2lcompute.notebooks.sandbox import memory
+from d2lcompute.notebooks.sandbox import guard, linux
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="there are no boxes but on Linux")
 ALLOWED, EPERM, ENOSYS = 0x7FFF0000, 0x00050001, 0x00050026
@@ -32,11 +31,11 @@ def verdict(program, architecture, number, argument=0):
             place += if_true if tests[code] else if_false
 
 
-@pytest.fixture(params=sorted(syscalls.MACHINES))
+@pytest.fixture(params=sorted(linux.MACHINES))
 def machine(request, monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: request.param)
-    architecture, clone, denied = syscalls.MACHINES[request.param]
-    return syscalls.program(), architecture, clone, denied
+    architecture, clone, denied = linux.MACHINES[request.param]
+    return linux.filter_program(), architecture, clone, denied
 
 
 def test_the_filter_denies_what_it_lists_and_nothing_else(machine):
@@ -67,7 +66,7 @@ def test_a_machine_whose_calls_are_unknown_has_no_filter_and_the_report_says_so(
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert Isolation("namespaces", {}).gaps == ()
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    assert syscalls.program() == b""
+    assert linux.filter_program() == b""
     assert Isolation("namespaces", {}).gaps == (
         "dangerous system calls are not filtered on this machine",
     )
@@ -75,11 +74,11 @@ def test_a_machine_whose_calls_are_unknown_has_no_filter_and_the_report_says_so(
 
 @needs_linux
 def test_the_memory_of_processes_is_what_they_wrote():
-    before = memory.memory_in_use([os.getpid()], (), enough=1 << 40)
+    before = guard.memory_in_use([os.getpid()], (), enough=1 << 40)
     kept = mmap.mmap(-1, 50_000_000, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # not freed memory
     for page in range(0, len(kept), mmap.PAGESIZE):
         kept[page] = 1
-    after = memory.memory_in_use([os.getpid()], (), enough=1 << 40)
+    after = guard.memory_in_use([os.getpid()], (), enough=1 << 40)
     assert 45_000_000 < after - before < 60_000_000
     kept.close()
 
@@ -91,8 +90,8 @@ def test_what_forks_share_counts_once():
         while not (children := psutil.Process(parent.pid).children()):
             assert parent.poll() is None
         both = [parent.pid, children[0].pid]
-        quick = memory.memory_in_use(both, (), enough=1 << 40)
-        exact = memory.memory_in_use(both, (), enough=0)
+        quick = guard.memory_in_use(both, (), enough=1 << 40)
+        exact = guard.memory_in_use(both, (), enough=0)
         children[0].kill()
         parent.kill()
     assert quick > 190_000_000 > 140_000_000 > exact > 90_000_000
@@ -102,4 +101,4 @@ def test_what_forks_share_counts_once():
 def test_a_process_that_is_gone_takes_no_memory():
     gone = subprocess.Popen(["true"])
     gone.wait()
-    assert memory.memory_in_use([gone.pid], (), enough=0) == 0
+    assert guard.memory_in_use([gone.pid], (), enough=0) == 0

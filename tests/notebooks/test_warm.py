@@ -8,10 +8,10 @@ import textwrap
 import psutil
 import pytest
 import torch
-from boxes import printed, shared_zygote, warm_kernel
+from boxes import printed, shared_warm_process, warm_kernel
 
-from d2lcompute.notebooks.launch import start_kernel
-from d2lcompute.notebooks.warm import PRELOAD, ForkedProcess, NotWarmError, Zygote
+from d2lcompute.notebooks.kernel import start_kernel
+from d2lcompute.notebooks.warm import PRELOAD, ForkedProcess, NotWarmError, WarmProcess
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
 PARALLEL = "import torch; (torch.ones(1500, 1500) @ torch.ones(1500, 1500)).trace().item()"
@@ -105,9 +105,9 @@ def test_a_kernel_takes_little_memory_of_its_own(kernel):
 
 
 def test_the_kernels_end_with_their_warm_process():
-    with Zygote() as zygote, start_kernel(zygote=zygote) as kernel:
+    with WarmProcess() as warm_process, start_kernel(warm_process=warm_process) as kernel:
         pid = int(printed(kernel.run("import os; os.getpid()")))
-        zygote.close()
+        warm_process.close()
         psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
         assert not psutil.pid_exists(pid)
 
@@ -115,10 +115,10 @@ def test_the_kernels_end_with_their_warm_process():
 def test_everything_ends_with_the_process_that_started_it(tmp_path):
     code = """
     import os, signal
-    from d2lcompute.notebooks.launch import start_kernel
-    from d2lcompute.notebooks.warm import Zygote
-    zygote = Zygote()
-    kernel = start_kernel(zygote=zygote)
+    from d2lcompute.notebooks.kernel import start_kernel
+    from d2lcompute.notebooks.warm import WarmProcess
+    warm_process = WarmProcess()
+    kernel = start_kernel(warm_process=warm_process)
     print(kernel.run("import os; print(os.getppid(), os.getpid())").outputs[0].text, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
     """
@@ -135,7 +135,10 @@ def test_everything_ends_with_the_process_that_started_it(tmp_path):
 
 
 def test_what_cannot_be_imported_is_told_and_the_kernel_is_cold():
-    with Zygote(preload=("no_such_module",)) as zygote, start_kernel(zygote=zygote) as kernel:
+    with (
+        WarmProcess(preload=("no_such_module",)) as warm_process,
+        start_kernel(warm_process=warm_process) as kernel,
+    ):
         assert "no_such_module" in kernel.why_cold
         assert printed(kernel.run("6 * 7")) == "42"
 
@@ -152,29 +155,29 @@ def test_an_import_that_leaves_threads_running_is_refused(tmp_path, module):
         pytest.skip("torch computes with one thread here")
     (tmp_path / "busy.py").write_text(module)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    warming_up = Zygote(preload=("busy",), environment=environment)
-    with warming_up as zygote, start_kernel(zygote=zygote) as kernel:
+    warming_up = WarmProcess(preload=("busy",), environment=environment)
+    with warming_up as warm_process, start_kernel(warm_process=warm_process) as kernel:
         assert re.search(r"importing busy leaves \d+ threads running", kernel.why_cold)
 
 
 def test_a_warm_process_that_was_killed_is_told_and_the_kernel_is_cold():
-    with Zygote(preload=("json",)) as zygote:
-        zygote._process.kill()
-        with start_kernel(zygote=zygote) as kernel:
+    with WarmProcess(preload=("json",)) as warm_process:
+        warm_process._process.kill()
+        with start_kernel(warm_process=warm_process) as kernel:
             assert "the warm process" in kernel.why_cold
             assert printed(kernel.run("6 * 7")) == "42"
 
 
 def test_a_variable_that_was_read_already_is_no_longer_ours_to_set():
-    wanted = {**shared_zygote().environment, "OMP_NUM_THREADS": "7"}
+    wanted = {**shared_warm_process().environment, "OMP_NUM_THREADS": "7"}
     with pytest.raises(NotWarmError, match="another OMP_NUM_THREADS"):
-        shared_zygote().fork({"environment": wanted}, None)
+        shared_warm_process().fork({"environment": wanted}, None)
 
 
 def test_without_linux_there_is_no_warm_process(monkeypatch):
     monkeypatch.setattr("sys.platform", "darwin")
     with pytest.raises(NotWarmError, match="on Linux only, this is darwin"):
-        Zygote()
+        WarmProcess()
 
 
 def test_a_forked_process_is_like_a_popen():
