@@ -100,14 +100,6 @@ def seeded():
     torch.manual_seed(0)
 
 
-def pytest_collection_modifyitems(items):
-    if torch.cuda.is_available() or torch.accelerator.is_available():
-        return
-    for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason="no accelerator on this machine"))
-
-
 @pytest.fixture
 def local_cluster():
     """A Dask cluster of two processes on this machine."""

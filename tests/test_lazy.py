@@ -646,19 +646,3 @@ def test_a_recurrent_net_keeps_its_state_out_of_a_dry_run():
     net.append(nn.LazyLinear(2))
     report = d2c.materialize(net, (5, 1, 3))
     assert report.output == ((5, 1, 2),)
-
-
-@pytest.mark.gpu
-def test_a_net_on_an_accelerator_is_sized_there_and_its_random_state_kept():
-    device = d2c.try_gpu()
-    plain, net = [every_lazy_layer().to(device) for _ in range(2)]
-    net[8].load_state_dict(plain[8].state_dict())
-    X = torch.randn(8, 3, 16, 16, device=device)
-    torch.manual_seed(7)
-    plain(X)
-    torch.manual_seed(7)
-    before = torch.get_device_module(device).get_rng_state(device)
-    d2c.materialize(net, X)
-    assert torch.equal(torch.get_device_module(device).get_rng_state(device), before)
-    for name, parameter in plain.named_parameters():
-        assert torch.equal(parameter, net.get_parameter(name))

@@ -154,12 +154,3 @@ def test_a_net_between_practice_accelerators_is_a_report(practice):
         practice[1]: ("1.weight", "1.bias"),
     }
     assert d2c.device_of(net.to(practice[1])) == practice[1]
-
-
-@pytest.mark.gpu
-def test_a_real_accelerator_holds_tensors_and_nets():
-    X = torch.ones(2, 3, device=d2c.gpu())
-    assert d2c.device_of(X) == d2c.gpu() == d2c.device_of(nn.Linear(2, 3).to(d2c.gpu()))
-    assert d2c.as_in_context(X, d2c.gpu()) is X
-    assert d2c.copyto(X, d2c.gpu()) is not X
-    assert_close(d2c.copyto(X, d2c.cpu()), torch.ones(2, 3))

@@ -340,32 +340,3 @@ def test_a_default_device_changes_nothing(path):
         d2c.save(path, torch.empty(0, 3, device="cpu"))
         assert d2c.load(path).device == d2c.cpu()
     same(dict(twin.state_dict()), dict(net.state_dict()))
-
-
-def through_a_file(path, device):
-    """Save a net on `device`, and load it there, on the CPU, and moved there while loading."""
-    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 3)).eval()
-    d2c.tie(net, "0.bias", "2.bias")
-    net.to(device)
-    X = torch.rand(4, 2)
-    d2c.save_parameters(net, path)
-    for target in (None, device):
-        lazy = nn.Sequential(nn.LazyLinear(3), nn.LazyBatchNorm1d(), nn.LazyLinear(3)).eval()
-        d2c.tie(lazy, "0.bias", "2.bias")
-        d2c.load_parameters(lazy, path, device=target)
-        assert d2c.device_of(lazy) == (target or d2c.cpu())
-        assert d2c.tied_groups(lazy) == [("0.bias", "2.bias")]
-        assert_close(lazy(X.to(target or "cpu")).cpu(), net(X.to(device)).cpu())
-    d2c.load_parameters(net, path)
-    assert d2c.device_of(net) == device
-    assert d2c.device_of(d2c.load(path)["0.bias"]) == d2c.cpu()
-    assert d2c.device_of(d2c.load(path, device)["0.bias"]) == device
-
-
-def test_files_know_no_practice_accelerators(path, practice):
-    through_a_file(path, practice[1])
-
-
-@pytest.mark.gpu
-def test_files_know_no_accelerators(path):
-    through_a_file(path, d2c.gpu())

@@ -810,17 +810,3 @@ def test_the_visitors_skip_nothing_silently(visitor, make, message):
     with pytest.raises(ValueError, match=message):
         net.apply(visitor)
     assert fingerprint(net) == before
-
-
-@pytest.mark.gpu
-def test_a_seed_works_on_an_accelerator_and_leaves_its_random_state():
-    device = d2c.try_gpu()
-    nets = [nn.Sequential(nn.Linear(30, 40), nn.Linear(40, 5)).to(device) for _ in range(2)]
-    lazy = nn.Sequential(nn.LazyLinear(40), nn.LazyLinear(5)).to(device)
-    before = torch.get_device_module(device).get_rng_state(device)
-    for net in (*nets, lazy):
-        d2c.initialize(net, init.Mixed({"0": init.Normal(), "1": MyInit()}), seed=0)
-    lazy(torch.ones(1, 30, device=device))
-    assert torch.equal(torch.get_device_module(device).get_rng_state(device), before)
-    for net in nets:
-        torch.testing.assert_close(net.state_dict(), lazy.state_dict(), rtol=0, atol=0)

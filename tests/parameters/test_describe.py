@@ -222,12 +222,3 @@ def test_depth_costs_nothing():
     for _ in range(2000):
         net = nn.Sequential(net)
     assert d2c.describe(net).total == 6
-
-
-@pytest.mark.gpu
-def test_norms_on_an_accelerator():
-    device = torch.accelerator.current_accelerator()
-    net = backward(nn.Linear(3, 1).to(device), torch.ones(2, 3, device=device))
-    row = d2c.describe(net).rows[0]
-    assert row.device.type == device.type
-    assert_close(row.gradient, math.sqrt(12))

@@ -103,10 +103,3 @@ def test_fake_tensors_share_nothing():
     with fake:
         tensors = [torch.zeros(3), torch.zeros(3)]
     assert overlapping(tensors) == []
-
-
-@pytest.mark.gpu
-def test_views_on_an_accelerator_share():
-    device = torch.accelerator.current_accelerator()
-    base = torch.zeros(6, device=device)
-    assert overlapping([base[:4], base[3:], torch.zeros(6, device=device)]) == [[0, 1]]
