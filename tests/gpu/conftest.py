@@ -103,10 +103,8 @@ def table(rows, name):
 
 
 def shown(seconds):
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            break
-    return f"{seconds / size:.3g} {unit}"
+    unit, size = next((u, s) for u, s in (("s", 1), ("ms", 1e-3), ("µs", 0)) if seconds >= s)
+    return f"{seconds / (size or 1e-6):.3g} {unit}"
 
 
 def pytest_terminal_summary(terminalreporter, config):
