@@ -95,6 +95,14 @@ def practice():
     d2c.practice_gpus(0)
 
 
+@pytest.fixture
+def chinese():
+    """Chinese, for the test alone."""
+    d2c.language("zh")
+    yield
+    d2c.language("en")
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ..tables import Report, Table, listed
+from ..tables import Report, Shown, Table, listed
+from ..words.language import _, marks
 
 
 def cpu() -> torch.device:
@@ -79,21 +80,31 @@ def try_all_gpus() -> list[torch.device]:
 
 
 @dataclass(frozen=True, repr=False)
-class Placement(Report):
+class Placement(Report, Mapping[torch.device, tuple[str, ...]]):
     """Where the parameters and buffers of a net live when they do not live together.
 
-    `names` maps each device to the dotted names of the parameters and buffers on it.
+    It maps each device to the dotted names of the parameters and buffers on it.
     """
 
     names: Mapping[torch.device, tuple[str, ...]]
 
     def _table(self) -> Table:
-        return Table(
-            ("device", "tensors", "names"),
-            [(device, len(names), listed(names, 3)) for device, names in self.names.items()],
-            title=f"the net is spread over {len(self.names)} devices",
-            notes=["net.to(device) brings it together; else forward has to move what it computes"],
-        )
+        rows = [
+            (device, len(names), Shown(names, listed(names, 3)))
+            for device, names in self.names.items()
+        ]
+        title = _("the net is spread over {count} devices", count=len(self.names))
+        way = _("`net.to(device)` brings it together; else `forward` has to move what it computes")
+        return Table(marks("device", "tensors", "names"), rows, title, [way])
+
+    def __getitem__(self, device: torch.device) -> tuple[str, ...]:
+        return self.names[device]
+
+    def __iter__(self) -> Iterator[torch.device]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def device_of(net_or_tensor: nn.Module | Tensor) -> torch.device | Placement:
@@ -108,7 +119,7 @@ def device_of(net_or_tensor: nn.Module | Tensor) -> torch.device | Placement:
     --------  ---------  ----------------
     cpu               2  0.weight, 0.bias
     meta              2  1.weight, 1.bias
-    net.to(device) brings it together; else forward has to move what it computes
+    `net.to(device)` brings it together; else `forward` has to move what it computes
 
     `net_or_tensor` is a tensor or a module; lazy parameters have a device as well.
 

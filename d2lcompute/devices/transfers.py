@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..tables import Report, Table
+from ..tables import Rows, Shown, Table
+from ..words.language import _, marks
 
 aten = torch.ops.aten
 
@@ -65,7 +66,7 @@ class Transfer:
 
 
 @dataclass(frozen=True, repr=False)
-class Transfers(Report):
+class Transfers(Rows[Transfer]):
     """What `watch_transfers` saw: every transfer in `events`, and a table of them by line."""
 
     events: list[Transfer] = field(default_factory=list)
@@ -84,13 +85,21 @@ class Transfers(Report):
         sizes: dict[tuple[object, ...], list[int]] = {}
         for e in self.events:
             code = e.code if len(e.code) <= 60 else e.code[:57] + "..."
-            key = (e.place, code, e.call, e.source, e.target, "yes" if e.waits else "no")
+            waits = Shown(e.waits, _("yes") if e.waits else _("no"))
+            key = (e.place, code, e.call, e.source, e.target, waits)
             sizes.setdefault(key, []).append(e.bytes)
         rows = [(*key, len(each), sum(each)) for key, each in sizes.items()]
-        waits = sum(e.waits for e in self.events)
-        note = f"transfers: {self.count:,}, bytes: {self.bytes:,}, waits: {waits:,}"
-        headers = ("line", "code", "call", "from", "to", "waits", "times", "bytes")
-        return Table(headers, rows, notes=[note if rows else "nothing crossed between devices"])
+        note = _(
+            "transfers: {count:,}, bytes: {bytes:,}, waits: {waits:,}",
+            count=self.count,
+            bytes=self.bytes,
+            waits=sum(e.waits for e in self.events),
+        )
+        headers = marks("line", "code", "call", "from", "to", "waits", "times", "bytes")
+        return Table(headers, rows, notes=[note if rows else _("nothing crossed between devices")])
+
+    def _rows(self) -> list[Transfer]:
+        return self.events
 
 
 @contextmanager

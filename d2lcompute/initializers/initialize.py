@@ -38,11 +38,12 @@ def initialize(
     """Give the parameters of a net their first values, the lazy ones as soon as they have a shape.
 
     >>> from d2lcompute import initializers as init
-    >>> d2c.initialize(nn.Linear(4, 8), init.Constant(1))
-    parameter    shape    rule               as      mean    expected    deviation    expected
-    -----------  -------  -----------------  ------  ------  ----------  -----------  ----------
-    weight       (8, 4)   Constant(value=1)  weight  1       1           0            0
-    bias         (8,)     Constant(value=1)  bias    0       0           0            0
+    >>> report = d2c.initialize(nn.Linear(4, 8), init.Constant(1))
+    >>> report.columns("parameter", "shape", "rule", "mean", "expected mean", "deviation")
+    parameter    shape    rule                 mean    expected mean    deviation
+    -----------  -------  -----------------  ------  ---------------  -----------
+    weight       (8, 4)   Constant(value=1)       1                1            0
+    bias         (8,)     Constant(value=1)       0                0            0
     >>> net = d2c.mlp(256, 10)
     >>> report = d2c.initialize(net, init.Normal(0.01), verbose=True)  # no shapes, nothing to do
     >>> Y = net(torch.rand(2, 20))

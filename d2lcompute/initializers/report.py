@@ -8,11 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..tables import Report, Table
+from ..tables import Rows, Shown, Table
+from ..words.language import _, marks
 from .base import Moments
 
 # Few places, since each costs a wait for the memory; primes, to keep in step with no row.
 _RUNS, _RUN = 37, 41
+_HEADERS = marks(
+    "parameter", "shape", "rule", "as",
+    "mean", "expected mean", "deviation", "expected deviation",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Initialized:
 
 
 @dataclass(frozen=True, repr=False)
-class InitReport(Report):
+class InitReport(Rows[Initialized]):
     """Which rule reached which parameter, and the mean and the deviation that came of it.
 
     They are measured at once, on about 1,500 entries of a larger parameter: so the report costs
@@ -39,9 +44,13 @@ class InitReport(Report):
     kept: tuple[str, ...]
 
     def _table(self) -> Table:
-        headers = ("parameter", "shape", "rule", "as", "mean", "expected", "deviation", "expected")
-        notes = [f"kept, as initialized before: {first_few(self.kept)}"] if self.kept else []
-        return Table(headers, [_cells(row) for row in self.rows], notes=notes)
+        kept = _("kept, as initialized before: {names}", names=first_few(self.kept))
+        return Table(
+            _HEADERS, [_cells(row) for row in self.rows], notes=[kept] if self.kept else []
+        )
+
+    def _rows(self) -> Sequence[Initialized]:
+        return self.rows
 
 
 def measure(tensor: Tensor) -> Moments | None:
@@ -62,12 +71,14 @@ def first_few(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:2])) + more
 
 
-def _cells(row: Initialized) -> tuple[str, ...]:
+def _cells(row: Initialized) -> tuple[object, ...]:
     mean, deviation = _numbers(row.measured)
     wanted_mean, wanted_deviation = _numbers(row.expected)
-    shape = "deferred" if row.shape is None else str(row.shape)
+    shape = Shown(None, _("deferred")) if row.shape is None else Shown(row.shape, str(row.shape))
     return row.name, shape, row.rule, row.role, mean, wanted_mean, deviation, wanted_deviation
 
 
-def _numbers(moments: Moments | None) -> tuple[str, str]:
-    return ("-", "-") if moments is None else (f"{moments[0]:.3g}", f"{moments[1]:.3g}")
+def _numbers(moments: Moments | None) -> tuple[object, object]:
+    if moments is None:
+        return Shown(None, "-"), Shown(None, "-")
+    return moments

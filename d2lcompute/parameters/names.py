@@ -104,13 +104,18 @@ def tied_entries(found: Iterable[Slot]) -> list[list[Entry]]:
     ]
 
 
-def select(found: Iterable[Slot], pattern: str | re.Pattern[str] | None = None) -> list[Entry]:
-    """Return each parameter once, under the first of its names that `pattern` matches."""
+def select(
+    found: Iterable[Slot], pattern: str | re.Pattern[str] | None = None, *, buffers: bool = False
+) -> list[Entry]:
+    """Return each parameter once, under the first of its names that `pattern` matches.
+
+    With `buffers` they are among them, each in its place in the net.
+    """
     matches = _matcher(pattern)
     first: dict[int, Slot] = {}
     for slot in found:
         name, _, _, tensor, is_buffer = slot
-        if not is_buffer and id(tensor) not in first and matches(name):
+        if (buffers or not is_buffer) and id(tensor) not in first and matches(name):
             first[id(tensor)] = slot
     return [Entry(*slot) for slot in first.values()]
 

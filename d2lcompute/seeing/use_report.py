@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..parameters.describe import norm
 from ..tables import Report, Table
+from ..words.language import marks
 from .trace_table import ordinal
 
 MOST_NAMES = 3
@@ -51,8 +52,11 @@ class UsedParameter:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GradientsByUse(Report):
-    """The parameters that are tied or read several times; `report[name]` is the one of a name."""
+class GradientsByUse(Report, Mapping[str, UsedParameter]):
+    """The parameters that are tied or read several times, by name.
+
+    `report[name]` takes any name of a tied parameter; iteration gives the first one of each.
+    """
 
     parameters: tuple[UsedParameter, ...]
 
@@ -63,8 +67,14 @@ class GradientsByUse(Report):
         known = ", ".join(name for parameter in self.parameters for name in parameter.names)
         raise KeyError(f"{name!r} is not tied or used repeatedly; what is: {known or 'nothing'}")
 
+    def __iter__(self) -> Iterator[str]:
+        return (parameter.names[0] for parameter in self.parameters)
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
     def _table(self) -> Table:
-        headers = ("parameter", "used by", "call", "grad_fn", "gradient norm")
+        headers = marks("parameter", "used by", "call", "grad_fn", "gradient norm")
         rows = [row for parameter in self.parameters for row in _rows(parameter)]
         if not rows:
             return Table(headers, (), notes=["no trainable parameter is tied or used repeatedly"])

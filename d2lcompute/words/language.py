@@ -47,7 +47,7 @@ def _(message: str, **values: object) -> str:
     `message` is the English text, written out where the function is called: this is how it gets
     into the `.po` files.
     """
-    text = _chosen[1].gettext(message)
+    text = _chosen[1].gettext(message) if message else ""
     return text.format(**values) if values else text
 
 

@@ -75,8 +75,8 @@ def test_a_net_in_several_places_is_a_report(golden):
     net = nn.Sequential(d2c.mlp(8, 4, 2, in_units=3), nn.BatchNorm1d(2, device="meta"))
     placement = d2c.device_of(net)
     assert isinstance(placement, Placement)
-    assert list(placement.names) == [torch.device("cpu"), torch.device("meta")]
-    assert sorted(sum(placement.names.values(), ())) == sorted(net.state_dict())
+    assert list(placement) == list(placement.names) == [torch.device("cpu"), torch.device("meta")]
+    assert sorted(sum(placement.values(), ())) == sorted(net.state_dict())
     assert "<td" in placement._repr_html_()
     golden(repr(placement))
 

@@ -1,3 +1,4 @@
+import json
 import math
 import re
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from strategies import plans
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import prune
 from torch.testing import assert_close
 
 import d2lcompute as d2c
@@ -32,9 +34,11 @@ def test_totals_are_torchs(plan):
     net = plan.build()
     ready = [p for p in net.parameters() if not is_lazy(p)]
     report = d2c.describe(net)
-    assert report.total == report.trainable == sum(p.numel() for p in ready)
+    waiting = sum(row.count or 0 for row in report.rows if row.lazy)
+    assert report.total == report.trainable == sum(p.numel() for p in ready) + waiting
     assert report.complete == (len(ready) == len(list(net.parameters())))
     assert [row.name for row in report.rows] == [name for name, _ in net.named_parameters()]
+    assert [row.name for row in report.buffers] == [name for name, _ in net.named_buffers()]
 
 
 @given(plans(lazy=False, aliases=True))
@@ -182,10 +186,11 @@ def test_on_the_meta_device_all_is_known_but_values():
     net = nn.Sequential(nn.Linear(4, 4, device="meta"), nn.LazyLinear(2, device="meta"))
     net[0].weight.grad = torch.empty(4, 4, device="meta")
     report = d2c.describe(net)
-    assert report.total == 20
+    assert report.total == 20 + 2
     assert report.rows[0].gradient == "?"
     assert re.search(r"0\.weight +\(4, 4\) +float32 +meta +16 +ready +\?", str(report))
     assert re.search(r"1\.weight +\(2, \?\) +float32 +meta +\? +lazy +none", str(report))
+    assert report.complete is False
 
 
 def test_a_gradient_on_the_meta_device_is_unknown_although_others_are_known():
@@ -222,3 +227,110 @@ def test_depth_costs_nothing():
     for _ in range(2000):
         net = nn.Sequential(net)
     assert d2c.describe(net).total == 6
+
+
+def test_a_lazy_layer_counts_what_it_knows():
+    report = d2c.describe(nn.Sequential(nn.LazyLinear(256), nn.Linear(256, 1, bias=False)))
+    assert [(row.count, row.bytes) for row in report] == [(None, None), (256, 1024), (256, 1024)]
+    assert (report.total, report.trainable, report.bytes) == (512, 512, 2048)
+    assert "total at least 512, 2.05 kB: lazy parameters" in str(report)
+
+
+def test_buffers_have_rows_of_their_own_in_their_places(golden):
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    net.register_buffer("scratch", torch.zeros(5, dtype=torch.int8), persistent=False)
+    net.register_buffer("nothing", None)
+    report = d2c.describe(net)
+    assert report.tensors[0].name == "scratch"
+    assert [row.saved for row in report.buffers] == [False, True, True, True]
+    assert len(report) == len(report.rows) == 4
+    assert report.buffer_bytes == 5 + 2 * 12 + 8
+    golden(str(report))
+
+
+def test_a_pattern_selects_buffers_too():
+    report = d2c.describe(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), ".*running")
+    assert (report.total, [row.name for row in report.buffers]) == (0, [
+        "1.running_mean", "1.running_var"
+    ])  # fmt: skip
+    assert str(report).endswith("2 buffers, 24 B")
+
+
+@given(plans(aliases=True))
+def test_bytes_are_torchs(plan):
+    net = plan.build()
+    own = {p.data_ptr(): p.nbytes for p in net.parameters() if not is_lazy(p)}
+    report = d2c.describe(net)
+    if report.complete:
+        assert report.bytes == sum(own.values())
+    buffers = {b.data_ptr(): b.nbytes for b in net.buffers() if not is_lazy(b) and b.numel()}
+    if not any(row.lazy for row in report.buffers):
+        assert report.buffer_bytes == sum(buffers.values())
+
+
+def test_gradients_count_their_bytes():
+    net = backward(tied_net(), torch.ones(2, 4))
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    report = d2c.describe(net)
+    assert report.gradient_bytes == sum(gradient.nbytes for gradient in gradients)
+    assert f"gradients {report.gradient_bytes} B" in str(report)
+
+
+def test_half_precision_takes_half_the_bytes():
+    net = nn.Linear(100, 10).half()
+    assert d2c.describe(net).bytes == 2 * 1010
+
+
+def test_masks_of_pruned_parameters_are_remarked():
+    net = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2))
+    prune.l1_unstructured(net[0], "weight", amount=6)
+    report = d2c.describe(net)
+    assert report.kept == (14, 20)
+    assert "pruned: the masks keep 14 of 20 numbers" in str(report)
+    assert "0.weight_mask" in [row.name for row in report.buffers]
+    assert "pruned" not in str(d2c.describe(net.to("meta")))
+
+
+def test_columns_can_be_chosen_hidden_ones_too():
+    text = str(d2c.describe(nn.Linear(2, 3)).columns("bytes", "name"))
+    assert text.splitlines()[1:4] == ["  bytes  name", "-------  ------", "     24  weight"]
+
+
+def test_the_report_is_data(tmp_path):
+    net = nn.Sequential(nn.LazyLinear(4), nn.BatchNorm1d(4))
+    data = d2c.describe(net).to_dict()
+    assert json.loads(json.dumps(data)) == data
+    weight, bias, *_, steps = data["rows"]
+    assert (weight["shape"], weight["count"], weight["gradient"]) == ([4, None], None, None)
+    assert (bias["kind"], steps["kind"], steps["dtype"]) == ("parameter", "buffer", "int64")
+    assert data["total"] == 12
+
+
+def large_net():
+    inner = nn.Sequential(nn.Sequential(nn.Sequential(nn.Linear(2, 2))), nn.BatchNorm1d(2))
+    return nn.Sequential(nn.Linear(2, 2), inner, nn.LazyLinear(3), nn.BatchNorm1d(3))
+
+
+def test_in_a_notebook_a_large_net_is_a_tree_with_the_paths_of_its_parts(closes_every_element):
+    text = d2c.describe(large_net())._repr_html_()
+    assert closes_every_element(text)
+    plain = re.sub("<[^>]+>", "|", text)
+    assert "|1: Sequential|" in re.sub(r" *\|+", "|", plain.replace("| |", "|"))
+    for path in ("1.0.0.0", "1.0.0.0.weight", "3.running_var"):
+        assert f'<code class="p">{path}</code>' in text
+    assert '<code class="p">1.0.0</code>' not in text  # it holds one module and nothing else
+
+
+def test_the_lines_of_modules_add_up():
+    tree = d2c.describe(large_net())._tree()
+    counts = {path: row[4] for path, row in zip(tree.paths, tree.rows, strict=True)}
+    assert counts["1"].text == "10"
+    assert counts["2"].text == "3 + ?"
+    depths = dict(zip(tree.paths, tree.depths, strict=True))
+    assert [depths[path] for path in ("1", "1.0.0.0", "1.0.0.0.weight")] == [0, 1, 2]
+
+
+def test_chinese_says_the_same(golden, chinese):
+    net = nn.Sequential(nn.LazyLinear(4), nn.BatchNorm1d(4))
+    golden(str(d2c.describe(net)))
+    assert d2c.describe(net).to_dict()["rows"][0]["state"] == "lazy"

@@ -1,5 +1,6 @@
 import copy
 import re
+from collections.abc import Mapping
 
 import pytest
 import torch
@@ -309,3 +310,22 @@ def test_a_lazy_net_is_an_error_before_its_forward_pass():
     ):
         d2c.gradients_by_use(net, total(torch.rand(1, 2)))
     assert isinstance(net[0], nn.LazyLinear)
+
+
+def test_the_report_is_a_mapping_that_knows_every_name():
+    shared = nn.Linear(4, 4)
+    net = nn.Sequential(shared, nn.ReLU(), shared)
+    report = d2c.gradients_by_use(net, lambda net: net(torch.rand(2, 4)).sum())
+    assert isinstance(report, Mapping)
+    assert list(report) == ["0.weight", "0.bias"]
+    assert len(report) == 2
+    assert "2.weight" in report
+    assert "1.weight" not in report
+    assert report["2.weight"] is report["0.weight"] is dict(report)["0.weight"]
+    assert report.get("nothing") is None
+
+
+def test_a_report_without_ties_is_an_empty_mapping():
+    report = d2c.gradients_by_use(nn.Linear(4, 1), lambda net: net(torch.rand(2, 4)).sum())
+    assert not report
+    assert list(report.items()) == []

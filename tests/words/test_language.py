@@ -17,13 +17,6 @@ every_language = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture
-def chinese():
-    d2c.language("zh")
-    yield
-    d2c.language("en")
-
-
 def pairs(path):
     """Each message of a `.po` file, in English and translated, the plurals one by one."""
     for message in catalogues.read(path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...tables import Report, Table, listed
+from ...tables import Report, Rows, Table, listed, printable
+from ...words.language import marks
 
 _WIDTH = 84
 _MOST_NAMES = 6
@@ -34,20 +36,27 @@ class Finding(Report):
         return Table(("where", where), cells, number + self.kind)
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """The findings about a net; `ran` tells whether they cover a pass on inputs."""
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Rows[Finding]):
+    """The findings about a net, a sequence; `ran` tells whether they cover a pass on inputs."""
 
     net: str
     findings: tuple[Finding, ...]
     ran: bool
 
     def __repr__(self) -> str:
-        return "\n\n".join([self._summary(), *(table.text() for table in self._tables())])
+        return printable("\n\n".join([self._summary(), *(one.text() for one in self._tables())]))
 
     def _repr_html_(self) -> str:
         tables = [Table((), (), self._summary()), *self._tables()]
         return f"<div>{''.join(table.html() for table in tables)}</div>"
+
+    def _rows(self) -> Sequence[Finding]:
+        return self.findings
+
+    def _table(self) -> Table:
+        rows = [(one.kind, one.where, one.what, one.why, one.mend) for one in self.findings]
+        return Table(marks("kind", "where", "what", "why", "mend"), rows, self._summary())
 
     def _summary(self) -> str:
         scope = "" if self.ran else "; pass an input to examine a forward and a backward pass too"

@@ -1,0 +1,9 @@
+"""What every report is made of: a table as text, as HTML and as data."""
+
+from .report import Report as Report
+from .report import Rows as Rows
+from .report import printable as printable
+from .table import Shown as Shown
+from .table import Table as Table
+from .table import listed as listed
+from .table import size_text as size_text

@@ -1,0 +1,137 @@
+"""A table as HTML for notebooks: no script, no network, no colours but the reader's own.
+
+Without its style sheet, as some sites show it, every cell still says which column it belongs to.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from ..words.language import _
+
+if TYPE_CHECKING:
+    from .table import Table
+
+_MOST_OPEN = 40  # rows of a tree that are unfolded at first
+_WIDEST = 40  # letters of a column of a tree, before its text wraps
+_TABLE_STYLE = """
+.d2c{overflow-x:auto}
+.d2c table caption{caption-side:top;text-align:left;font-weight:bold}
+.d2c table th,.d2c table td{text-align:left;vertical-align:top}
+.d2c table tbody th{font-weight:normal}
+.d2c table .n{text-align:right}
+"""
+_TREE_STYLE = """
+.d2c{overflow-x:auto}
+.d2c ul{list-style:none;margin:0;padding:0 0 0 1.2em}
+.d2c .t{min-width:max-content}
+.d2c .t>ul{padding:0}
+.d2c .r{display:grid;grid-template-columns:var(--g);column-gap:1em;list-style:none}
+.d2c .r::-webkit-details-marker{display:none}
+.d2c .r::before{content:""}
+.d2c summary.r::before{content:"▸";content:"▸"/""}
+.d2c details[open]>summary.r::before{content:"▾";content:"▾"/""}
+.d2c summary.r:hover{background:rgba(128,128,128,.15)}
+.d2c .head{font-weight:bold;border-bottom:1px solid}
+.d2c .n{text-align:right}
+.d2c .h{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+.d2c .p{opacity:.7;user-select:all}
+"""
+
+
+def html_of(table: Table) -> str:
+    """Return one element that shows a table, as a tree where some of its rows are parts."""
+    is_tree = any(table.depths)
+    style = (_TREE_STYLE if is_tree else _TABLE_STYLE).replace("\n", "")
+    body = _tree(table) if is_tree else _flat(table)
+    notes = "".join(f"<p>{_rich(note)}</p>" for note in table.notes)
+    grid = f' style="--g:{_grid(table)}"' if is_tree else ""
+    return f'<div class="d2c"{grid}><style>{style}</style>{body}{notes}</div>'
+
+
+def _flat(table: Table) -> str:
+    classes = _classes(table)
+    caption = f"<caption>{_rich(table.title)}</caption>" if table.title else ""
+    heads = "".join(
+        f'<th scope="col"{kind}>{_rich(_(header))}</th>'
+        for header, kind in zip(table.headers, classes, strict=True)
+    )
+    rows = "".join(_row(cells, classes) for cells in table.cells())
+    return f"<table>{caption}<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _row(cells: Sequence[str], classes: Sequence[str]) -> str:
+    first, *rest = (f"{kind}>{_rich(cell)}" for cell, kind in zip(cells, classes, strict=True))
+    return f'<tr><th scope="row"{first}</th>{"".join(f"<td{cell}</td>" for cell in rest)}</tr>'
+
+
+def _tree(table: Table) -> str:
+    """Return nested lists whose columns line up, since all rows end at the same right edge."""
+    classes = _classes(table)
+    heads = [_rich(_(header)) for header in table.headers]
+    title = f"<p><b>{_rich(table.title)}</b></p>" if table.title else ""
+    shown = "".join(f"<span{kind}>{head}</span>" for head, kind in zip(heads, classes, strict=True))
+    paths = table.paths or [""] * len(table.rows)
+    lines = [
+        _line(cells, path, heads, classes) for cells, path in zip(table.cells(), paths, strict=True)
+    ]
+    items = "".join(_nested(lines, table.depths))
+    head = f'<div class="r head" aria-hidden="true">{shown}</div>'
+    return f'{title}<div class="t">{head}<ul>{items}</ul></div>'
+
+
+def _grid(table: Table) -> str:
+    """Return the widths of the columns: the first one stretches, and is indented in deep rows."""
+    heads = [_(header) for header in table.headers]
+    names, *columns = zip(heads, *table.cells(), strict=True)
+    paths = table.paths or [""] * len(table.rows)
+    parts = zip(names[1:], paths, table.depths, strict=True)
+    first = max(len(name) + len(path) + 2 * depth + 2 for name, path, depth in parts)
+    widths = (min(_WIDEST, max(map(len, column))) for column in columns)
+    return " ".join(["1em", f"minmax({first}ch,1fr)", *(f"{width}ch" for width in widths)])
+
+
+def _nested(lines: Sequence[str], depths: Sequence[int]) -> Iterator[str]:
+    """Yield an item for each line, and around those inside of another what folds them away."""
+    unfolded = _unfolded(depths)
+    for line, (depth, following) in zip(lines, pairwise([*depths, 0]), strict=True):
+        if following > depth:
+            state = " open" if depth < unfolded else ""
+            yield f'<li><details{state}><summary class="r">{line}</summary><ul>'
+        else:
+            yield f'<li><div class="r">{line}</div></li>'
+            yield "</ul></details></li>" * (depth - following)
+
+
+def _unfolded(depths: Sequence[int]) -> int:
+    """Return down to which depth a tree is unfolded: as far as not too many rows are seen."""
+    visible, unfolded = 0, 0
+    for depth, count in sorted(Counter(depths).items()):
+        visible += count
+        if visible <= _MOST_OPEN:
+            unfolded = depth
+    return unfolded
+
+
+def _line(cells: Sequence[str], path: str, heads: Sequence[str], classes: Sequence[str]) -> str:
+    copied = f' <code class="p">{html.escape(path)}</code>' if path and path != cells[0] else ""
+    spans = [f"<span>{_rich(cells[0])}{copied}</span>"]
+    for cell, head, kind in zip(cells[1:], heads[1:], classes[1:], strict=True):
+        text = f'<span class="h">{head} </span>{_rich(cell)}' if cell else ""
+        spans.append(f"<span{kind}>{text}</span>")
+    return "".join(spans)
+
+
+def _classes(table: Table) -> list[str]:
+    return [' class="n"' if side == "right" else "" for side in table.alignment()]
+
+
+def _rich(text: str) -> str:
+    """Escape a text, and set as code what stands in backticks."""
+    code = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+    return code.replace("\n", "<br/>")
