@@ -6,4 +6,12 @@ when it is first used, so that importing the package costs next to nothing.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_find, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__ or name.startswith("_"):
+        return _find(name)
+    from .words.wrong_names import advice
+
+    raise AttributeError(advice(name, __all__), name=name)
