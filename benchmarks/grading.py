@@ -11,12 +11,11 @@ from pathlib import Path
 
 import nbformat
 
-from d2lcompute.grading.collecting import find
-from d2lcompute.grading.conditions import Conditions
-from d2lcompute.grading.executors import processes
-from d2lcompute.grading.grade import Crew, grade
-from d2lcompute.grading.journal import Journal
-from d2lcompute.grading.reference import parse, read_notebook
+from d2lcompute.grading.assignment import parse, read_notebook
+from d2lcompute.grading.attempt import Conditions
+from d2lcompute.grading.grade import Workers, grade, processes
+from d2lcompute.grading.results import Journal
+from d2lcompute.grading.submissions import find
 
 from .graders import WORKERS, has, prepare_nbgrader, prepare_nbval, prepare_otter
 from .harness import RATE, ROUNDS, Case, Target, limit, ours, peer
@@ -121,6 +120,6 @@ def grade_by_command(submissions):
 def grade_here(assignment, submissions, conditions):
     with tempfile.TemporaryDirectory() as results:
         journal = Journal.start(results, assignment)
-        crew = Crew(lambda: processes(WORKERS), WORKERS)
+        workers = Workers(lambda: processes(WORKERS), WORKERS)
         found = find(submissions, assignment.solutions)
-        grade(assignment, found, journal, conditions, crew, lambda progress: None)
+        grade(assignment, found, journal, conditions, workers, lambda progress: None)

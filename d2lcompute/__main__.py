@@ -8,12 +8,13 @@ import sys
 from collections import Counter
 from importlib import metadata, util
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from .grading.commands import add_commands
 from .notebooks import chapter as notebooks
+from .notebooks.console import EXTRAS, fail, require
 
 app = typer.Typer(
     help="Dive into Deep Learning's chapter on computation: run, read, rebuild, grade.",
@@ -26,7 +27,6 @@ Sections = Annotated[
     list[str] | None, typer.Argument(help="Sections by name, such as blocks; all without any.")
 ]
 Language = Annotated[str | None, typer.Option(help="en or zh; both without it.")]
-EXTRAS = {"nbval": "notebooks", "jupytext": "notebooks", "jupyterlab": "lab"}
 
 
 @app.command()
@@ -44,7 +44,7 @@ def run(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    _require("nbval")
+    require("notebooks")
     chosen = _find(section, lang)
     console = Console(file=sys.stdout)  # pytest redirects the name, not the file
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
@@ -82,7 +82,7 @@ def open_(
     Example: `d2lcompute open my-notebooks --lang en`
     """
     if lab:
-        _require("jupyterlab")
+        require("lab")
     _find(None, lang)
     copied, kept = notebooks.copy_out(folder, [lang] if lang else notebooks.LANGUAGES)
     print(f"{folder}: {len(copied)} notebooks copied, {len(kept)} kept as they were")
@@ -96,10 +96,11 @@ def build(section: Sections = None) -> None:
 
     Example: `d2lcompute build 1_blocks`
     """
-    _require("jupytext")
+    require("notebooks")
     script = next((path for path in _build_scripts() if path.is_file()), None)
     if script is None:
-        _wrong_use("`build` must run in a checkout, which holds chapters/build.py; got none here")
+        message = "`build` must run in a checkout, which holds chapters/build.py; got none here"
+        fail(message, status=2)
     raise typer.Exit(subprocess.call([sys.executable, str(script), *(section or [])]))
 
 
@@ -115,7 +116,8 @@ def info() -> None:
     print(f"Python {platform.python_version()} on {platform.platform()}")
     accelerators = torch.accelerator.device_count()
     print(f"devices: cpu, {torch.get_num_threads()} threads; accelerators: {accelerators}")
-    for package, extra in EXTRAS.items():
+    brought_by = {package: extra for extra in EXTRAS for package in EXTRAS[extra]}
+    for package, extra in brought_by.items():
         found = util.find_spec(package) is not None
         missing = f'missing; do pip install "d2lcompute[{extra}]"'
         print(f"{package}: {metadata.version(package) if found else missing}")
@@ -144,21 +146,11 @@ def _find(sections: list[str] | None, language: str | None) -> list[Path]:
     try:
         return notebooks.find(sections or (), [language] if language else notebooks.LANGUAGES)
     except ValueError as error:
-        _wrong_use(str(error))
+        fail(str(error), status=2)
 
 
 def _build_scripts() -> list[Path]:
     return [Path("chapters", "build.py").absolute(), notebooks.folder() / "build.py"]
-
-
-def _require(package: str) -> None:
-    if util.find_spec(package) is None:
-        _wrong_use(f'{package} is not installed; do pip install "d2lcompute[{EXTRAS[package]}]"')
-
-
-def _wrong_use(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    raise typer.Exit(2)
 
 
 def main() -> None:

@@ -15,11 +15,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from d2lcompute.grading import collecting, executors, reference
-from d2lcompute.grading.conditions import Conditions
-from d2lcompute.grading.grade import Crew, grade
-from d2lcompute.grading.journal import Journal
+from d2lcompute.grading.assignment import parse, read_notebook
+from d2lcompute.grading.attempt import Conditions
+from d2lcompute.grading.grade import Workers, cluster, grade, processes
 from d2lcompute.grading.report import write_reports
+from d2lcompute.grading.results import Journal
+from d2lcompute.grading.submissions import find
 
 ROOT = Path(__file__).parent.parent
 ASSIGNMENT = ROOT / "chapters" / "assignment"
@@ -54,11 +55,11 @@ def marks(folder):
 
 @pytest.fixture(scope="module")
 def notebook():
-    return reference.read_notebook(REFERENCE)
+    return read_notebook(REFERENCE)
 
 
 def test_ten_questions_are_worth_a_hundred_points(notebook):
-    assignment = reference.parse(notebook)
+    assignment = parse(notebook)
     assert len(assignment.solutions) == 10
     assert assignment.points == 100
     assert sum(check.points for check in assignment.checks.values() if check.hidden) > 50
@@ -80,7 +81,7 @@ def test_each_passage_is_written_in_its_language(notebook):
 
 
 def test_points_in_the_headings_are_those_of_the_checks(notebook):
-    assignment = reference.parse(notebook)
+    assignment = parse(notebook)
     prose = "\n".join(cell.source for cell in notebook.cells)
     told = [int(points) for points in re.findall(r"^## .*\((\d+) points\)", prose, re.MULTILINE)]
     told_in_chinese = [int(n) for n in re.findall(r"^## .*（(\d+) 分）", prose, re.MULTILINE)]
@@ -93,7 +94,7 @@ def test_points_in_the_headings_are_those_of_the_checks(notebook):
 
 
 def test_no_solution_and_no_hidden_check_is_released(notebook):
-    assignment = reference.parse(notebook)
+    assignment = parse(notebook)
     for language in LANGUAGES:
         released = nbformat.read(ASSIGNMENT / language / "assignment.ipynb", as_version=4)
         text = "\n".join(cell.source for cell in released.cells)
@@ -158,7 +159,7 @@ def test_samples_earn_what_they_are_worth(graded):
 
 def test_every_hidden_check_catches_a_mistake(graded, notebook):
     mistaken = marks(graded)["mistaken"]
-    hidden = [check for check in reference.parse(notebook).checks.values() if check.hidden]
+    hidden = [check for check in parse(notebook).checks.values() if check.hidden]
     assert {check.id: mistaken[check.id] for check in hidden} == dict.fromkeys(
         (check.id for check in hidden), "0"
     )
@@ -187,12 +188,17 @@ class Unisolated(Conditions):
 def regraded(notebook, tmp_path):
     """Grade the samples otherwise than the command does, and return their marks."""
 
-    def run(crew, conditions=None, show=lambda progress: None):
-        assignment = reference.parse(notebook)
+    def run(workers, conditions=None, show=lambda progress: None):
+        assignment = parse(notebook)
         journal = Journal.start(tmp_path, assignment)
-        found = collecting.find(SUBMISSIONS, assignment.solutions)
+        found = find(SUBMISSIONS, assignment.solutions)
         grade(
-            assignment, found, journal, conditions or Conditions(allow_unisolated=True), crew, show
+            assignment,
+            found,
+            journal,
+            conditions or Conditions(allow_unisolated=True),
+            workers,
+            show,
         )
         write_reports(journal, tmp_path)
         return marks(tmp_path)
@@ -201,8 +207,8 @@ def regraded(notebook, tmp_path):
 
 
 def test_marks_are_the_same_without_isolation_and_in_one_process(graded, regraded):
-    crew = Crew(partial(executors.processes, 1), 1)
-    assert regraded(crew, Unisolated()) == marks(graded)
+    workers = Workers(partial(processes, 1), 1)
+    assert regraded(workers, Unisolated()) == marks(graded)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
@@ -213,6 +219,6 @@ def test_marks_are_the_same_on_a_cluster_that_loses_a_worker(graded, regraded, l
         while victims:
             os.kill(victims.pop(), signal.SIGKILL)
 
-    crew = Crew(partial(executors.cluster, local_cluster.scheduler_address), 1000)
-    assert regraded(crew, show=kill) == marks(graded)
+    workers = Workers(partial(cluster, local_cluster.scheduler_address), 1000)
+    assert regraded(workers, show=kill) == marks(graded)
     assert not victims

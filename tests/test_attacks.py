@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from d2lcompute.grading import collecting, executors, reference, report
-from d2lcompute.grading.conditions import Conditions, NotIsolatedError
-from d2lcompute.grading.grade import Crew, grade
-from d2lcompute.grading.journal import Journal
+from d2lcompute.grading import report
+from d2lcompute.grading.assignment import parse, read_notebook
+from d2lcompute.grading.attempt import Conditions, NotIsolatedError
+from d2lcompute.grading.grade import Workers, grade, processes
+from d2lcompute.grading.results import Journal
+from d2lcompute.grading.submissions import find
 
 ATTACKS = Path(__file__).parent / "attacks"
 sys.path.insert(0, str(ATTACKS))
@@ -39,11 +41,11 @@ isolated = pytest.mark.skipif(why_not_isolated() is not None, reason=f"{why_not_
 def attacked(tmp_path_factory):
     """All attacks, graded in one run: its journal and its folder."""
     folder = tmp_path_factory.mktemp("attacked")
-    assignment = reference.parse(reference.read_notebook(ATTACKS / "reference.md"))
+    assignment = parse(read_notebook(ATTACKS / "reference.md"))
     journal = Journal.start(folder, assignment)
-    submissions = collecting.find(ATTACKS, assignment.solutions)
-    crew = Crew(partial(executors.processes, 2), 2)
-    grade(assignment, submissions, journal, CONDITIONS, crew, lambda progress: None)
+    submissions = find(ATTACKS, assignment.solutions)
+    workers = Workers(partial(processes, 2), 2)
+    grade(assignment, submissions, journal, CONDITIONS, workers, lambda progress: None)
     return journal, folder
 
 
@@ -91,8 +93,8 @@ def test_no_code_of_an_answer_ran_here(results):
 @isolated
 def test_students_read_nothing_of_hidden_checks(attacked):
     journal, _ = attacked
-    spoken = [result for result in journal.results if any(w.private for w in result.works)]
-    assert any(SECRETS[0] in work.words for result in spoken for work in result.works)
+    spoken = [result for result in journal.results if any(w.private for w in result.outcomes)]
+    assert any(SECRETS[0] in outcome.details for result in spoken for outcome in result.outcomes)
     for result in journal.results:
         for secret in SECRETS:
             assert secret not in report.to_gradescope(result)
@@ -103,8 +105,8 @@ def test_students_read_nothing_of_hidden_checks(attacked):
 @isolated
 def test_nobody_says_much(results):
     for result in results.values():
-        words = [part.words for part in (*result.marks, *result.works)]
-        assert max(map(len, words)) < 600, result.submission
+        details = [part.details for part in (*result.marks, *result.outcomes)]
+        assert max(map(len, details)) < 600, result.submission
 
 
 @isolated

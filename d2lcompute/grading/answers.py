@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import random
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-
-from .payload import MIME, encode
+from safetensors.torch import load, save
+from torch import Tensor
 
 _graded = False
 
@@ -74,3 +76,133 @@ def _show_items(begin: str, items: list[tuple[str, Any]], end: str) -> str:
     texts = [name + _show(item).replace("\n", "\n" + " " * (len(name) + 1)) for name, item in items]
     joint = ",\n " if any("\n" in text for text in texts) else ", "
     return begin + joint.join(texts) + end
+
+
+MIME = "application/vnd.d2lcompute.answer"
+LARGEST = 1 << 20
+DEEPEST = 32
+
+
+def encode(value: Any) -> str:
+    """Return `value` as text.
+
+    >>> from d2lcompute.grading.answers import decode, encode
+    >>> decode(encode({"loss": float("nan"), "shapes": [torch.Size([2, 3])], "w": torch.ones(2)}))
+    {'loss': nan, 'shapes': [[2, 3]], 'w': tensor([1., 1.])}
+
+    `value` is a tensor or an array of any shape, a number, a string, a boolean, None, a data type,
+    a device (both become strings), or lists, tuples (both become lists) and dicts of these.
+
+    Raises `TypeError` for anything else, `ValueError` for more than 1 MiB of text.
+    """
+    tensors: dict[str, Tensor] = {}
+    tree = _pack(value, tensors, 0)
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if size <= LARGEST:
+        text = json.dumps({"tree": tree, "tensors": _write(tensors)})
+        size = len(text)
+    if size > LARGEST:
+        raise ValueError(
+            f"`value` must take at most {LARGEST:,} bytes, got {size:,}; do answer with less of it"
+        )
+    return text
+
+
+def decode(text: object) -> Any:
+    """Return the value that `encode` made into `text`, which anyone may have written.
+
+    >>> from d2lcompute.grading.answers import decode
+    >>> decode("no answer")
+    Traceback (most recent call last):
+    ValueError: the answer is malformed: Expecting value: line 1 column 1 (char 0)
+
+    Raises `ValueError` that says why, for anything that `encode` cannot have written.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"the answer is malformed: {type(text).__name__} instead of text")
+    if len(text) > LARGEST:
+        raise ValueError(f"the answer is too large: {len(text):,} of at most {LARGEST:,} bytes")
+    try:
+        parts = json.loads(text)
+        tensors = _read(parts["tensors"])
+        value = _unpack(parts["tree"], tensors, 0)
+    except Exception as error:  # the parsers raise errors of many kinds for what they cannot read
+        raise ValueError(f"the answer is malformed: {str(error)[:100]}") from error
+    if tensors:
+        raise ValueError(f"the answer is malformed: {len(tensors)} tensors are nowhere in it")
+    return value
+
+
+def _pack(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
+    if depth > DEEPEST:
+        raise ValueError(f"`value` must be at most {DEEPEST} levels deep; do flatten it")
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Tensor | np.ndarray):
+        return _pack_tensor(torch.as_tensor(value), tensors)
+    if isinstance(value, torch.dtype | torch.device):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_pack(item, tensors, depth + 1) for item in value]
+    if isinstance(value, Mapping):
+        items = [[_key(key), _pack(item, tensors, depth + 1)] for key, item in value.items()]
+        return {"dict": items}
+    if isinstance(value, complex):
+        return {"complex": [value.real, value.imag]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(
+        "`value` must be made of tensors, numbers, strings, lists and dicts, got a "
+        f"{type(value).__name__}; do answer with what it computes"
+    )
+
+
+def _pack_tensor(tensor: Tensor, tensors: dict[str, Tensor]) -> dict[str, str]:
+    if torch.nn.parameter.is_lazy(tensor):
+        raise TypeError(
+            "`value` must hold no lazy parameter: it has no values yet; do run the net once"
+        )
+    plain = tensor.detach().cpu().to_dense().resolve_conj().resolve_neg()
+    kind = "complex tensor" if plain.is_complex() else "tensor"
+    name = str(len(tensors))
+    real = torch.view_as_real(plain) if plain.is_complex() else plain
+    tensors[name] = real.clone(memory_format=torch.contiguous_format)
+    return {kind: name}
+
+
+def _key(key: Any) -> str | int:
+    if isinstance(key, str) or (isinstance(key, int) and not isinstance(key, bool)):
+        return key
+    raise TypeError(
+        f"`value` must have strings or integers as keys, got a {type(key).__name__}; do str(key)"
+    )
+
+
+def _unpack(node: Any, tensors: dict[str, Tensor], depth: int) -> Any:
+    if depth > DEEPEST:
+        raise ValueError(f"more than {DEEPEST} levels")
+    if isinstance(node, list):
+        return [_unpack(item, tensors, depth + 1) for item in node]
+    if not isinstance(node, dict):
+        return node
+    ((kind, content),) = node.items()
+    if kind == "tensor":
+        return tensors.pop(content)
+    if kind == "complex tensor":
+        return torch.view_as_complex(tensors.pop(content))
+    if kind == "complex":
+        real, imaginary = content
+        return complex(real, imaginary)
+    if kind == "dict":
+        items = {_key(key): _unpack(item, tensors, depth + 1) for key, item in content}
+        if len(items) == len(content):
+            return items
+    raise ValueError(f"a node that is {str(kind)[:20]!r}")
+
+
+def _write(tensors: dict[str, Tensor]) -> str:
+    return base64.b64encode(save(tensors)).decode("ascii")
+
+
+def _read(text: str) -> dict[str, Tensor]:
+    return load(base64.b64decode(text, validate=True))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..notebooks.console import fail, require
+
 if TYPE_CHECKING:
-    from .grade import Crew, Progress
-    from .journal import Journal
+    from .grade import Progress, Workers
+    from .results import Journal
 
 Reference = Annotated[Path, typer.Argument(help="The instructor's notebook, .md or .ipynb.")]
 Unisolated = Annotated[
@@ -24,14 +25,12 @@ Unisolated = Annotated[
 ]
 
 
-# What each extra brings, by a package of it.
-EXTRAS = {"grading": ("nbval", "jupytext"), "cluster": ("distributed",)}
-
-
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     for command in (release, grade, report):
         app.command()(command)
+    foreign = {"allow_extra_args": True, "ignore_unknown_options": True}
+    app.command("pytest", context_settings=foreign)(pytest_)
 
 
 def release(
@@ -46,14 +45,14 @@ def release(
 
     Example: `d2lcompute release reference.md`
     """
-    _require("grading")
-    from . import reference as reading
+    require("grading")
     from . import release as releasing
-    from .conditions import Conditions
+    from .assignment import parse, read_notebook
+    from .attempt import Conditions
 
     with _defects():
-        notebook = reading.read_notebook(reference)
-        assignment = reading.parse(notebook)
+        notebook = read_notebook(reference)
+        assignment = parse(notebook)
         conditions = Conditions(allow_unisolated=True)
         warnings = releasing.rehearse(assignment, conditions)
     released = releasing.release(notebook, releasing.show_checks(assignment, conditions))
@@ -85,28 +84,28 @@ def grade(
 
     Example: `d2lcompute grade reference.md submissions --to results`
     """
-    _require("grading")
+    require("grading")
     if scheduler is not None:
-        _require("cluster")
-    from . import reference as reading
-    from .collecting import find
-    from .conditions import Conditions, NotIsolatedError
+        require("cluster")
+    from .assignment import parse, read_notebook
+    from .attempt import Conditions, NotIsolatedError
     from .grade import grade as grade_all
-    from .journal import Journal
+    from .results import Journal
+    from .submissions import find
 
     with _defects():
-        assignment = reading.parse(reading.read_notebook(reference))
+        assignment = parse(read_notebook(reference))
     conditions = Conditions(not cold, allow_unisolated, timeout)
     try:
         found = find(submissions, assignment.solutions)
         journal = Journal.start(to, assignment)
-        crew = _crew(jobs, scheduler)
+        workers = _workers(jobs, scheduler)
         with _defects(), _progress_bar() as show:
-            grade_all(assignment, found, journal, conditions, crew, show)
+            grade_all(assignment, found, journal, conditions, workers, show)
     except (ValueError, NotIsolatedError, OSError) as error:
-        _fail(str(error), status=2)
+        fail(str(error), status=2)
     except KeyboardInterrupt:
-        _fail("stopped; the same command goes on where it was", status=1)
+        fail("stopped; the same command goes on where it was", status=1)
     raise typer.Exit(_sum_up(journal))
 
 
@@ -119,27 +118,44 @@ def report(
 
     Example: `d2lcompute report results`
     """
-    _require("grading")
-    from .journal import Journal
+    require("grading")
     from .report import write_reports
+    from .results import Journal
 
     try:
         journal = Journal.open(results)
     except ValueError as error:
-        _fail(str(error), status=2)
+        fail(str(error), status=2)
     for path in write_reports(journal, results):
         print(path)
 
 
-def _crew(jobs: int | None, scheduler: str | None) -> Crew:
-    from . import executors
-    from .grade import Crew
+def pytest_(
+    context: typer.Context,
+    reference: Reference,
+    submissions: Annotated[Path, typer.Argument(help="A folder, a zip of one, or a list.")],
+) -> None:
+    """Grade with a pytest item for each check, for `-k`, `-x`, `-n`, `--junitxml`.
+
+    Other arguments go to pytest. It is never given the folder of submissions, where it would run
+    code: in there it reads notebooks, and nothing else.
+
+    Example: `d2lcompute pytest reference.md submissions -k flip --junitxml junit.xml`
+    """
+    require("grading")
+    from .plugin import run
+
+    raise typer.Exit(run(reference, submissions, context.args))
+
+
+def _workers(jobs: int | None, scheduler: str | None) -> Workers:
+    from .grade import Workers, cluster, count_cores, processes
 
     if scheduler is not None:
         # More than any cluster takes at once; each submission in flight costs little memory.
-        return Crew(lambda: executors.cluster(scheduler), width=1000)
-    count = jobs or executors.count_cores()
-    return Crew(lambda: executors.processes(count), width=count)
+        return Workers(lambda: cluster(scheduler), width=1000)
+    count = jobs or count_cores()
+    return Workers(lambda: processes(count), width=count)
 
 
 @contextmanager
@@ -180,21 +196,9 @@ def _sum_up(journal: Journal) -> int:
 @contextmanager
 def _defects() -> Iterator[None]:
     """End with a line for each defect where the reference has any."""
-    from .reference import AssignmentError
+    from .assignment import AssignmentError
 
     try:
         yield
     except AssignmentError as error:
-        _fail(*error.defects, status=1)
-
-
-def _require(extra: str) -> None:
-    for package in EXTRAS[extra]:
-        if util.find_spec(package) is None:
-            _fail(f'{package} is not installed; do pip install "d2lcompute[{extra}]"', status=2)
-
-
-def _fail(*messages: str, status: int) -> NoReturn:
-    for message in messages:
-        print(f"error: {message}", file=sys.stderr)
-    raise typer.Exit(status)
+        fail(*error.defects, status=1)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
+import os
 import secrets
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection
 
 from ..notebooks.cell import plain
 from .assignment import Assignment
-from .conditions import Conditions
-from .journal import Journal
-from .judge import expect
-from .results import Result
+from .attempt import Conditions
+from .judge import expect, grade_submission
+from .results import Journal, Result
 from .submissions import Submission
-from .worker import grade_submission
 
 Task = Callable[[Submission], Result]
 
@@ -34,10 +45,10 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Crew:
-    """Who grades: `hire` gives an executor that takes up to `width` submissions at a time."""
+class Workers:
+    """Who grades: `start` gives an executor that takes up to `width` submissions at a time."""
 
-    hire: Callable[[], AbstractContextManager[Executor]]
+    start: Callable[[], AbstractContextManager[Executor]]
     width: int
 
 
@@ -46,7 +57,7 @@ def grade(
     submissions: Sequence[Submission],
     journal: Journal,
     conditions: Conditions,
-    crew: Crew,
+    workers: Workers,
     on_progress: Callable[[Progress], None],
 ) -> None:
     """Grade the submissions that `journal` does not have yet, and write their results into it.
@@ -61,7 +72,7 @@ def grade(
     on_progress(Progress(0, total, failures, 0.0))
     if not total:
         return
-    results = _grade_all(assignment, waiting, conditions, crew)
+    results = _grade_all(assignment, waiting, conditions, workers)
     for done, result in enumerate(results, start=1):
         journal.add(result)
         failures += bool(result.fault or result.trouble)
@@ -70,21 +81,23 @@ def grade(
 
 
 def _grade_all(
-    assignment: Assignment, waiting: deque[Submission], conditions: Conditions, crew: Crew
+    assignment: Assignment, waiting: deque[Submission], conditions: Conditions, workers: Workers
 ) -> Iterator[Result]:
     """Yield results as they come. Who was being graded as a process died is graded again, alone."""
     suspects: deque[Submission] = deque()
     with ExitStack() as stack:
-        executor = stack.enter_context(crew.hire())
+        executor = stack.enter_context(workers.start())
         secret = secrets.token_hex(16)
         expected = executor.submit(expect, assignment, conditions, secret).result()
         task = partial(grade_submission, assignment, expected, conditions)
         while waiting or suspects:
             alone = bool(suspects)
-            lost = yield from _run(executor, task, suspects or waiting, 1 if alone else crew.width)
+            lost = yield from _run(
+                executor, task, suspects or waiting, 1 if alone else workers.width
+            )
             if lost is None:
                 continue
-            executor = stack.enter_context(crew.hire())
+            executor = stack.enter_context(workers.start())
             if alone:
                 yield from (_trouble(each, "the grading process died twice") for each in lost)
             else:
@@ -120,3 +133,50 @@ def _run(
 
 def _trouble(submission: Submission, reason: str) -> Result:
     return Result(submission.name, submission.digest, trouble=plain(reason))
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def processes(jobs: int) -> Iterator[Executor]:
+    """Give an executor over `jobs` processes, which end with the `with` block or this process."""
+    context = multiprocessing.get_context("spawn")  # a fork of torch's threads would hang
+    watched, held = context.Pipe(duplex=False)
+    threads = max(1, count_cores() // jobs)
+    executor = ProcessPoolExecutor(jobs, context, _begin, (watched, threads))
+    try:
+        yield executor
+        executor.shutdown()
+    finally:
+        held.close()
+        executor.shutdown(cancel_futures=True)
+        watched.close()
+
+
+@contextlib.contextmanager
+def cluster(address: str) -> Iterator[Executor]:
+    """Give an executor over the Dask cluster whose scheduler is at `address`.
+
+    A task whose worker dies is given to another one. Raises `OSError` where nobody answers.
+    """
+    from distributed import Client
+
+    with Client(address) as client, client.get_executor(pure=False) as executor:
+        yield executor
+
+
+def _begin(watched: Connection, threads: int) -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who waits for the results
+    threading.Thread(target=_end_with_parent, args=(watched,), daemon=True).start()
+
+
+def _end_with_parent(watched: Connection) -> None:
+    with contextlib.suppress(OSError):
+        watched.poll(None)
+    os._exit(1)

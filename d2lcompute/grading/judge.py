@@ -1,4 +1,4 @@
-"""Marks, judged where the student's code is not: a pytest item for each check, on nbval's classes.
+"""Marks, made where the student's code is not.
 
 What is trusted: the reference, this process, the walls around the kernel. What is not: all that a
 submission's kernel says. In there a student's code may patch whatever it likes and read the check
@@ -14,20 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pytest
-from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
-
 from ..notebooks.cell import plain
-from .assignment import Assignment, Cell
-from .attempt import NoAnswerError, OwnCodeError, Sitting
+from .assignment import Assignment, AssignmentError, Cell
+from .attempt import Attempt, Conditions, NoAnswerError, OwnCodeError
 from .comparison import difference
-from .conditions import Conditions
-from .reference import AssignmentError
 from .results import Mark, Result
 from .submissions import Submission
 
@@ -47,148 +41,69 @@ def expect(assignment: Assignment, conditions: Conditions, secret: str) -> dict[
     """
     sources = {name: cell.source for name, cell in assignment.solutions.items()}
     expected, defects = {}, []
-    with Sitting(assignment, sources, conditions.start, conditions.seconds) as sitting:
+    with Attempt(assignment, sources, conditions.start, conditions.seconds) as attempt:
         for name, check in assignment.checks.items():
             seed = _seed(secret, name)
             try:
-                expected[name] = Expectation(seed, sitting.ask(check, seed))
+                expected[name] = Expectation(seed, attempt.ask(check, seed))
             except (NoAnswerError, OwnCodeError) as error:
-                words = getattr(error, "words", "")
-                defects.append(f"check {name} fails with the reference: {error} {words}")
-        failed = [work for work in sitting.works() if work.state == "failed"]
-    defects[:0] = [f"solution {work.solution} of the reference: {work.words}" for work in failed]
+                details = getattr(error, "details", "")
+                defects.append(f"check {name} fails with the reference: {error} {details}")
+        failed = [each for each in attempt.outcomes() if each.state == "failed"]
+    defects[:0] = [f"solution {each.solution} of the reference: {each.details}" for each in failed]
     if defects:
         raise AssignmentError(defects)
     return expected
 
 
-def mark(sitting: Sitting, check: Cell, expectation: Expectation) -> Mark:
-    """Return the mark of one check."""
+def grade_submission(
+    assignment: Assignment,
+    expected: Mapping[str, Expectation],
+    conditions: Conditions,
+    submission: Submission,
+) -> Result:
+    """Return the result of one submission; trouble on the grader's side is told in it."""
     start = time.monotonic()
-    private = sitting.has_seen_hidden
+    marks, trouble = [], ""
+    attempt = Attempt(assignment, submission.solutions, conditions.start, conditions.seconds)
+    with attempt:
+        try:
+            for name, check in assignment.checks.items():
+                marks.append(mark(attempt, check, expected[name], submission.fault))
+        except Exception as error:
+            trouble = plain(f"{type(error).__name__}: {error}")
+    return Result(
+        submission=submission.name,
+        digest=submission.digest,
+        marks=tuple(marks),
+        outcomes=attempt.outcomes(),
+        fault=submission.fault,
+        trouble=trouble,
+        isolation=conditions.level,
+        gaps=conditions.gaps,
+        warm=attempt.warm,
+        seconds=round(time.monotonic() - start, 3),
+    )
+
+
+def mark(attempt: Attempt, check: Cell, expectation: Expectation, fault: str = "") -> Mark:
+    """Return the mark of one check; a submission with a `fault` fails it for that reason.
+
+    Raises `RuntimeError` for trouble that is not the submission's.
+    """
+    if fault:
+        return Mark(check.id, check.points, False, check.hidden, fault)
+    start = time.monotonic()
+    private = attempt.has_seen_hidden
     try:
-        got = sitting.ask(check, expectation.seed)
+        got = attempt.ask(check, expectation.seed)
     except NoAnswerError as error:
-        reason, words = str(error), error.words
+        reason, details = str(error), error.details
     else:
-        reason, words = difference(got, expectation.value, check.tolerances) or ("", "")
+        reason, details = difference(got, expectation.value, check.tolerances) or ("", "")
     seconds = round(time.monotonic() - start, 3)
     passed = not reason
-    return Mark(check.id, check.points, passed, check.hidden, reason, words, private, seconds)
-
-
-class Judge:
-    """A pytest plugin that grades every notebook it is given; `results` is what it found.
-
-    `read` gives the submission in a notebook file.
-    """
-
-    def __init__(
-        self,
-        assignment: Assignment,
-        expected: Mapping[str, Expectation],
-        conditions: Conditions,
-        read: Callable[[Path], Submission],
-    ) -> None:
-        self.assignment = assignment
-        self.expected = expected
-        self.conditions = conditions
-        self.read = read
-        self.isolation = "; ".join([conditions.level, *conditions.gaps])
-        self.results: list[Result] = []
-
-    def pytest_report_header(self) -> str:
-        """Say how well the student's code is held back."""
-        return f"isolation: {self.isolation}"
-
-    def pytest_collect_file(
-        self, file_path: Path, parent: pytest.Collector
-    ) -> SubmissionFile | None:
-        """Collect a notebook as a submission."""
-        if file_path.suffix != ".ipynb":
-            return None
-        file: SubmissionFile = SubmissionFile.from_parent(parent, path=file_path)
-        file.judge = self
-        return file
-
-
-class SubmissionFile(IPyNbFile):
-    """A submission, and the run in which its checks are marked."""
-
-    judge: Judge
-
-    def collect(self) -> Iterator[CheckItem]:
-        """Give an item for each check."""
-        self.submission = self.judge.read(self.path)
-        self.marks: list[Mark] = []
-        self.trouble = ""
-        for number, check in enumerate(self.judge.assignment.checks.values()):
-            yield CheckItem.from_parent(
-                self, name=check.id, cell_num=number, cell=check, options={}
-            )
-
-    def setup(self) -> None:
-        """Begin; kernels start when they are needed."""
-        conditions = self.judge.conditions
-        self.started = time.monotonic()
-        self.sitting = Sitting(
-            self.judge.assignment, self.submission.solutions, conditions.start, conditions.seconds
-        )
-
-    def mark(self, check: Cell) -> Mark:
-        """Return the mark of one check, and keep it."""
-        fault = self.submission.fault
-        if fault:
-            found = Mark(check.id, check.points, False, check.hidden, fault)
-        else:
-            found = mark(self.sitting, check, self.judge.expected[check.id])
-        self.marks.append(found)
-        return found
-
-    def teardown(self) -> None:
-        """End what runs, and hand in the result."""
-        self.sitting.close()
-        result = Result(
-            submission=self.submission.name,
-            digest=self.submission.digest,
-            marks=tuple(self.marks),
-            works=self.sitting.works(),
-            fault=self.submission.fault,
-            trouble=self.trouble,
-            isolation=self.judge.conditions.level,
-            gaps=self.judge.conditions.gaps,
-            warm=self.sitting.warm,
-            seconds=round(time.monotonic() - self.started, 3),
-        )
-        self.judge.results.append(result)
-
-
-class CheckItem(IPyNbCell):
-    """A check of a submission: passes where the answer is the reference's."""
-
-    parent: SubmissionFile
-
-    def setup(self) -> None:
-        """Do nothing: that a cell took too long says nothing about the next check."""
-
-    def runtest(self) -> None:
-        """Mark the check."""
-        try:
-            found = self.parent.mark(self.cell)
-        except Exception as error:
-            self.parent.trouble = plain(f"{type(error).__name__}: {error}")
-            raise
-        self.user_properties += [("points", found.points), ("earned", found.earned)]
-        if not found.passed:
-            raise NbCellError(self.cell_num, found.feedback, "")
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> str:
-        """Return what went wrong; of a check, what the student may read."""
-        return str(excinfo.value) or excinfo.typename
-
-    def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Return the item's place and name."""
-        return self.path, None, f"{self.parent.submission.name}::{self.name}"
+    return Mark(check.id, check.points, passed, check.hidden, reason, details, private, seconds)
 
 
 def _seed(secret: str, check: str) -> int:

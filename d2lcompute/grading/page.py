@@ -8,11 +8,10 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from importlib.resources import files
+from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from .journal import Heading
-from .markup import tag, to_html
-from .results import Mark, Result, Work
+from .results import Heading, Mark, Outcome, Result
 
 BINS = 10
 FOOTER = (
@@ -175,14 +174,14 @@ def _submission(heading: Heading, result: Result) -> Element:
     if result.marks:
         names = ("check", "points", "what the student may read")
         body.append(_table(names, [_mark(mark) for mark in result.marks], class_="marks"))
-        body.append(tag("ul", *map(_work, result.works), class_="works small"))
+        body.append(tag("ul", *map(_outcome, result.outcomes), class_="outcomes small"))
     name, earned = result.submission.lower(), f"{result.earned:g}"
     return tag("details", summary, body, data_name=name, data_earned=earned)
 
 
 def _mark(mark: Mark) -> Element:
     sign, kind = ("✓", "pass") if mark.passed else ("✗", "fail")
-    said = ": ".join(filter(None, [mark.reason, mark.words]))
+    said = ": ".join(filter(None, [mark.reason, mark.details]))
     kept = tag("span", said, " ", _badge(True, "not for students"), class_="kept")
     return tag(
         "tr",
@@ -198,8 +197,40 @@ def _mark(mark: Mark) -> Element:
     )
 
 
-def _work(work: Work) -> Element:
-    state = tag("span", work.state, class_="pass" if work.state == "done" else "fail")
-    words = f": {work.words} " if work.words else ""
-    note = _badge(bool(work.words) and work.private, "not for students")
-    return tag("li", f"{work.solution} ", state, words, note, class_="said")
+def _outcome(outcome: Outcome) -> Element:
+    state = tag("span", outcome.state, class_="pass" if outcome.state == "done" else "fail")
+    details = f": {outcome.details} " if outcome.details else ""
+    note = _badge(bool(outcome.details) and outcome.private, "not for students")
+    return tag("li", f"{outcome.solution} ", state, details, note, class_="said")
+
+
+Child = Element | str
+
+
+def tag(name: str, /, *children: Child | None, **attributes: str | None) -> Element:
+    """Return an element; `class_` and `data_name` become class and data-name, None is left out.
+
+    >>> from d2lcompute.grading.page import tag, to_html
+    >>> to_html(tag("p", "a < b ", tag("b", "c"), " & d", class_="small"))
+    '<p class="small">a &lt; b <b>c</b> &amp; d</p>'
+    """
+    given = {key: value for key, value in attributes.items() if value is not None}
+    element = Element(name, {key.rstrip("_").replace("_", "-"): given[key] for key in given})
+    for child in children:
+        if isinstance(child, str):
+            _add_text(element, child)
+        elif child is not None:
+            element.append(child)
+    return element
+
+
+def to_html(element: Element) -> str:
+    """Return the element's text."""
+    return ElementTree.tostring(element, encoding="unicode", method="html")
+
+
+def _add_text(element: Element, text: str) -> None:
+    if len(element):
+        element[-1].tail = (element[-1].tail or "") + text
+    else:
+        element.text = (element.text or "") + text

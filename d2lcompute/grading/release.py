@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import torch
 from nbformat import NotebookNode
 
-from .assignment import SOLUTION, Assignment
+from .assignment import SOLUTION, Assignment, AssignmentError, parse
+from .attempt import Conditions
 from .comparison import difference
-from .conditions import Conditions
-from .guessing import bits
 from .judge import Expectation, expect
-from .reference import AssignmentError, parse
 
 ENOUGH_BITS = 16
 SEEDED = """\
@@ -139,3 +140,47 @@ def _number(cells: Sequence[NotebookNode]) -> None:
         cell.id = hashlib.sha256(key.encode()).hexdigest()[:8]
     for count, cell in enumerate((cell for cell in cells if cell.get("outputs")), start=1):
         cell.execution_count = count
+
+
+def bits(value: Any) -> float:
+    """Return about how many bits it takes to say `value`: what a guess would have to hit.
+
+    >>> from d2lcompute.grading.release import bits
+    >>> [bits(value) for value in (True, [2, 3], torch.zeros(100), torch.rand(4))]
+    [1.0, 7.6, 1.0, 104.0]
+
+    The sum over its different numbers and texts of the bits of each, and what it takes to say
+    which one stands where. `value` is what `payload.decode` gives.
+    """
+    counts = Counter(_leaves(value))
+    total = sum(counts.values())
+    places = sum(count * math.log2(total / count) for count in counts.values())
+    return sum(map(_bits_of_leaf, counts)) + places
+
+
+def _leaves(value: Any) -> Iterator[Hashable]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, torch.Tensor):
+        yield from value.flatten().tolist()
+    elif isinstance(value, complex):
+        yield from (value.real, value.imag)
+    else:
+        yield value
+
+
+def _bits_of_leaf(leaf: Any) -> float:
+    if leaf is None:
+        return 0.0
+    if isinstance(leaf, str):
+        return 8.0 * len(leaf)
+    if isinstance(leaf, complex):
+        return _bits_of_leaf(leaf.real) + _bits_of_leaf(leaf.imag)
+    if isinstance(leaf, bool) or not math.isfinite(leaf):
+        return 1.0
+    above, below = leaf.as_integer_ratio()
+    return min(24.0, 1 + math.log2(1 + abs(above)) + math.log2(below))

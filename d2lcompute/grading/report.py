@@ -13,10 +13,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from .journal import Heading, Journal
-from .markup import tag
-from .page import render
-from .results import Mark, Result
+from .page import render, tag
+from .results import Heading, Journal, Mark, Result
 
 
 def write_reports(journal: Journal, folder: Path) -> list[Path]:
@@ -48,13 +46,13 @@ def to_csv(heading: Heading, results: list[Result]) -> str:
 
 
 def to_json(heading: Heading, results: list[Result]) -> str:
-    """Return all that is known; `feedback` is what students may read, `reason` and `words` not."""
+    """Return all that is known; of it, `feedback` is what students may read."""
     submissions = []
     for result in results:
         marks = [asdict(mark) | {"feedback": mark.feedback} for mark in result.marks]
-        works = [asdict(work) | {"feedback": work.feedback} for work in result.works]
+        outcomes = [asdict(outcome) | {"feedback": outcome.feedback} for outcome in result.outcomes]
         totals = {"earned": result.earned, "state": result.state}
-        submissions.append(asdict(result) | totals | {"marks": marks, "works": works})
+        submissions.append(asdict(result) | totals | {"marks": marks, "outcomes": outcomes})
     content = {"title": heading.title, "points": heading.points, "submissions": submissions}
     return json.dumps(content, indent=1) + "\n"
 
@@ -102,10 +100,10 @@ def to_gradescope(result: Result) -> str:
         }
         for mark in result.marks
     ]
-    works = [f"{work.solution}: {work.feedback}" for work in result.works]
+    outcomes = [f"{outcome.solution}: {outcome.feedback}" for outcome in result.outcomes]
     content = {
         "score": result.earned,
-        "output": "\n".join(filter(None, [result.fault, *works])),
+        "output": "\n".join(filter(None, [result.fault, *outcomes])),
         "output_format": "text",
         "stdout_visibility": "hidden",
         "tests": tests,

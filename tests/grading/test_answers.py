@@ -1,12 +1,19 @@
+import base64
+import io
+import json
+import math
+import pickle
 import random
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 
 import d2lcompute as d2c
-from d2lcompute.grading import answers, payload
+from d2lcompute.grading import answers
 
 
 @pytest.fixture
@@ -47,8 +54,8 @@ def test_under_a_grader_an_answer_is_sent_and_not_shown(published, capsys):
     answers.begin(5)
     d2c.grading.answer([torch.ones(2)])
     (display,) = published
-    assert list(display) == [payload.MIME]
-    torch.testing.assert_close(payload.decode(display[payload.MIME]), [torch.ones(2)])
+    assert list(display) == [answers.MIME]
+    torch.testing.assert_close(answers.decode(display[answers.MIME]), [torch.ones(2)])
     assert capsys.readouterr().out == ""
 
 
@@ -67,3 +74,198 @@ def test_the_package_gives_grading_only_when_asked(monkeypatch):
     assert d2c.grading.answer is answers.answer
     with pytest.raises(AttributeError, match="No d2lcompute attribute gradin"):
         _ = d2c.gradin
+
+
+DTYPES = [
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8,
+    torch.int8, torch.int16, torch.int32, torch.int64, torch.complex64, torch.complex128,
+]  # fmt: skip
+
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**80), 2**80)
+    | st.floats()
+    | st.complex_numbers()
+    | st.text(max_size=20)
+)
+trees = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+def sent(value):
+    return answers.decode(answers.encode(value))
+
+
+def envelope(tree, tensors=None):
+    return json.dumps({"tree": tree, "tensors": answers._write(tensors or {})})
+
+
+@given(trees)
+def test_structures_and_numbers_come_back_as_they_were(value):
+    assert repr(sent(value)) == repr(value)  # repr tells nan, -0.0 and types apart
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (2, 3)], ids=str)
+def test_tensors_come_back_with_dtype_shape_and_values(dtype, shape):
+    tensor = (torch.randn(shape) * 3).to(dtype)
+    torch.testing.assert_close(sent([tensor])[0], tensor, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.randn(3, 4).T,
+        torch.randn(4)[::2],
+        torch.ones(1).expand(5),
+        torch.randn(3, dtype=torch.complex64).conj(),
+        torch.randn(3, dtype=torch.complex64).conj().imag,
+        torch.eye(3).to_sparse(),
+        torch.nn.Parameter(torch.ones(2)),
+        torch.tensor([math.nan, math.inf, -math.inf]),
+    ],
+    ids=lambda tensor: f"{tensor.dtype} {tensor.layout} {tuple(tensor.shape)}",
+)
+def test_tensors_of_any_layout_come_back_plain(tensor):
+    expected = tensor.detach().to_dense().resolve_conj().resolve_neg()
+    torch.testing.assert_close(sent(tensor), expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_two_views_of_one_storage_can_be_sent():
+    x = torch.randn(4)
+    first, second = sent([x, x[1:]])
+    torch.testing.assert_close(first[1:], second)
+
+
+def test_arrays_and_their_numbers_become_tensors_and_numbers():
+    array, number = sent([np.arange(3), np.float32(0.5)])
+    torch.testing.assert_close(array, torch.arange(3))
+    assert (type(number), number) == (float, 0.5)
+
+
+def test_types_and_devices_become_strings():
+    assert sent([torch.float32, torch.device("cpu")]) == ["torch.float32", "cpu"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{1, 2}, object(), b"bytes", torch.nn.ReLU(), [len]],
+    ids=["set", "object", "bytes", "module", "function"],
+)
+def test_what_holds_no_values_is_refused(value):
+    with pytest.raises(TypeError, match=r"`value` must be made of tensors, numbers, .* got a "):
+        answers.encode(value)
+
+
+@pytest.mark.parametrize("key", [None, True, 0.5, (1, 2)], ids=repr)
+def test_keys_are_strings_or_integers(key):
+    with pytest.raises(TypeError, match=r"`value` must have strings or integers as keys, got a"):
+        answers.encode({key: 1})
+
+
+def test_a_lazy_parameter_is_refused():
+    with pytest.raises(TypeError, match="`value` must hold no lazy parameter"):
+        answers.encode(torch.nn.LazyLinear(2).weight)
+
+
+def test_a_value_that_holds_itself_is_refused():
+    value = []
+    value.append(value)
+    with pytest.raises(ValueError, match="`value` must be at most 32 levels deep"):
+        answers.encode(value)
+
+
+@pytest.mark.parametrize("value", [torch.zeros(1 << 18), "x" * (1 << 20)], ids=["tensor", "text"])
+def test_a_large_value_is_refused_before_it_is_sent(value):
+    with pytest.raises(ValueError, match="`value` must take at most 1,048,576 bytes, got 1,"):
+        answers.encode(value)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('code from an answer ran')",))
+
+
+def pickled():
+    buffer = io.BytesIO()
+    torch.save(Bomb(), buffer)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no json",
+        "null",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        "1" * 10_000,
+        json.dumps({"tree": 1}),
+        json.dumps({"tree": 1, "tensors": 5}),
+        json.dumps({"tree": 1, "tensors": "not base64!"}),
+        json.dumps({"tree": 1, "tensors": base64.b64encode(b"\xff" * 64).decode()}),
+        json.dumps({"tree": 1, "tensors": base64.b64encode(pickle.dumps(Bomb())).decode()}),
+        json.dumps({"tree": {"tensor": "0"}, "tensors": pickled()}),
+        envelope({"tensor": "0"}),
+        envelope({"tensor": ["0"]}, {"0": torch.ones(2)}),
+        envelope([{"tensor": "0"}] * 2, {"0": torch.ones(2)}),
+        envelope(1, {"0": torch.ones(2)}),
+        envelope({"complex tensor": "0"}, {"0": torch.ones(3)}),
+        envelope({"complex": [1, 2, 3]}),
+        envelope({"complex": ["1", "2"]}),
+        envelope({"pickle": "x"}),
+        envelope({}),
+        envelope({"dict": [], "tensor": "0"}),
+        envelope({"dict": [["a"]]}),
+        envelope({"dict": [["a", 1], ["a", 2]]}),
+        envelope({"dict": [[True, 1]]}),
+        envelope(json.loads("[" * 40 + "]" * 40)),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_what_was_not_encoded_is_malformed(text):
+    with pytest.raises(ValueError, match="the answer is malformed: "):
+        answers.decode(text)
+
+
+def complaint(text):
+    """What decoding says against `text`; nothing where it is an answer."""
+    try:
+        answers.decode(text)
+    except ValueError as error:
+        return str(error)
+    return "the answer is malformed: not at all"
+
+
+@given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
+def test_no_text_raises_anything_else(text):
+    assert complaint(text).startswith("the answer is malformed: ")
+    assert complaint(envelope(text)).endswith("not at all")
+
+
+@given(st.data())
+def test_a_changed_character_gives_a_value_or_is_malformed(data):
+    text = answers.encode({"w": torch.arange(6.0).reshape(2, 3), "n": [1, None]})
+    place = data.draw(st.integers(0, len(text) - 1))
+    changed = text[:place] + data.draw(st.characters()) + text[place + 1 :]
+    assert complaint(changed).startswith("the answer is malformed: ")
+
+
+@pytest.mark.parametrize("value", [None, 1, {"tree": 1}, b"{}"], ids=repr)
+def test_only_text_is_read(value):
+    with pytest.raises(ValueError, match=r"the answer is malformed: .* instead of text"):
+        answers.decode(value)
+
+
+def test_an_oversized_answer_is_refused_unread():
+    with pytest.raises(ValueError, match="the answer is too large: 2,097,152 of at most 1,048,576"):
+        answers.decode("[" * (1 << 21))

@@ -1,16 +1,27 @@
+import pickle
+
 import pytest
 from fakekernel import FakeKernel
 
-from d2lcompute.grading import payload
+from d2lcompute.grading import attempt
+from d2lcompute.grading.answers import MIME
 from d2lcompute.grading.assignment import Assignment, Cell
-from d2lcompute.grading.attempt import NoAnswerError, OwnCodeError, Sitting
-from d2lcompute.grading.results import Work
+from d2lcompute.grading.attempt import (
+    Attempt,
+    Conditions,
+    NoAnswerError,
+    NotIsolatedError,
+    OwnCodeError,
+)
+from d2lcompute.grading.results import Outcome
 from d2lcompute.notebooks.cell import KernelError
+from d2lcompute.notebooks.isolation import Isolation
+from d2lcompute.notebooks.warm import NotWarmError
 
 
-def sit(*cells, start=FakeKernel, seconds=30.0, **solutions):
+def attempt_of(*cells, start=FakeKernel, seconds=30.0, **solutions):
     FakeKernel.started = 0
-    return Sitting(Assignment(cells), solutions, start, seconds)
+    return Attempt(Assignment(cells), solutions, start, seconds)
 
 
 def code(source):
@@ -28,55 +39,55 @@ def check(source, name="c", hidden=False):
 def test_a_check_runs_after_all_that_stands_before_it_and_once():
     last = check("answer(ran)")
     cells = code("ran.append(1)"), solution("a"), check("ran.append('no')"), code("ran.append(3)")
-    sitting = sit(*cells, last, a="ran.append(2)")
-    assert sitting.ask(last, 0) == [1, 2, 3]
-    assert sitting.ask(last, 0) == [1, 2, 3]
+    attempt = attempt_of(*cells, last, a="ran.append(2)")
+    assert attempt.ask(last, 0) == [1, 2, 3]
+    assert attempt.ask(last, 0) == [1, 2, 3]
 
 
 def test_the_references_own_solution_is_never_run():
     last = check("answer(ran)")
-    assert sit(solution("a"), last).ask(last, 0) == []
+    assert attempt_of(solution("a"), last).ask(last, 0) == []
 
 
 def test_an_error_costs_what_depends_on_it():
     first, second = check("answer(f)", "1"), check("answer(g)", "2")
-    sitting = sit(solution("f"), solution("g"), first, second, f="f = 1 / 0", g="g = 2")
+    attempt = attempt_of(solution("f"), solution("g"), first, second, f="f = 1 / 0", g="g = 2")
     with pytest.raises(NoAnswerError, match="the check ended in an error") as caught:
-        sitting.ask(first, 0)
-    assert caught.value.words == "NameError: name 'f' is not defined"
-    assert sitting.ask(second, 0) == 2
-    assert sitting.works() == (
-        Work("f", "failed", "ZeroDivisionError: division by zero"),
-        Work("g", "done"),
+        attempt.ask(first, 0)
+    assert caught.value.details == "NameError: name 'f' is not defined"
+    assert attempt.ask(second, 0) == 2
+    assert attempt.outcomes() == (
+        Outcome("f", "failed", "ZeroDivisionError: division by zero"),
+        Outcome("g", "done"),
     )
 
 
 @pytest.mark.parametrize(
-    ("source", "reason", "words"),
+    ("source", "reason", "details"),
     [
         ("1", "no answer was given", ""),
         ("answer(1); answer(1)", "more than one answer was given", ""),
         ("answer(1); 1 / 0", "the check ended in an error", "ZeroDivisionError: division by zero"),
         ("show({'text/plain': '1'})", "no answer was given", ""),
-        (f"show({{{payload.MIME!r}: '1'}}, 'execute_result')", "no answer was given", ""),
+        (f"show({{{MIME!r}: '1'}}, 'execute_result')", "no answer was given", ""),
         (
-            f"show({{{payload.MIME!r}: 'x'}})",
+            f"show({{{MIME!r}: 'x'}})",
             "no answer could be read",
             "the answer is malformed: ",
         ),
     ],
 )
-def test_a_check_without_one_answer_says_why(source, reason, words):
+def test_a_check_without_one_answer_says_why(source, reason, details):
     only = check(source)
     with pytest.raises(NoAnswerError, match=reason) as caught:
-        sit(only).ask(only, 0)
-    assert caught.value.words.startswith(words)
+        attempt_of(only).ask(only, 0)
+    assert caught.value.details.startswith(details)
 
 
 def test_an_answer_that_a_solution_shows_is_none():
     only = check("1")
     with pytest.raises(NoAnswerError, match="no answer was given"):
-        sit(solution("a"), only, a="answer(1)").ask(only, 0)
+        attempt_of(solution("a"), only, a="answer(1)").ask(only, 0)
 
 
 DEATH = "fail(KernelDiedError('the kernel ended'))"
@@ -84,19 +95,19 @@ DEATH = "fail(KernelDiedError('the kernel ended'))"
 
 def test_a_solution_that_ends_its_kernel_costs_itself_alone():
     first, second = check("answer(a)", "1"), check("answer(b)", "2")
-    sitting = sit(solution("a"), solution("deadly"), solution("b"), first, second,
+    attempt = attempt_of(solution("a"), solution("deadly"), solution("b"), first, second,
                   a="a = 1", deadly=DEATH, b="b = 2")  # fmt: skip
-    assert (sitting.ask(first, 0), sitting.ask(second, 0)) == (1, 2)
+    assert (attempt.ask(first, 0), attempt.ask(second, 0)) == (1, 2)
     assert FakeKernel.started == 2
-    assert sitting.works()[1] == Work("deadly", "failed", "the kernel ended")
+    assert attempt.outcomes()[1] == Outcome("deadly", "failed", "the kernel ended")
 
 
 def test_a_check_that_ends_its_kernel_costs_itself_alone():
     first, second = check(DEATH, "1"), check("answer(a)", "2")
-    sitting = sit(solution("a"), first, second, a="a = 1")
+    attempt = attempt_of(solution("a"), first, second, a="a = 1")
     with pytest.raises(NoAnswerError, match="no answer: the kernel ended"):
-        sitting.ask(first, 0)
-    assert sitting.ask(second, 0) == 1
+        attempt.ask(first, 0)
+    assert attempt.ask(second, 0) == 1
     assert FakeKernel.started == 2
 
 
@@ -109,21 +120,21 @@ def test_a_kernel_that_is_killed_once_costs_nothing(where):
     cells = {"before": "a = 1", "solution": "b = 2", "check": "answer([a, b])"}
     cells[where] = f"{KILLED_ONCE}\n{cells[where]}"
     last = check(cells["check"], hidden=True)
-    sitting = sit(code(cells["before"]), solution("b"), last, b=cells["solution"])
-    assert sitting.ask(last, 0) == [1, 2]
+    attempt = attempt_of(code(cells["before"]), solution("b"), last, b=cells["solution"])
+    assert attempt.ask(last, 0) == [1, 2]
     assert FakeKernel.started == 2
-    assert sitting.works() == (Work("b", "done"),)
-    assert sitting.has_seen_hidden
+    assert attempt.outcomes() == (Outcome("b", "done"),)
+    assert attempt.has_seen_hidden
 
 
 def test_code_that_kills_its_kernel_each_time_is_to_blame():
     first, second = check("answer(a)", "1"), check(KILLED, "2")
-    sitting = sit(solution("a"), solution("deadly"), first, second, a="a = 1", deadly=KILLED)
-    assert sitting.ask(first, 0) == 1
+    attempt = attempt_of(solution("a"), solution("deadly"), first, second, a="a = 1", deadly=KILLED)
+    assert attempt.ask(first, 0) == 1
     assert FakeKernel.started == 3
-    assert sitting.works()[1] == Work("deadly", "failed", "the kernel ended by SIGKILL")
+    assert attempt.outcomes()[1] == Outcome("deadly", "failed", "the kernel ended by SIGKILL")
     with pytest.raises(NoAnswerError, match="no answer: the kernel ended by SIGKILL"):
-        sitting.ask(second, 0)
+        attempt.ask(second, 0)
     assert FakeKernel.started == 4
 
 
@@ -132,35 +143,35 @@ def test_what_fails_before_the_submissions_code_ran_is_not_its_fault(failure):
     last = check("answer(1)")
     for cells in (code(failure), solution("a"), last), (solution("gone"), code(failure), last):
         with pytest.raises(OwnCodeError, match="the assignment's own code failed: "):
-            sit(*cells, a="a = 1").ask(last, 0)
+            attempt_of(*cells, a="a = 1").ask(last, 0)
     broken = check(failure)
     with pytest.raises(OwnCodeError, match="the assignment's own code failed: "):
-        sit(broken, solution("a"), a="a = 1").ask(broken, 0)
+        attempt_of(broken, solution("a"), a="a = 1").ask(broken, 0)
 
 
 def test_what_fails_after_the_submissions_code_ran_may_be_its_fault():
     last = check("answer(1)")
-    sitting = sit(solution("a"), code(DEATH), last, a="a = 1")
-    assert sitting.ask(last, 0) == 1
+    attempt = attempt_of(solution("a"), code(DEATH), last, a="a = 1")
+    assert attempt.ask(last, 0) == 1
     assert FakeKernel.started == 2
 
 
 def test_a_kernel_that_was_interrupted_goes_on():
     slow = "fail(CellTimeoutError('the cell took longer than 30 s'), dies=False)"
     last = check("answer([a, b])")
-    sitting = sit(
+    attempt = attempt_of(
         solution("a"), solution("slow"), solution("b"), last, a="a = 1", slow=slow, b="b=2"
     )
-    assert sitting.ask(last, 0) == [1, 2]
+    assert attempt.ask(last, 0) == [1, 2]
     assert FakeKernel.started == 1
 
 
 def test_the_notebook_has_a_clock_of_its_own():
     first, second = check("answer(1)", "1"), check("answer(2)", "2")
-    sitting = sit(first, second, seconds=0.0)
+    attempt = attempt_of(first, second, seconds=0.0)
     for each in (first, second):
         with pytest.raises(NoAnswerError, match="no answer: the notebook took longer than 0 s"):
-            sitting.ask(each, 0)
+            attempt.ask(each, 0)
     assert FakeKernel.started == 0
 
 
@@ -170,50 +181,143 @@ def test_a_kernel_that_does_not_start_is_not_the_submissions_fault():
 
     only = check("answer(1)")
     with pytest.raises(RuntimeError, match="a kernel could not be started: no more processes"):
-        sit(only, start=broken).ask(only, 0)
+        attempt_of(only, start=broken).ask(only, 0)
 
 
 def test_what_code_says_after_a_hidden_check_is_private():
     hidden, last = check("answer(1)", "h", hidden=True), check("answer(2)", "v")
     cells = solution("before"), hidden, solution("after"), last
-    sitting = sit(*cells, before="1 / 0", after="raise ValueError('the hidden source')")
-    assert not sitting.has_seen_hidden
-    sitting.ask(hidden, 0)
-    assert sitting.has_seen_hidden
-    sitting.ask(last, 0)
-    assert [work.private for work in sitting.works()] == [False, True]
-    assert sitting.works()[1].feedback == "failed"
+    attempt = attempt_of(*cells, before="1 / 0", after="raise ValueError('the hidden source')")
+    assert not attempt.has_seen_hidden
+    attempt.ask(hidden, 0)
+    assert attempt.has_seen_hidden
+    attempt.ask(last, 0)
+    assert [outcome.private for outcome in attempt.outcomes()] == [False, True]
+    assert attempt.outcomes()[1].feedback == "failed"
 
 
 def test_a_new_kernel_has_seen_nothing():
     hidden, last = check(DEATH, "h", hidden=True), check("answer(2)", "v")
-    sitting = sit(solution("a"), hidden, last, a="a = 1")
+    attempt = attempt_of(solution("a"), hidden, last, a="a = 1")
     with pytest.raises(NoAnswerError, match="the kernel ended"):
-        sitting.ask(hidden, 0)
-    assert not sitting.has_seen_hidden
+        attempt.ask(hidden, 0)
+    assert not attempt.has_seen_hidden
 
 
 def test_what_a_kernel_sends_that_no_kernel_sends_is_its_own_words():
     last = check("fail(ProtocolError('nonsense: the hidden source'))")
     with pytest.raises(NoAnswerError, match=r"^the kernel sent nonsense$") as caught:
-        sit(solution("a"), last, a="a = 1").ask(last, 0)
-    assert "hidden source" in caught.value.words
+        attempt_of(solution("a"), last, a="a = 1").ask(last, 0)
+    assert "hidden source" in caught.value.details
 
 
 def test_solutions_that_were_not_begun_are_told_apart():
     last = check("answer(1)")
-    sitting = sit(solution("gone"), solution("stub"), last, stub="  ...  # your answer\n")
-    sitting.ask(last, 0)
-    assert [work.state for work in sitting.works()] == ["missing", "untouched"]
+    attempt = attempt_of(solution("gone"), solution("stub"), last, stub="  ...  # your answer\n")
+    attempt.ask(last, 0)
+    assert [outcome.state for outcome in attempt.outcomes()] == ["missing", "untouched"]
 
 
 def test_one_cold_kernel_makes_a_sitting_cold():
     last = check("answer(1)")
-    sitting = sit(last)
-    assert sitting.warm
+    attempt = attempt_of(last)
+    assert attempt.warm
     FakeKernel.why_cold = "this is not Linux"
     try:
-        sitting.ask(last, 0)
+        attempt.ask(last, 0)
     finally:
         FakeKernel.why_cold = None
-    assert not sitting.warm
+    assert not attempt.warm
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """Decide what the machine can isolate."""
+
+    def decide(isolation):
+        def find(warm):
+            if isinstance(isolation, str):
+                raise RuntimeError(isolation)
+            return isolation
+
+        monkeypatch.setattr(attempt, "find_isolation", find)
+
+    return decide
+
+
+def test_isolation_is_taken_where_it_is_to_be_had(found):
+    found(Isolation("bubblewrap", {}))
+    assert Conditions().level == "bubblewrap"
+    assert Conditions(allow_unisolated=True).level == "bubblewrap"
+
+
+@pytest.mark.parametrize(
+    ("isolation", "reason"),
+    [
+        (
+            Isolation("limits", {"namespaces": "no user namespaces"}),
+            "namespaces: no user namespaces",
+        ),
+        ("this is Windows", "this is Windows"),
+    ],
+)
+def test_without_isolation_nothing_runs(found, isolation, reason):
+    found(isolation)
+    with pytest.raises(NotIsolatedError, match=rf"\({reason}\); do --allow-unisolated to run it"):
+        Conditions().start()
+
+
+def test_without_isolation_it_runs_where_that_is_allowed_and_the_gaps_are_told(found):
+    found(Isolation("limits", {}))
+    assert Conditions(allow_unisolated=True).level == "limits"
+    assert "the network is open" in Conditions(allow_unisolated=True).gaps
+    found("this is Windows")
+    assert Conditions(allow_unisolated=True).level == "none"
+    assert Conditions(allow_unisolated=True).gaps == ("student code has all of your rights",)
+
+
+@pytest.fixture
+def started(monkeypatch, found):
+    """What kernels are started with."""
+    found(Isolation("namespaces", {}))
+    calls = []
+    monkeypatch.setattr(attempt, "start_kernel", lambda *arguments: calls.append(arguments))
+    attempt._warm_process.cache_clear()
+    yield calls
+    attempt._warm_process.cache_clear()
+
+
+def test_all_kernels_of_a_process_come_from_one_warm_one(started, monkeypatch):
+    made = []
+
+    class FakeWarmProcess:
+        def __init__(self, preload, environment):
+            made.append(environment)
+
+        def close(self): ...
+
+    monkeypatch.setattr(attempt, "WarmProcess", FakeWarmProcess)
+    monkeypatch.setenv("GITHUB_TOKEN", "secret")
+    for _ in range(2):
+        Conditions().start()
+    Conditions(warm=False).start()
+    assert len(made) == 1
+    assert "GITHUB_TOKEN" not in made[0]
+    assert [type(warm_process) for _, warm_process, _ in started] == [
+        FakeWarmProcess,
+        FakeWarmProcess,
+        type(None),
+    ]
+
+
+def test_without_warm_kernels_they_start_cold(started, monkeypatch):
+    def none(*_):
+        raise NotWarmError("this is not Linux")
+
+    monkeypatch.setattr(attempt, "WarmProcess", none)
+    Conditions().start()
+    assert started[0][1] is None
+
+
+def test_conditions_travel_to_other_machines():
+    assert pickle.loads(pickle.dumps(Conditions(False, True, 3.0))) == Conditions(False, True, 3.0)

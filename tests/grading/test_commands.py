@@ -10,10 +10,10 @@ import pytest
 from fakekernel import FakeKernel
 from handins import code, notebook
 
-from d2lcompute.grading import commands
 from d2lcompute.grading import grade as grading
-from d2lcompute.grading.conditions import Conditions, NotIsolatedError
+from d2lcompute.grading.attempt import Conditions, NotIsolatedError
 from d2lcompute.grading.results import Result
+from d2lcompute.notebooks import console
 
 REFERENCE = """---
 jupytext:
@@ -105,14 +105,14 @@ def test_wrong_use_exits_2_with_one_line(call, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "package", "extra"),
     [
-        (["release", "reference.md"], "nbval", "grading"),
+        (["release", "reference.md"], "ipykernel", "grading"),
         (["grade", "reference.md", "."], "jupytext", "grading"),
-        (["report"], "nbval", "grading"),
+        (["report"], "ipykernel", "grading"),
         (["grade", "reference.md", ".", "--scheduler", "tcp://x:1"], "distributed", "cluster"),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(call, monkeypatch, arguments, package, extra):
-    monkeypatch.setattr(commands.util, "find_spec", lambda name: None if name == package else name)
+    monkeypatch.setattr(console.util, "find_spec", lambda name: None if name == package else name)
     status, _, errors = call(*arguments)
     assert status == 2
     assert errors == f'error: {package} is not installed; do pip install "d2lcompute[{extra}]"\n'

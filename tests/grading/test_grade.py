@@ -1,5 +1,10 @@
 import contextlib
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from functools import partial
 
@@ -7,10 +12,9 @@ import pytest
 
 from d2lcompute.grading import grade as grading
 from d2lcompute.grading.assignment import Assignment, Cell
-from d2lcompute.grading.conditions import Conditions
-from d2lcompute.grading.grade import Crew, grade
-from d2lcompute.grading.journal import Journal
-from d2lcompute.grading.results import Mark, Result
+from d2lcompute.grading.attempt import Conditions
+from d2lcompute.grading.grade import Workers, cluster, count_cores, grade, processes
+from d2lcompute.grading.results import Journal, Mark, Result
 from d2lcompute.grading.submissions import Submission
 
 HOMEWORK = Assignment((Cell("x", "solution", "x"), Cell("answer(x)", "check", "c", 3.0)))
@@ -21,12 +25,12 @@ TWO_THREADS = partial(ThreadPoolExecutor, 2)
 def run(tmp_path, monkeypatch):
     """Grade submissions by name with a function in place of a kernel, and return the results."""
 
-    def start(names, task, hire=TWO_THREADS, width=2, on_progress=lambda _: None):
+    def start(names, task, start=TWO_THREADS, width=2, on_progress=lambda _: None):
         monkeypatch.setattr(grading, "expect", lambda *_: {})
         monkeypatch.setattr(grading, "grade_submission", lambda a, e, c, one: task(one))
         journal = Journal.start(tmp_path, HOMEWORK)
         submissions = [Submission(name) for name in names]
-        grade(HOMEWORK, submissions, journal, Conditions(), Crew(hire, width), on_progress)
+        grade(HOMEWORK, submissions, journal, Conditions(), Workers(start, width), on_progress)
         return Journal.open(tmp_path).results
 
     return start
@@ -114,7 +118,7 @@ def test_a_process_that_dies_costs_a_retry_and_not_a_mark(run):
             raise SystemExit
         return passed(submission)
 
-    results = run("abcdef", task, hire=partial(Fragile, 2))
+    results = run("abcdef", task, start=partial(Fragile, 2))
     assert [result.earned for result in results] == [3.0] * 6
     assert not any(result.trouble for result in results)
 
@@ -125,11 +129,89 @@ def test_a_submission_that_kills_every_process_is_not_graded_and_the_others_are(
             raise SystemExit
         return passed(submission)
 
-    results = run("abcdef", task, hire=partial(Fragile, 3), width=3)
+    results = run("abcdef", task, start=partial(Fragile, 3), width=3)
     troubles = {result.submission: result.trouble for result in results if result.trouble}
     assert troubles == {"c": "the grading process died twice"}
     assert sum(result.earned for result in results) == 15.0
 
 
 def test_without_submissions_nothing_is_started(run):
-    assert run("", passed, hire=None) == []
+    assert run("", passed, start=None) == []
+
+
+def test_tasks_run_in_other_processes_which_end_with_the_block():
+    with processes(2) as executor:
+        found = {executor.submit(os.getpid).result() for _ in range(4)}
+        assert os.getpid() not in found
+    deadline = time.monotonic() + 10
+    while any(map(is_running, found)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_running, found))
+
+
+def is_running(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_core_has_one_thread_where_every_core_has_a_process(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with processes(count_cores()) as executor:
+        assert executor.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+
+
+def test_a_process_that_dies_breaks_the_executor():
+    with processes(1) as executor:
+        future = executor.submit(os._exit, 3)
+        assert isinstance(future.exception(), BrokenExecutor)
+
+
+def test_an_error_ends_what_still_runs():
+    def interrupted():
+        with processes(1) as executor:
+            executor.submit(time.sleep, 1000)
+            raise KeyboardInterrupt("stop")
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt, match="stop"):
+        interrupted()
+    assert time.monotonic() - start < 100
+
+
+SCRIPT = """
+import os, time
+from d2lcompute.grading.grade import processes
+if __name__ == "__main__":
+    with processes(2) as executor:
+        print(*{executor.submit(os.getpid).result() for _ in range(4)}, flush=True)
+        executor.submit(time.sleep, 1000)
+        time.sleep(1000)
+"""
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as started:
+        found = [int(process) for process in started.stdout.readline().split()]
+        started.kill()
+    deadline = time.monotonic() + 10
+    while any(map(is_running, found)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert found
+    assert not any(map(is_running, found))
+
+
+def test_a_worker_of_a_cluster_that_dies_costs_a_retry(local_cluster):
+    def square(number):
+        time.sleep(0.2)
+        return number**2
+
+    with cluster(local_cluster.scheduler_address) as found:
+        futures = [found.submit(square, number) for number in range(8)]
+        time.sleep(0.3)
+        os.kill(next(iter(local_cluster.workers.values())).pid, signal.SIGKILL)
+        assert [future.result(60) for future in futures] == [number**2 for number in range(8)]

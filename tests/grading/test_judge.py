@@ -1,15 +1,15 @@
+import os
 import pickle
+import threading
 
 import pytest
 import torch
 from fakekernel import FakeKernel
 
-from d2lcompute.grading.assignment import Assignment, Cell
-from d2lcompute.grading.conditions import Conditions
-from d2lcompute.grading.judge import expect
-from d2lcompute.grading.reference import AssignmentError
+from d2lcompute.grading.assignment import Assignment, AssignmentError, Cell
+from d2lcompute.grading.attempt import Conditions
+from d2lcompute.grading.judge import expect, grade_submission
 from d2lcompute.grading.submissions import Submission
-from d2lcompute.grading.worker import grade_submission
 
 ASSIGNMENT = Assignment(
     (
@@ -29,10 +29,10 @@ def without_processes(monkeypatch):
     monkeypatch.setattr(Conditions, "start", lambda self: FakeKernel())
 
 
-def graded(solutions=HONEST, fault=""):
+def graded(solutions=HONEST, fault="", name="ada"):
     conditions = Conditions(allow_unisolated=True)
     expected = expect(ASSIGNMENT, conditions, "secret")
-    return grade_submission(ASSIGNMENT, expected, conditions, Submission("ada", solutions, fault))
+    return grade_submission(ASSIGNMENT, expected, conditions, Submission(name, solutions, fault))
 
 
 def test_an_honest_submission_earns_all_points():
@@ -44,7 +44,7 @@ def test_an_honest_submission_earns_all_points():
     ]
     assert (result.submission, result.trouble, result.warm) == ("ada", "", True)
     assert result.digest == Submission("ada", HONEST).digest
-    assert [work.state for work in result.works] == ["done", "done"]
+    assert [outcome.state for outcome in result.outcomes] == ["done", "done"]
 
 
 def test_marks_are_given_by_check():
@@ -52,7 +52,7 @@ def test_marks_are_given_by_check():
     assert [mark.passed for mark in result.marks] == [False, False, True]
     assert result.earned == 4.0
     assert result.marks[0].reason == "the answer has other values"
-    assert "Expected 2.0 but got 2.1" in result.marks[0].words
+    assert "Expected 2.0 but got 2.1" in result.marks[0].details
     assert result.marks[1].feedback == "not passed"
 
 
@@ -65,15 +65,15 @@ def test_a_submission_that_could_not_be_read_fails_with_the_reason():
 def test_no_words_spoken_after_a_hidden_check_reach_the_student():
     spy = "raise ValueError('answer([twice, ' + repr('secret'))"
     result = graded({"twice": "twice = 2.0", "half": spy})
-    assert result.works[1].words == "ValueError: answer([twice, 'secret'"
-    assert result.marks[2].words == "NameError: name 'half' is not defined"
-    assert result.works[1].feedback == "failed"
+    assert result.outcomes[1].details == "ValueError: answer([twice, 'secret'"
+    assert result.marks[2].details == "NameError: name 'half' is not defined"
+    assert result.outcomes[1].feedback == "failed"
     assert result.marks[2].feedback == "the check ended in an error"
 
 
 def test_a_wrong_answer_carries_nothing_out():
     result = graded({"twice": "twice = 2.0", "half": "half = 123456.789"})
-    assert "123456.789" in result.marks[2].words
+    assert "123456.789" in result.marks[2].details
     assert result.marks[2].feedback == "the answer has other values"
 
 
@@ -132,3 +132,29 @@ def test_a_reference_whose_own_cells_take_too_long_is_no_reference():
     for cells in (Cell(slow), solution, check), (Cell(slow, "check", "c", 1.0), solution):
         with pytest.raises(AssignmentError, match=r"check c fails with the reference: .* longer"):
             expect(Assignment(cells), Conditions(allow_unisolated=True), "secret")
+
+
+def test_nothing_is_printed_and_nothing_stays(capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    environment = dict(os.environ)
+    assert graded().earned == 7.0
+    assert graded({}).earned == 0.0
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+    assert dict(os.environ) == environment
+
+
+@pytest.mark.parametrize("name", ["../../ada", "a/b", "陈省身 (1)", "x" * 300, "[a]::b", "-x"])
+def test_a_name_is_only_a_name(name):
+    result = graded(name=name)
+    assert (result.submission, result.earned) == (name, 7.0)
+
+
+def test_submissions_can_be_graded_in_threads():
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(graded())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [result.earned for result in results] == [7.0] * 4

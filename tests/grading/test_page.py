@@ -6,10 +6,11 @@ import subprocess
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from d2lcompute.grading.journal import Heading
-from d2lcompute.grading.page import render
-from d2lcompute.grading.results import Mark, Result, Work
+from d2lcompute.grading.page import render, tag, to_html
+from d2lcompute.grading.results import Heading, Mark, Outcome, Result
 
 HEADING = Heading("Homework & more", "digest", {"easy": 4.0, "hard": 6.0})
 EVIL = "<script>alert(1)</script><img src=http://x onerror=alert(1)>\"'&amp;"
@@ -20,7 +21,7 @@ def result(name, easy, hard, **more):
         Mark("easy", 4.0, easy, False, "" if easy else "no answer"),
         Mark("hard", 6.0, hard, True),
     )
-    return Result(name, "d", marks, (Work("x", "done"),), isolation="namespaces", **more)
+    return Result(name, "d", marks, (Outcome("x", "done"),), isolation="namespaces", **more)
 
 
 CLASS = [result("ada", True, True), result("bob", True, False), result("eve", False, False)]
@@ -91,10 +92,10 @@ def test_only_its_own_script_may_run():
 
 def test_what_students_wrote_is_text():
     marks = (Mark("easy", 4.0, False, False, EVIL, EVIL, True),)
-    works = (Work(EVIL, "failed", EVIL, True),)
+    outcomes = (Outcome(EVIL, "failed", EVIL, True),)
     results = [
-        Result(EVIL, "d", marks, works, isolation="namespaces"),
-        Result("bob", "d", marks, works, fault=EVIL),
+        Result(EVIL, "d", marks, outcomes, isolation="namespaces"),
+        Result("bob", "d", marks, outcomes, fault=EVIL),
         Result("eve", "d", trouble=EVIL),
     ]
     reader = Reader(render(HEADING, results))
@@ -138,3 +139,40 @@ def test_a_browser_runs_the_script_and_nothing_else(tmp_path):
     found = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert '<div class="controls">' in found.stdout  # the script made it visible
     assert "Refused" not in found.stderr
+
+
+class TagReader(HTMLParser):
+    """Collects tags, attributes and text as a browser would."""
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.attributes, self.text = [], [], ""
+
+    def handle_starttag(self, name, attributes):
+        self.tags.append(name)
+        self.attributes += attributes
+
+    def handle_data(self, data):
+        self.text += data
+
+
+# What `plain` leaves of a student's text; a carriage return would be read as a new line.
+texts = st.text(st.characters(exclude_categories=["C"]))
+
+
+@given(texts, texts)
+def test_no_text_is_taken_for_markup(text, value):
+    reader = TagReader()
+    reader.feed(to_html(tag("p", text, tag("b", text), text, data_name=value)))
+    reader.close()
+    assert reader.tags == ["p", "b"]
+    assert reader.attributes == [("data-name", value)]
+    assert reader.text == text * 3
+
+
+def test_none_is_left_out():
+    assert to_html(tag("p", None, "a", None, class_=None, hidden="")) == '<p hidden="">a</p>'
+
+
+def test_names_may_be_attributes():
+    assert to_html(tag("meta", name="x", http_equiv="y")) == '<meta name="x" http-equiv="y">'

@@ -1,12 +1,18 @@
 import itertools
+import math
 
 import nbformat
 import pytest
+import torch
 from fakekernel import FakeKernel
+from hypothesis import given
+from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from d2lcompute.grading import reference, release, submissions
-from d2lcompute.grading.conditions import Conditions
+from d2lcompute.grading import release, submissions
+from d2lcompute.grading.assignment import AssignmentError, parse
+from d2lcompute.grading.attempt import Conditions
+from d2lcompute.grading.release import bits
 
 CONDITIONS = Conditions(allow_unisolated=True)
 
@@ -124,7 +130,7 @@ def rehearsed(monkeypatch):
 
     def rehearse(check, tag="hidden-check", **more):
         cells = [SOLUTION, code(check, tag, id="c", points=1, **more)]
-        return release.rehearse(reference.parse(new_notebook(cells=cells)), CONDITIONS)
+        return release.rehearse(parse(new_notebook(cells=cells)), CONDITIONS)
 
     return rehearse
 
@@ -156,9 +162,7 @@ def test_what_can_be_guessed_or_copied_is_told(rehearsed, check, tag, warnings):
 
 
 def test_a_check_that_answers_differently_under_one_seed_is_no_check(rehearsed):
-    with pytest.raises(
-        reference.AssignmentError, match=r"^check c answers differently under the same"
-    ):
+    with pytest.raises(AssignmentError, match=r"^check c answers differently under the same"):
         rehearsed("answer(chance())")
     assert rehearsed("answer([chance(), 9 * draw()])", rtol=0, atol=1.0) == []
 
@@ -172,7 +176,41 @@ def test_outputs_come_from_a_kernel_that_sends_nothing(monkeypatch):
             return super().run(source, timeout)
 
     monkeypatch.setattr(Conditions, "start", lambda self: Printing())
-    outputs = release.show_checks(reference.parse(NOTEBOOK), CONDITIONS)
+    outputs = release.show_checks(parse(NOTEBOOK), CONDITIONS)
     assert list(outputs) == ["c"]
     assert not any("begin" in source for source in started)
     assert started[0] == "import torch"
+
+
+ENOUGH = 16
+
+
+FEW = {
+    "none": None, "true": True, "seven": 7, "half": 0.5, "nan": math.nan, "infinity": math.inf,
+    "shape": [2, 3], "empty list": [], "empty dict": {}, "zeros": torch.zeros(100),
+    "equal": torch.ones(3, 3) / 2, "booleans": torch.tensor([True, False, True]), "letter": "y",
+    "dict": {"a": 1, "b": True}, "complex": 2 + 1j, "zero": torch.tensor(0.0),
+}  # fmt: skip
+MANY = {
+    "float": 0.1234, "two floats": torch.rand(2), "complex": torch.randn(3, dtype=torch.complex64),
+    "text": "twelve chars", "range": list(range(10)), "booleans": torch.rand(40) < 0.5,
+    "dict": {"a": torch.rand(()).item()}, "integer": 123_456, "one complex": complex(0.1, 0.2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", FEW.values(), ids=FEW)
+def test_what_can_be_guessed_has_few_bits(value):
+    assert bits(value) < ENOUGH
+
+
+@pytest.mark.parametrize("value", MANY.values(), ids=MANY)
+def test_what_can_not_be_guessed_has_many_bits(value):
+    assert bits(value) >= ENOUGH
+
+
+@given(st.lists(st.integers() | st.floats(allow_nan=False) | st.booleans() | st.text(), max_size=8))
+def test_more_to_say_never_takes_fewer_bits(values):
+    assert 0 <= bits(values) <= bits([*values, 0.1234]) + 1e-9
+    assert bits(values) == pytest.approx(
+        bits({str(place): one for place, one in enumerate(values)})
+    )

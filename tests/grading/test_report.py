@@ -7,8 +7,7 @@ import pytest
 
 from d2lcompute.grading import report
 from d2lcompute.grading.assignment import Assignment, Cell
-from d2lcompute.grading.journal import Heading, Journal
-from d2lcompute.grading.results import Mark, Result, Work
+from d2lcompute.grading.results import Heading, Journal, Mark, Outcome, Result
 
 HEADING = Heading("Homework", "digest", {"shown": 1.0, "hidden": 2.5})
 SECRET = "torch.rand of the hidden check"
@@ -16,7 +15,7 @@ GOOD = Result(
     "ada",
     "d",
     (Mark("shown", 1.0, True, False, seconds=0.5), Mark("hidden", 2.5, True, True)),
-    (Work("x", "done"),),
+    (Outcome("x", "done"),),
     isolation="namespaces",
 )
 BAD = Result(
@@ -26,7 +25,7 @@ BAD = Result(
         Mark("shown", 1.0, False, False, "no answer", SECRET, private=True),
         Mark("hidden", 2.5, False, True, SECRET, SECRET, private=True),
     ),
-    (Work("x", "failed", SECRET, True),),
+    (Outcome("x", "failed", SECRET, True),),
 )
 TORN = Result("bob", "d", (Mark("shown", 1.0, False, False, "torn"),), fault="torn")
 LOST = Result("eve", "d", trouble="no <kernel>")

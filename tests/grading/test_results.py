@@ -3,11 +3,12 @@ from dataclasses import asdict
 
 import pytest
 
-from d2lcompute.grading.results import Mark, Result, Work
+from d2lcompute.grading.assignment import Assignment, Cell
+from d2lcompute.grading.results import Journal, Mark, Outcome, Result
 
 PASSED = Mark("a", 2.0, True, False)
 FAILED = Mark("b", 3.0, False, False, "the check ended in an error", "NameError: x")
-HIDDEN = Mark("c", 5.0, False, True, "the answer must be 3", "words", True, 0.2)
+HIDDEN = Mark("c", 5.0, False, True, "the answer must be 3", "details", True, 0.2)
 
 
 def test_only_what_passed_earns():
@@ -31,15 +32,15 @@ def test_students_read_of_a_check_what_they_may(mark, feedback):
 
 
 @pytest.mark.parametrize(
-    ("work", "feedback"),
+    ("outcome", "feedback"),
     [
-        (Work("a", "done"), "done"),
-        (Work("a", "failed", "NameError: x"), "failed: NameError: x"),
-        (Work("a", "failed", "NameError: x", True), "failed"),
+        (Outcome("a", "done"), "done"),
+        (Outcome("a", "failed", "NameError: x"), "failed: NameError: x"),
+        (Outcome("a", "failed", "NameError: x", True), "failed"),
     ],
 )
-def test_students_read_of_a_solution_what_they_may(work, feedback):
-    assert work.feedback == feedback
+def test_students_read_of_a_solution_what_they_may(outcome, feedback):
+    assert outcome.feedback == feedback
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,79 @@ def test_the_state_says_whether_marks_can_be_relied_upon(result, state):
 
 
 def test_a_result_survives_json():
-    works = (Work("a", "failed", "x", True),)
+    outcomes = (Outcome("a", "failed", "x", True),)
     result = Result(
-        "ada", "d", (PASSED, HIDDEN), works, "f", "t", "limits", ("network",), True, 1.5
+        "ada", "d", (PASSED, HIDDEN), outcomes, "f", "t", "limits", ("network",), True, 1.5
     )
     assert Result.from_dict(json.loads(json.dumps(asdict(result)))) == result
+
+
+CELLS = (Cell("x", "solution", "x"), Cell("answer(x)", "check", "c", 3.0))
+HOMEWORK = Assignment(CELLS, "Homework")
+
+
+def result(name, digest="d", **more):
+    return Result(name, digest, (Mark("c", 3.0, True, False),), **more)
+
+
+def test_what_was_written_is_read_again(tmp_path):
+    journal = Journal.start(tmp_path, HOMEWORK)
+    journal.add(result("bob"))
+    journal.add(result("ada"))
+    again = Journal.open(tmp_path)
+    assert again.results == [result("ada"), result("bob")]
+    assert (again.heading.title, again.heading.points) == ("Homework", 3.0)
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path):
+    Journal.start(tmp_path, HOMEWORK).add(result("ada"))
+    journal = Journal.start(tmp_path, HOMEWORK)
+    assert journal.has("ada", "d")
+    assert not journal.has("ada", "another digest")
+    assert not journal.has("bob", "d")
+
+
+def test_what_was_not_graded_is_graded_again(tmp_path):
+    journal = Journal.start(tmp_path, HOMEWORK)
+    journal.add(result("ada", trouble="no kernel"))
+    assert not journal.has("ada", "d")
+    journal.add(result("ada"))
+    assert Journal.open(tmp_path).results == [result("ada")]
+
+
+@pytest.mark.parametrize("cut", [1, 5, 100])
+def test_a_line_that_was_cut_off_costs_itself(tmp_path, cut):
+    journal = Journal.start(tmp_path, HOMEWORK)
+    journal.add(result("ada"))
+    journal.add(result("bob"))
+    data = journal.path.read_bytes()
+    journal.path.write_bytes(data[:-cut])
+    journal = Journal.start(tmp_path, HOMEWORK)
+    assert journal.results == [result("ada")]
+    journal.add(result("bob"))
+    assert journal.path.read_bytes() == data
+
+
+def test_a_heading_that_was_cut_off_is_written_again(tmp_path):
+    path = Journal.start(tmp_path, HOMEWORK).path
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    Journal.start(tmp_path, HOMEWORK)
+    assert path.read_bytes() == whole
+
+
+def test_results_of_another_version_are_not_mixed(tmp_path):
+    Journal.start(tmp_path, HOMEWORK).add(result("ada"))
+    other = Assignment((*CELLS, Cell("answer(1)", "check", "d", 1.0)), "Homework")
+    with pytest.raises(
+        ValueError, match=r"results for another version of it; do --to ANOTHER-FOLDER"
+    ):
+        Journal.start(tmp_path, other)
+    assert Journal.open(tmp_path).results == [result("ada")]
+
+
+def test_without_results_there_is_nothing_to_open(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"`results` must be a folder with a results.jsonl, got .*"
+    ):
+        Journal.open(tmp_path)

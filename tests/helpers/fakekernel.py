@@ -2,7 +2,7 @@
 
 from nbformat.v4 import new_output
 
-from d2lcompute.grading import payload
+from d2lcompute.grading import answers
 from d2lcompute.notebooks.cell import (
     CellError,
     CellTimeoutError,
@@ -43,7 +43,7 @@ class FakeKernel:
         return Result(tuple(self.shown), error, 0.0)
 
     def answer(self, value):
-        self.show({payload.MIME: payload.encode(value)})
+        self.show({answers.MIME: answers.encode(value)})
 
     def show(self, data, kind="display_data"):
         self.shown.append(new_output(kind, data))
