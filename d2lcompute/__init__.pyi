@@ -44,9 +44,9 @@ from .lazy import materialize as materialize
 from .lazy import pending as pending
 from .parameters.describe import describe as describe
 from .parameters.description import Description as Description
+from .parameters.keep_ties import keep_ties as keep_ties
 from .parameters.names import collect_params as collect_params
 from .parameters.names import set_data as set_data
-from .parameters.tie import keep_ties as keep_ties
 from .parameters.tie import tie as tie
 from .parameters.tie import tied_groups as tied_groups
 from .parameters.tie import untie as untie

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import TypeVar
@@ -11,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.nn import functional as F
+
+from .arguments import positive
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
@@ -234,17 +235,6 @@ class NestMLP(nn.Module):
     def forward(self, X: Tensor) -> Tensor:
         output: Tensor = self.linear(self.net(X))
         return output
-
-
-def positive(name: str, value: int) -> int:
-    """Return `value` as an int, or say which argument must be a positive integer."""
-    try:
-        size = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        size = 0
-    if size < 1:
-        raise ValueError(f"`{name}` must be a positive integer, got {value!r}; do {name}=256")
-    return size
 
 
 def _activation(activation: str | nn.Module) -> nn.Module:

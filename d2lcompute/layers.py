@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import positive
+from .arguments import positive
 
 
 class CenteredLayer(nn.Module):

@@ -11,16 +11,19 @@ from torch.nn.parameter import is_lazy
 
 from .initializers.base import Initializer
 from .initializers.initialize import initialize
-from .parameters.names import Entry, collect_params, walk
-from .passes.collector import collector_paused
+from .parameters.names import Entry, Shape, collect_params, entries, walk
+from .passes.first_pass import first_pass
+from .passes.inputs import Inputs
 from .passes.keep import dry_run as dry_run
 from .passes.keep import is_unfinished
-from .passes.run import Inputs, first_pass, imagine, is_shape, lazy_entries
+from .passes.record import Recorder
+from .passes.run import Pass, explained
 from .passes.twin import meta_twin as meta_twin
-from .passes.watch import Shapes, Watch
+from .passes.values import is_shape
 from .tables import Report, Table
 
 Net = TypeVar("Net", bound=nn.Module)
+Shapes = tuple[Shape, ...]
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,12 @@ def pending(net: nn.Module) -> list[str]:
     return [name for name, parameter in collect_params(net).items() if is_lazy(parameter)]
 
 
-def materialize(net: nn.Module, *inputs: Any, **named_inputs: Any) -> ShapeReport:
+def materialize(
+    net: nn.Module,
+    *inputs: Any,
+    forward_kwargs: Mapping[str, Any] | None = None,
+    **named_inputs: Any,
+) -> ShapeReport:
     """Give the lazy layers of a net their shapes and first values, by a pass that leaves no trace.
 
     >>> net = d2c.mlp(256, 10)
@@ -77,7 +85,8 @@ def materialize(net: nn.Module, *inputs: Any, **named_inputs: Any) -> ShapeRepor
     output: (2, 10)
 
     `inputs` and `named_inputs` are what the net takes, tensors or the shapes of such; a shape
-    stands for floats of the net's type. What `initialize` deferred is done. The values are those
+    stands for floats of the net's type. `forward_kwargs` are named inputs that are passed as they
+    are, a tuple of whole numbers too. What `initialize` deferred is done. The values are those
     that a first forward pass would give, but training modes, BatchNorm statistics, gradients and
     random states stay as they are. A pass on much input is made on the meta device where that is
     possible, which computes nothing: a batch of 1,000 costs no more than a batch of one.
@@ -85,14 +94,19 @@ def materialize(net: nn.Module, *inputs: Any, **named_inputs: Any) -> ShapeRepor
     Returns a report. Raises `RuntimeError`, and leaves the net as it was, if the pass fails: the
     error names the module and its input. Source: D2L 6.4 / zh 5.3
     """
-    lazy = lazy_entries(net)
+    given = Inputs(inputs, named_inputs, forward_kwargs or {})
+    lazy = _lazy_entries(net)
     if not any(is_unfinished(module) for _, module in walk(net)):
         return ShapeReport((), (), ())
-    return _report(lazy, first_pass(net, Inputs(inputs, named_inputs)))
+    return _report(net, lazy, first_pass(net, given))
 
 
-@collector_paused()
-def infer_shapes(net: nn.Module, *shapes: Any, **named_shapes: Any) -> ShapeReport:
+def infer_shapes(
+    net: nn.Module,
+    *shapes: Any,
+    forward_kwargs: Mapping[str, Any] | None = None,
+    **named_shapes: Any,
+) -> ShapeReport:
     """Tell which shapes the lazy layers of a net would learn, without touching it or computing.
 
     >>> net = nn.Sequential(nn.LazyConv2d(6, 5), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
@@ -108,15 +122,19 @@ def infer_shapes(net: nn.Module, *shapes: Any, **named_shapes: Any) -> ShapeRepo
     ['0.weight', '0.bias', '3.weight', '3.bias']
 
     `shapes` and `named_shapes` are those of the inputs, or tensors, of which only shape and type
-    are used. The pass is made by a copy on the meta device, which has no data, so a net of any
-    size will do.
+    are used. `forward_kwargs` are named inputs that are passed as they are. The pass is made by a
+    copy on the meta device, which has no data, so a net of any size will do.
 
     Returns a report. Raises `RuntimeError` if the pass fails, and for a net whose `forward` reads
     values, as `while x.sum() > 1` does: `materialize` can run that one. Source: D2L 6.4 / zh 5.3
     """
-    twin = meta_twin(net)
-    lazy = lazy_entries(twin)
-    return _report(lazy, imagine(twin, Inputs(shapes, named_shapes)))
+    given = Inputs(shapes, named_shapes, forward_kwargs or {})
+    made = Pass(net, given, imagined=True)
+    lazy = _lazy_entries(made.net)
+    recorder = made.record(steps=False)
+    if recorder.error:
+        raise explained(recorder, made.net, given) from recorder.error
+    return _report(made.net, lazy, recorder)
 
 
 def apply_init(
@@ -149,16 +167,29 @@ def apply_init(
     return net
 
 
-def _report(lazy: Sequence[Entry], made: Watch) -> ShapeReport:
+def _lazy_entries(net: nn.Module) -> list[Entry]:
+    """Return the parameters and buffers without a shape, each under the first of its names."""
+    found: dict[int, Entry] = {}
+    for entry in entries(net):
+        if is_lazy(entry.tensor):
+            found.setdefault(id(entry.tensor), entry)
+    return list(found.values())
+
+
+def _report(net: nn.Module, lazy: Sequence[Entry], made: Recorder) -> ShapeReport:
+    inputs: dict[int, Shapes] = {}
+    for event in made.events:
+        inputs.setdefault(id(event.block), event.inputs)
+    by_name = {name: inputs[id(block)] for name, block in walk(net) if id(block) in inputs}
     rows, waiting = [], []
     for entry in lazy:
         if not is_lazy(entry.tensor):
-            source = _source(entry.name.rpartition(".")[0], made.inputs)
+            source = _source(entry.name.rpartition(".")[0], by_name)
             layer = type(entry.module).__name__
             rows.append(Learned(entry.name, tuple(entry.tensor.shape), layer, source))
         elif not entry.is_buffer:
             waiting.append(entry.name)
-    return ShapeReport(tuple(rows), made.output, tuple(waiting))
+    return ShapeReport(tuple(rows), made.events[0].outputs, tuple(waiting))
 
 
 def _source(path: str, inputs: Mapping[str, Shapes]) -> Shapes:

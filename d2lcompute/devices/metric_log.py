@@ -8,7 +8,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from ..blocks import positive
+from ..arguments import positive
 
 CPU = torch.device("cpu")
 

@@ -16,10 +16,10 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
 from ..initializers.targets import find_targets
+from ..parameters.keep_ties import keep_ties
 from ..parameters.lazy_ties import await_shape
 from ..parameters.memory import span
 from ..parameters.names import entries, known_shape
-from ..parameters.tie import keep_ties
 from ..passes.twin import meta_twin
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import Field, fields, is_dataclass
@@ -117,7 +118,7 @@ def role_of(leaf: str, layer: nn.Module | None = None, tensor: Tensor | None = N
     >>> role_of("bias_hh_l0"), role_of("weight"), role_of("weight", nn.LayerNorm((3, 4)))
     ('bias', 'weight', 'gamma')
     """
-    if "bias" in leaf or leaf == "beta":
+    if leaf in ("bias", "beta") or leaf.startswith("bias_") or leaf.endswith("_bias"):
         return "bias"
     if leaf == "gamma" or isinstance(layer, _NORMS):
         return "gamma"
@@ -130,3 +131,20 @@ def role_of(leaf: str, layer: nn.Module | None = None, tensor: Tensor | None = N
 
 def _is_vector(tensor: Tensor) -> bool:
     return is_lazy(tensor) or sum(size > 1 for size in tensor.shape) <= 1
+
+
+def stream(seed: int, name: str, device: torch.device) -> torch.Generator:
+    """Return a generator that depends on nothing but its arguments.
+
+    >>> from d2lcompute.initializers.base import stream
+    >>> draws = [torch.rand((), generator=stream(0, name, d2c.cpu())) for name in "aab"]
+    >>> draws[0] == draws[1], draws[0] == draws[2]
+    (tensor(True), tensor(False))
+    """
+    try:
+        generator = torch.Generator(device)
+    except RuntimeError:  # a device without a generator of its own draws from the CPU's
+        generator = torch.Generator()
+    digest = hashlib.blake2b(f"{seed} {name}".encode(), digest_size=4).digest()
+    # The CPU's generator reads no more than 32 bits of its seed.
+    return generator.manual_seed(int.from_bytes(digest, "little"))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ..passes.random_states import one_thread
 from .base import Initializer, MaybeGenerator, Moments
 
 Distribution = Literal["uniform", "normal"]
@@ -216,7 +215,7 @@ class Orthogonal(Initializer):
     def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         half = data.dtype in (torch.float16, torch.bfloat16)  # which torch does not factorize
         exact = data.float() if half else data
-        with one_thread() if generator else nullcontext():
+        with _one_thread() if generator else nullcontext():
             nn.init.orthogonal_(exact, self.gain, generator=generator)
         if half:
             data.copy_(exact)
@@ -242,3 +241,14 @@ def _check_among(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         either = " or ".join(map(repr, choices))
         raise ValueError(f"`{name}` must be {either}, got {value!r}; do choose one of them")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Make a factorization reproducible: its last bits depend on how many threads it runs on."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -7,6 +7,8 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +18,13 @@ from ..parameters.memory import overlapping
 from ..parameters.names import walk
 from ..passes.deferred import Order, defer
 from ..passes.random_states import random_states_kept
-from .base import Initializer, Role
+from .base import Initializer, Role, stream
 from .builtin import BUILT_IN, Orthogonal, Uniform
 from .mixed import Assignment, assign
 from .report import Initialized, InitReport, first_few, measure
 from .targets import Target, find_targets, lone_target
 
-Job = tuple[Order, Assignment]
+Job = tuple[Order, Assignment, bool]  # the last: whether it has a random stream of its own
 _WORTH_THREADS = 2**20
 
 
@@ -78,31 +80,85 @@ def initialize(
     if kept:
         _warn_of([*kept])
     jobs = [
-        (Order(one.target.name, one.target.key, one.initializer, one.role, seed, verbose), one)
+        (_order(one, seed, verbose), one, seed is not None)
         for one in assignments
         if one.target.name not in kept
     ]
     modules = {} if net is None else dict(walk(net, every_name=True))
-    done = list(_carry_out(jobs, modules))
+    done = _carry_out(jobs, modules)
     # Looked at only now: between two large tensors, whatever one does finds its caches cold.
     return InitReport(tuple(_row(one, values) for one, values in done), (*kept,))
 
 
+def _order(one: Assignment, seed: int | None, verbose: bool) -> Order:
+    name, key, role = one.target.name, one.target.key, one.role
+    fill = partial(_fill, one.initializer, role, name, key, seed)
+    announce = partial(_announce, one.initializer, role, name) if verbose else None
+    return Order(key, fill, announce)
+
+
+def _fill(
+    initializer: Initializer, role: Role, name: str, key: str, seed: int | None, data: Tensor
+) -> None:
+    generator = None if seed is None else stream(seed, key, data.device)
+    initializer.fill(role, name, data, generator)
+
+
+def _announce(initializer: Initializer, role: Role, name: str, data: Tensor) -> None:
+    print(f"{name} {tuple(data.shape)}: {initializer!r} as {role}")
+
+
 def _carry_out(
     jobs: Sequence[Job], modules: Mapping[str, nn.Module]
-) -> Iterator[tuple[Assignment, Tensor | None]]:
-    """Yield each assignment with the values that it gave, None if it has to wait."""
-    written = _written([job for job in jobs if not is_lazy(job[1].target.tensor)])
-    for order, one in jobs:
-        values = None
+) -> list[tuple[Assignment, Tensor | None]]:
+    """Return each assignment with the values that it gave, None if it has to wait."""
+    sized = [job for job in jobs if not is_lazy(job[1].target.tensor)]
+    with _undone_on_error([one for _, one, _ in sized]):
+        values = []
+        for (order, _, _), written in zip(sized, _written(sized), strict=True):
+            if order.announce:
+                order.announce(written)
+            values.append(written)
+    for order, one, _ in jobs:
         if is_lazy(one.target.tensor):
             for entry in one.target.everywhere:
                 defer(order, modules, entry)
-        else:
-            values = next(written)
-            order.announce(values)
+    by_job = {id(job): written for job, written in zip(sized, values, strict=True)}
+    for _, one, _ in jobs:
         one.target.mark()
-        yield one, values
+    return [(job[1], by_job.get(id(job))) for job in jobs]
+
+
+@contextmanager
+def _undone_on_error(assignments: Sequence[Assignment]) -> Iterator[None]:
+    """Give the parameters their values back if one of them cannot be filled.
+
+    Copies are made only where that may happen: torch fills any plain tensor.
+    """
+    if all(_is_sure(one) for one in assignments):
+        yield
+        return
+    held = [p for one in assignments for p in one.target.parameters]
+    kept = [(parameter, parameter.detach().clone()) for parameter in held]
+    try:
+        yield
+    except BaseException:
+        for parameter, values in kept:
+            parameter.detach().copy_(values)
+        raise
+
+
+def _is_sure(one: Assignment) -> bool:
+    plain = all(_is_plain(parameter) for parameter in one.target.parameters)
+    return type(one.initializer) in BUILT_IN and not one.target.in_parts and plain
+
+
+def _is_plain(parameter: Tensor) -> bool:
+    """Whether each of its elements has a place of its own in ordinary memory."""
+    if parameter.layout is not torch.strided:
+        return False
+    places = zip(parameter.shape, parameter.stride(), strict=True)
+    return all(stride or size < 2 for size, stride in places)
 
 
 def _row(one: Assignment, values: Tensor | None) -> Initialized:
@@ -120,26 +176,26 @@ def _written(jobs: Sequence[Job]) -> Iterator[Tensor]:
     """Yield the tensors, filled, in order; streams of their own are drawn side by side."""
 
     def write(job: Job) -> Tensor:
-        order, one = job
+        order, one, _ = job
         return one.target.write(order.fill)
 
     threads = torch.get_num_threads()
-    tensors = [one.target.tensor for _, one in jobs]
+    tensors = [one.target.tensor for _, one, _ in jobs]
     small = sum(tensor.numel() for tensor in tensors) < _WORTH_THREADS
     if threads == 1 or small or overlapping(tensors):
         yield from map(write, jobs)
         return
     with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(write, job) if _may_run_on_a_thread(*job) else None for job in jobs]
+        futures = [pool.submit(write, job) if _may_run_on_a_thread(job) else None for job in jobs]
         for job, future in zip(jobs, futures, strict=True):
             yield write(job) if future is None else future.result()
 
 
-def _may_run_on_a_thread(order: Order, one: Assignment) -> bool:
+def _may_run_on_a_thread(job: Job) -> bool:
     """Tell whether writing touches only the tensor and a generator of its own."""
-    known = type(order.initializer) in BUILT_IN and not isinstance(order.initializer, Orthogonal)
-    alone = order.seed is not None and not one.target.in_parts
-    return known and alone and one.target.tensor.is_cpu
+    _, one, has_stream = job
+    known = type(one.initializer) in BUILT_IN and not isinstance(one.initializer, Orthogonal)
+    return known and has_stream and not one.target.in_parts and one.target.tensor.is_cpu
 
 
 def _targets(

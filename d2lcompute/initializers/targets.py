@@ -51,11 +51,16 @@ class Target(NamedTuple):
         return self.places[0].entry.tensor
 
     @property
+    def parameters(self) -> list[Tensor]:
+        """Return what is written to: the parameter, or all parts of a weight that has several."""
+        return list({id(e.tensor): e.tensor for e in self.everywhere}.values())
+
+    @property
     def in_parts(self) -> bool:
         """Return whether a parametrization computes it from several parameters."""
         return _in_parts(self.places[0].entry.module)
 
-    def write(self, fill: Callable[[Tensor], None]) -> Tensor:
+    def write(self, fill: Callable[[Tensor], object]) -> Tensor:
         """Let `fill` write the values in place, and return them."""
         held: Any = self.places[0].entry.module
         value: Tensor = held().detach().clone() if self.in_parts else self.tensor.detach()

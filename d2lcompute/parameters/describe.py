@@ -10,13 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..passes.collector import collector_paused
 from .description import BufferRow, Description, Gradient, ParameterRow, TensorRow
 from .memory import count_once
 from .names import Entry, Shape, known_shape, select, slots, tied_entries, walk
 
 
-@collector_paused()
 def describe(net: nn.Module, pattern: str | re.Pattern[str] | None = None) -> Description:
     """Return a table of the parameters and buffers of a net, with what is known at this moment.
 

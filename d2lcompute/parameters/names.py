@@ -86,6 +86,11 @@ def entries(net: nn.Module) -> list[Entry]:
     return [Entry(*slot) for slot in slots(net)]
 
 
+def hang(entry: Entry, tensor: Tensor) -> None:
+    """Put a tensor in the place of an entry, as an assignment does: an LSTM keeps account."""
+    setattr(entry.module, entry.leaf, tensor)
+
+
 def tied_entries(found: Iterable[Slot]) -> list[list[Entry]]:
     """Return the entries that hold one object or share memory, one list a group."""
     first: dict[int, Slot] = {}

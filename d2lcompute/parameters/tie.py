@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import deepcopy
+from difflib import get_close_matches
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from ..passes.collector import collector_paused
 from .lazy_ties import await_shape
-from .names import entries, slots, tied_entries, walk
-from .pairing import check_known, replacements
-from .retying import Tie, hang, restore
+from .names import (
+    Entry,
+    Shape,
+    dtype_name,
+    entries,
+    hang,
+    known_shape,
+    shape_text,
+    slots,
+    tied_entries,
+    walk,
+)
 
 
 def tie(net: nn.Module, source: str, *targets: str) -> None:
@@ -35,7 +44,7 @@ def tie(net: nn.Module, source: str, *targets: str) -> None:
     """
     if not targets:
         raise ValueError("`targets` must name what to tie to `source`, got none; do add a name")
-    replaced = replacements(net, source, targets)
+    replaced = _replacements(net, source, targets)
     for entry in entries(net):
         if id(entry.tensor) in replaced:
             hang(entry, replaced[id(entry.tensor)])
@@ -60,7 +69,7 @@ def untie(net: nn.Module, name: str) -> None:
     the other names. Raises `ValueError` if the name is unknown.
     Source: D2L 6.2 / zh 5.2
     """
-    check_known(net, "name", name)
+    _check_known(net, "name", name)
     _own_modules(net, name)
     for group in tied_entries(slots(net)):
         inside = [entry for entry in group if _is_inside(entry.name, name)]
@@ -70,7 +79,6 @@ def untie(net: nn.Module, name: str) -> None:
                 hang(entry, own[id(entry.tensor)])
 
 
-@collector_paused()
 def tied_groups(net: nn.Module) -> list[tuple[str, ...]]:
     """Return the names that stand for the same parameter or buffer, one tuple a group.
 
@@ -84,38 +92,6 @@ def tied_groups(net: nn.Module) -> list[tuple[str, ...]]:
     Source: D2L 6.2 / zh 5.2
     """
     return [tuple(entry.name for entry in group) for group in tied_entries(slots(net))]
-
-
-@contextmanager
-def keep_ties(net: nn.Module) -> Iterator[None]:
-    """Restore the ties that the block cuts, as moves to and from the meta device do.
-
-    >>> shared = nn.Linear(8, 8, bias=False)
-    >>> net = nn.Sequential(shared, nn.ReLU(), nn.Linear(8, 8, bias=False))
-    >>> d2c.tie(net, "0", "2")
-    >>> with d2c.keep_ties(net):
-    ...     _ = net.to("meta").to_empty(device="cpu")
-    >>> d2c.tied_groups(net)
-    [('0.weight', '2.weight')]
-
-    Of the names that were tied, the first that got a new tensor gives it to the others. Parameters
-    that shared memory share it again. An error in the block goes on after the ties are restored.
-    Raises `RuntimeError` if a tie cannot be restored, since the block removed or reshaped a
-    parameter; all others are.
-    Source: D2L 6.2 / zh 5.2
-    """
-    ties = [Tie(group) for group in tied_entries(slots(net))]
-    try:
-        yield
-    except BaseException:
-        restore(net, ties)
-        raise
-    lost = restore(net, ties)
-    if lost:
-        raise RuntimeError(
-            f"what was tied must keep its name and shape, got changes to {'; '.join(lost)}; "
-            f"do untie(net, name) before such a change"
-        )
 
 
 def _own_modules(net: nn.Module, name: str) -> None:
@@ -142,3 +118,112 @@ def _own_copy(module: nn.Module) -> nn.Module:
 
 def _is_inside(name: str, outer: str) -> bool:
     return name == outer or name.startswith(f"{outer}.")
+
+
+def _replacements(net: nn.Module, source: str, targets: Sequence[str]) -> dict[int, Tensor]:
+    """Map the id of each parameter that has to go to the one that comes, or raise."""
+    found = {entry.name: entry for entry in entries(net)}
+    sources = _members(net, found, "source", source)
+    replaced: dict[int, Tensor] = {}
+    for target in targets:
+        members = _members(net, found, "targets", target)
+        _check_names((source, sources), (target, members))
+        for leaf, entry in members.items():
+            comes = sources[leaf].tensor
+            if entry.tensor is not comes:
+                _check_alike(sources[leaf], entry)
+                if replaced.setdefault(id(entry.tensor), comes) is not comes:
+                    raise _entangled(entry.name)
+    for entry in sources.values():
+        if id(entry.tensor) in replaced:
+            raise _entangled(entry.name)
+    return replaced
+
+
+def _members(net: nn.Module, found: dict[str, Entry], role: str, name: str) -> dict[str, Entry]:
+    """Return the parameter of that name under "", or those of the module by their names in it."""
+    _check_known(net, role, name)
+    if name in found and not found[name].is_buffer:
+        return {"": found[name]}
+    prefix = f"{name}."
+    inside = {
+        other.removeprefix(prefix): entry
+        for other, entry in found.items()
+        if other.startswith(prefix) and not entry.is_buffer
+    }
+    if not inside:
+        kind = "a buffer" if name in found else "a module without parameters"
+        raise ValueError(
+            f"`{role}` must name a parameter or a module that has some, got {name!r}, {kind}; "
+            f"do describe(net) to see all names"
+        )
+    return inside
+
+
+def _check_known(net: nn.Module, role: str, name: str) -> None:
+    """Raise if the net has no parameter, buffer or module of that name, and tell similar names."""
+    if not isinstance(name, str):
+        raise TypeError(
+            f"`{role}` must be a name such as '0.weight', got {type(name).__name__}; "
+            f"do describe(net) to see all names"
+        )
+    tensors = [slot[0] for slot in slots(net)]
+    names = [place for place, _ in walk(net, every_name=True) if place] + tensors
+    if name not in names:
+        parent, dot, leaf = name.rpartition(".")  # a parametrized layer keeps `leaf` further down
+        below = [n for n in tensors if n.startswith(parent + dot) and leaf in n.split(".")[:-1]]
+        near = [*below, *get_close_matches(name, names)][:3] or names[:3]
+        raise ValueError(
+            f"`{role}` must name a parameter or a module of the net, got {name!r}; "
+            f"names near it are {', '.join(map(repr, near)) or 'none: the net is empty'}"
+        )
+
+
+def _check_names(
+    source: tuple[str, dict[str, Entry]], target: tuple[str, dict[str, Entry]]
+) -> None:
+    (source_name, sources), (target_name, members) = source, target
+    if sources.keys() == members.keys():
+        return
+    if "" in sources or "" in members:
+        kinds = ["a parameter" if "" in held else "a module" for held in (sources, members)]
+        raise ValueError(
+            f"`targets` must be {kinds[0]} as {source_name!r} is, got {target_name!r}, {kinds[1]}; "
+            f"do name two modules or two parameters"
+        )
+    both = [leaf for leaf in sources if leaf in members]
+    way_out = f"do tie {', '.join(both)} one by one" if both else "they have no name in common"
+    raise ValueError(
+        f"`targets` must have the parameters of {source_name!r}, {', '.join(sources)}, "
+        f"got {target_name!r} with {', '.join(members)}; {way_out}"
+    )
+
+
+def _check_alike(source: Entry, target: Entry) -> None:
+    if is_lazy(source.tensor) and not is_lazy(target.tensor):
+        raise ValueError(
+            f"`source` must have a shape if a target has one, got the lazy {source.name!r} for "
+            f"{target.name!r}; do tie them the other way round, the sized one first"
+        )
+    shapes = known_shape(source.module, source.leaf), known_shape(target.module, target.leaf)
+    kinds = [f"{dtype_name(e.tensor.dtype)} on {e.tensor.device}" for e in (source, target)]
+    if not _agree(*shapes) or kinds[0] != kinds[1]:
+        raise ValueError(
+            f"`targets` must be like {source.name!r}, {shape_text(shapes[0])} {kinds[0]}, "
+            f"got {target.name!r}, {shape_text(shapes[1])} {kinds[1]}; "
+            f"do tie parameters of one shape, type and device"
+        )
+
+
+def _agree(left: Shape | None, right: Shape | None) -> bool:
+    if left is None or right is None:
+        return True
+    pairs = zip(left, right, strict=False)
+    return len(left) == len(right) and all(a == b or None in (a, b) for a, b in pairs)
+
+
+def _entangled(name: str) -> ValueError:
+    return ValueError(
+        f"`source` and `targets` must not hold one parameter at two places that would part, "
+        f"got {name!r}, which is tied within them; do untie(net, {name!r}) first"
+    )

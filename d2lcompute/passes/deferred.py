@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,31 +10,28 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter, is_lazy
 from torch.utils.hooks import RemovableHandle
 
-from ..initializers.base import Initializer, Role
 from ..parameters.names import Entry
-from .random_states import stream
+
+Act = Callable[[Tensor], object]
 
 
 @dataclass(frozen=True)
 class Order:
-    """How one parameter gets its values, now or later; `key` names its random stream."""
+    """How one parameter gets its values, now or later; `announce` says so, if anybody asked.
 
-    name: str
+    `key` is the same for the names of one parameter. Both functions must survive a pickle: a
+    module takes its orders along.
+    """
+
     key: str
-    initializer: Initializer
-    role: Role
-    seed: int | None
-    verbose: bool
+    fill: Act
+    announce: Act | None = None
 
-    def fill(self, data: Tensor) -> None:
-        """Write the values."""
-        generator = None if self.seed is None else stream(self.seed, self.key, data.device)
-        self.initializer.fill(self.role, self.name, data, generator)
-
-    def announce(self, data: Tensor) -> None:
-        """Print a line if one was asked for."""
-        if self.verbose:
-            print(f"{self.name} {tuple(data.shape)}: {self.initializer!r} as {self.role}")
+    def carry_out(self, parameter: Tensor) -> None:
+        """Write the values, and say so."""
+        self.fill(parameter.detach())
+        if self.announce:
+            self.announce(parameter)
 
 
 class Deferral:
@@ -65,6 +62,10 @@ class Deferral:
                 self._carry_out(name, parameter)
         self._end_if_done()
 
+    def silence(self) -> None:
+        """Let nothing be said when the orders are carried out."""
+        self.orders = {name: Order(o.key, o.fill) for name, o in self.orders.items()}
+
     def _arm(self, name: str, parameter: UninitializedParameter) -> None:
         def materialize(*args: Any, **kwargs: Any) -> None:
             del vars(parameter)["materialize"]
@@ -76,9 +77,8 @@ class Deferral:
 
     def _carry_out(self, name: str, parameter: Tensor) -> None:
         order = self.orders[name]
-        order.fill(parameter.detach())
+        order.carry_out(parameter)
         del self.orders[name]
-        order.announce(parameter)
 
     def _end_if_done(self) -> None:
         if not self.orders:

@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Container
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 
 
-class FlopCounter(TorchDispatchMode):
-    """Add up in `total` the FLOPs of what runs inside, and show each operator's arguments.
+class Flops:
+    """Add up in `total` the FLOPs of operators.
 
     As in torch, these are products of matrices, convolutions and attention, a multiplication and
     an addition counted as two.
     """
 
-    supports_higher_order_operators = True
-
-    def __init__(self, show: Callable[[tuple[Any, ...]], None]) -> None:
-        super().__init__()
+    def __init__(self) -> None:
         self.total = 0
-        self._show = show
+        self.uncounted: Counter[str] = Counter()
         self._known: dict[str, int] = {}  # a formula takes longer than a small layer
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports its whole compiler here, and calls it for each operator
+    def count(
+        self, func: Any, args: Any, kwargs: Any, result: Any, weights: Container[int]
+    ) -> None:
+        """Add what an operator has computed."""
+        self.total += self._of(getattr(func, "overloadpacket", func), args, kwargs, result)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        self._show(args)
-        if torch.is_inference_mode_enabled():  # only there do composite operators arrive whole
-            with self:
-                result = func.decompose(*args, **kwargs)
-            if result is not NotImplemented:
-                return result
-        with torch._C.DisableTorchFunction():  # or compiled blocks would show their operators
-            result = func(*args, **kwargs)
-        self.total += self._count(getattr(func, "overloadpacket", func), args, kwargs, result)
-        return result
-
-    def _count(self, operator: Any, args: Any, kwargs: Any, result: Any) -> int:
+    def _of(self, operator: Any, args: Any, kwargs: Any, result: Any) -> int:
         formula = FUSED.get(operator) or flop_registry.get(operator)
         if formula is None:
             return 0

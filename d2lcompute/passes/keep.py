@@ -1,10 +1,11 @@
-"""Passes that leave no trace."""
+"""What is put back after a look at a net: everything that a pass may have changed."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -14,13 +15,20 @@ from torch.nn.parameter import is_lazy
 
 from ..parameters.names import walk
 from .deferred import deferral_of
-from .random_states import random_states_kept
+from .modes import Functions, Operators
+from .random_states import generator_state, random_states_kept
+from .values import contents, tensors_in
 
 CONTAINERS = {dict, OrderedDict, list, set}
+_ORDINARY = {"torch", "collections", "types", "random", "numpy"}
+_OWN = frozenset(vars(nn.Module()))
+_PLAIN = {type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size}
+# Functions that hand out the memory itself, to be written to unseen.
+_EXPOSING = {"numpy", "__array__", "__dlpack__"}
 
 
 @contextmanager
-def dry_run(net: nn.Module) -> Iterator[None]:
+def dry_run(net: nn.Module, *values: Any) -> Iterator[None]:
     """Leave no trace of what a forward or backward pass inside the block does to `net`.
 
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout())
@@ -29,79 +37,138 @@ def dry_run(net: nn.Module) -> Iterator[None]:
     >>> net.training, net[0].weight.grad, net[1].num_batches_tracked
     (True, None, tensor(0))
 
-    Training modes, buffers, gradients, `requires_grad`, hooks, attributes, the grad mode and the
-    random states of the CPU and of the net's devices are afterwards what they were, also when the
-    block raises. Inside, every gradient starts as None, and buffers are copies. What the block
-    itself writes into parameters stays written, and a lazy layer keeps the shape that it learns.
+    Values of parameters and buffers, gradients, `requires_grad`, training modes, hooks, attributes,
+    the grad mode and the random states of torch, Python and numpy are afterwards what they were,
+    also when the block raises. So are all tensors that were there before, such as the batch, and
+    what `values` hold: dicts, lists and objects that the pass may take apart. Inside, every
+    gradient starts as None. Nothing is copied but what is written to. A lazy layer keeps the shape
+    that it learns.
+    """
+    with kept(net, values, strangers=True) as writes, writes.watching():
+        yield
+
+
+@contextmanager
+def kept(
+    net: nn.Module, values: Iterable[Any] = (), *, strangers: bool = False
+) -> Iterator[Writes]:
+    """Put back what the block does to `net` and `values`, if it tells `Writes` what it runs.
+
+    With `strangers` this goes for all tensors that were not made inside.
     """
     modules = [module for _, module in walk(net)]
-    tensors = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values())]
-    devices = {t.device for t in tensors if t is not None}
-    with random_states_kept(devices), _gradients_kept(modules), _modules_kept(modules):
-        yield
+    states = _States(modules, values)
+    tensors = _tensors(modules)
+    writes = Writes([*tensors, *states.tensors], strangers)
+    devices = {tensor.device for tensor in tensors}
+    leaves = _gradients_kept([*tensors, *states.tensors])
+    with random_states_kept(devices), leaves, _late(modules, writes) as learned:
+        try:
+            yield writes
+        finally:
+            states.restore(learned())
+            writes.undo()
 
 
-@contextmanager
-def _gradients_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
-    held = [p for module in modules for p in module._parameters.values() if p is not None]
-    kept = [(p, p.requires_grad, p.grad) for p in held if not is_lazy(p)]
-    for parameter, _, _ in kept:
-        parameter.grad = None
-    try:
-        with torch.set_grad_enabled(torch.is_grad_enabled()):
-            yield
-    finally:
-        for parameter, requires_grad, gradient in kept:
-            parameter.requires_grad_(requires_grad)
-            parameter.grad = gradient
+class Writes:
+    """What is written to tensors that were there before, copied just before it happens.
 
-
-@contextmanager
-def _modules_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
-    states = [State(module) for module in modules]
-    unfinished = [module for module in modules if is_unfinished(module)]
-    loan = _Loan()
-    for module in modules:
-        loan(module)
-    late = [module.register_forward_pre_hook(loan) for module in unfinished]
-    try:
-        yield
-    finally:
-        loan.end()
-        for handle in late:
-            handle.remove()
-        completed = {id(module) for module in unfinished if not is_unfinished(module)}
-        for state in states:
-            if id(state.holder) in completed:
-                state.holder.training = state.values["training"]
-            else:
-                state.restore()
-
-
-class _Loan:
-    """Copies in the place of the tensors that a pass may write to: buffers and attributes.
-
-    It is called on a module, as a forward pre-hook too: what is lazy can be copied only then.
+    Somebody has to tell it what runs: `watching` does.
     """
 
-    def __init__(self) -> None:
-        self.copies: dict[int, Tensor] = {}
-        self.taken: list[tuple[dict[str, Any], str, Tensor]] = []
+    def __init__(self, known: Iterable[Tensor], strangers: bool) -> None:
+        self._known: dict[int, Tensor] = {}
+        self._by_storage: dict[int, list[Tensor]] | None = None
+        self.touched: list[Tensor] = []
+        self._undo: list[Callable[[], object]] = []
+        self._saved: set[int] = set()
+        self._strangers = strangers
+        self._made: set[int] = set()  # the memory of what was made inside
+        self.know(known)
 
-    def __call__(self, module: nn.Module, inputs: object = None) -> None:
-        for place in (vars(module), module._buffers):
-            tensors = [(n, t) for n, t in place.items() if isinstance(t, Tensor) and not is_lazy(t)]
-            for name, tensor in tensors:
-                self.taken.append((place, name, tensor))
-                if id(tensor) not in self.copies:
-                    self.copies[id(tensor)] = as_leaf(tensor.detach().clone(), tensor)
-                place[name] = self.copies[id(tensor)]
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-            module.max_norm = None  # it would rescale the rows that it reads, in place
+    def know(self, tensors: Iterable[Tensor]) -> None:
+        """Watch over more tensors from now on."""
+        self._known.update((id(tensor), tensor) for tensor in tensors if not is_lazy(tensor))
+        self._by_storage = None
 
-    def end(self) -> None:
-        for place, name, tensor in reversed(self.taken):
-            place[name] = tensor
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look at all that runs inside."""
+        with Functions(self._function), Operators(self._operator):
+            yield
+
+    def _function(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self.before_function(func, args)
+        return func(*args, **kwargs)
+
+    def _operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self.before_operator(func, args, kwargs)
+        if not self._strangers:
+            return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if _gives_new_memory(func):
+            self._made.update(map(_storage, tensors_in(result)))
+        return result
+
+    def before_function(self, func: Any, args: tuple[Any, ...]) -> None:
+        """Note that a tensor gets other memory, or that its memory is handed out."""
+        name = func.__name__
+        if name == "__set__" and func.__self__.__name__ == "data":
+            if id(args[0]) in self._known:
+                self._holders()  # as long as all tensors have the memory that they had
+                self.touched.append(args[0])
+                self._undo.append(_tensor_back(args[0]))
+        elif name in _EXPOSING:
+            self.save(args[:1])
+
+    def before_operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Copy what an operator is about to write to."""
+        for index, name in _written(func):
+            self.save(tensors_in(args[index] if index < len(args) else kwargs.get(name)))
+
+    def undo(self) -> None:
+        """Give the tensors their memory, values and versions back."""
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            for undo in reversed(self._undo):
+                undo()
+        self._undo.clear()
+
+    def save(self, tensors: Iterable[Tensor]) -> None:
+        """Remember the values of tensors that are about to change, if they were there before."""
+        for tensor in tensors:
+            storage = _storage(tensor)
+            if storage and storage not in self._saved:
+                held = self._holders().get(storage, [])
+                if not held and self._strangers and storage not in self._made:
+                    held = [tensor]
+                if held:
+                    self._saved.add(storage)
+                    self.touched += held
+                    with torch._C.DisableTorchFunction(), torch.no_grad():
+                        self._undo += [_values_back(held[0]), *map(_tensor_back, held)]
+
+    def _holders(self) -> dict[int, list[Tensor]]:
+        """Return the tensors that were there before, by their memory."""
+        if self._by_storage is None:
+            self._by_storage = {}
+            for tensor in self._known.values():
+                self._by_storage.setdefault(_storage(tensor), []).append(tensor)
+        return self._by_storage
+
+
+def is_waiting(module: nn.Module) -> bool:
+    """Tell whether torch will complete this lazy layer when it is called."""
+    return isinstance(module, LazyModuleMixin) and hasattr(module, "_initialize_hook")
+
+
+def is_unfinished(module: nn.Module) -> bool:
+    """Tell whether a call will complete the module: a tensor of its own may have no shape yet."""
+    return is_waiting(module) or any(map(is_lazy, _tensors([module])))
+
+
+def as_leaf(stand_in: Tensor, tensor: Tensor) -> Tensor:
+    """Let a tensor ask for a gradient if the leaf does whose place it takes."""
+    return stand_in.requires_grad_(tensor.requires_grad and tensor.is_leaf)
 
 
 @contextmanager
@@ -109,9 +176,8 @@ def undone_on_error(net: nn.Module) -> Iterator[None]:
     """Make the lazy layers of `net` what they were if the block raises after sizing some."""
     modules = [module for _, module in walk(net)]
     waiting = [deferral for module in modules if (deferral := deferral_of(module))]
-    lazy = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values())]
-    sized = [(t, t.data) for t in lazy if t is not None and is_lazy(t)]
-    states = [State(holder) for holder in (*modules, *waiting, *(t for t, _ in sized))]
+    sized = [(tensor, tensor.data) for tensor in _tensors(modules) if is_lazy(tensor)]
+    states = [_State(holder) for holder in (*modules, *waiting, *(t for t, _ in sized))]
     try:
         yield
     except BaseException:
@@ -122,8 +188,8 @@ def undone_on_error(net: nn.Module) -> Iterator[None]:
         raise
 
 
-class State:
-    """What an object holds, one container deep, and the way back to it."""
+class _State:
+    """What an object or a container holds, and the way back to it."""
 
     __slots__ = ("contents", "holder", "kind", "values")
 
@@ -145,22 +211,172 @@ class State:
         vars(self.holder).update(self.values)
         for value in self.values.values():
             if type(value) in CONTAINERS and (value or id(value) in self.contents):
-                content = self.contents.get(id(value), ())
-                value.clear()
-                (value.extend if isinstance(value, list) else value.update)(content)
+                _refill(value, self.contents.get(id(value), ()))
 
 
-def is_waiting(module: nn.Module) -> bool:
-    """Tell whether torch will complete this lazy layer when it is called."""
-    return isinstance(module, LazyModuleMixin) and hasattr(module, "_initialize_hook")
+class _States:
+    """What modules and other values hold, and all that can be reached from there.
+
+    `tensors` are those among it that are neither parameters nor buffers.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], values: Iterable[Any]) -> None:
+        self.tensors: list[Tensor] = []
+        self._modules = [_State(module) for module in modules]
+        self._below: list[Callable[[], object]] = []
+        self._entered: set[int] = set()
+        values = list(values)
+        known = [*modules, *values]
+        self._packages = {_package(type(value)) for value in known} | _ORDINARY
+        for state in self._modules:
+            for name, value in state.values.items():
+                if name not in _OWN and type(value) not in _PLAIN:
+                    self._enter(value)
+        for value in values:
+            self._enter(value)
+
+    def restore(self, completed: set[int]) -> None:
+        """Put everything back, but what lazy modules became by being completed."""
+        for state in self._modules:
+            if id(state.holder) in completed:
+                state.holder.training = state.values["training"]
+            else:
+                state.restore()
+        for undo in self._below:
+            undo()
+
+    def _enter(self, value: Any) -> None:
+        if isinstance(value, Tensor):
+            if not is_lazy(value):
+                self.tensors.append(value)
+            return
+        if id(value) in self._entered or isinstance(value, nn.Module):
+            return
+        self._entered.add(id(value))
+        undo = self._undo_of(value)
+        if undo:
+            self._below.append(undo)
+            for item in list(contents(value)):
+                if type(item) not in _PLAIN:
+                    self._enter(item)
+
+    def _undo_of(self, value: Any) -> Callable[[], object] | None:
+        """Return what gives a container, an object or a generator back what it holds now.
+
+        Objects are those of the packages that the modules are of: others, as a stream for output
+        or a logger, live their own lives.
+        """
+        if isinstance(value, list | set | deque | dict):
+            return partial(_refill, value, value.copy())
+        if isinstance(value, tuple):
+            return tuple  # has nothing to give back, but what it holds may have
+        if _package(type(value)) not in self._packages:
+            return None
+        return generator_state(value) or (_State(value).restore if contents(value) else None)
 
 
-def is_unfinished(module: nn.Module) -> bool:
-    """Tell whether a call will complete the module: a tensor of its own may have no shape yet."""
-    held = (*module._parameters.values(), *module._buffers.values())
-    return is_waiting(module) or any(tensor is not None and is_lazy(tensor) for tensor in held)
+def _package(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
 
 
-def as_leaf(stand_in: Tensor, tensor: Tensor) -> Tensor:
-    """Let a tensor ask for a gradient if the leaf does whose place it takes."""
-    return stand_in.requires_grad_(tensor.requires_grad and tensor.is_leaf)
+def _refill(container: Any, content: Iterable[Any]) -> None:
+    container.clear()
+    (container.extend if isinstance(container, list | deque) else container.update)(content)
+
+
+@contextmanager
+def _gradients_kept(tensors: Iterable[Tensor]) -> Iterator[None]:
+    leaves = [tensor for tensor in tensors if not is_lazy(tensor) and tensor.is_leaf]
+    found = [(leaf, leaf.requires_grad, leaf.grad) for leaf in leaves]
+    for leaf, _, gradient in found:
+        if gradient is not None:
+            leaf.grad = None
+    try:
+        with torch.set_grad_enabled(torch.is_grad_enabled()):
+            yield
+    finally:
+        for leaf, requires_grad, gradient in found:
+            if leaf.requires_grad != requires_grad:
+                leaf.requires_grad_(requires_grad)
+            leaf.grad = gradient
+
+
+@contextmanager
+def _late(modules: Sequence[nn.Module], writes: Writes) -> Iterator[Callable[[], set[int]]]:
+    """Watch over the tensors of lazy layers as soon as they have them, right before `forward`.
+
+    What it yields tells the ids of the layers that are complete by then.
+    """
+    unfinished = [module for module in modules if is_unfinished(module)]
+
+    def note(module: nn.Module, inputs: object) -> None:
+        writes.know(_tensors([module]))
+
+    handles = [module.register_forward_pre_hook(note) for module in unfinished]
+
+    def learned() -> set[int]:
+        for handle in handles:
+            handle.remove()
+        return {id(module) for module in unfinished if not is_unfinished(module)}
+
+    yield learned
+
+
+def _tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
+    places = (place for module in modules for place in (module._parameters, module._buffers))
+    return [tensor for place in places for tensor in place.values() if tensor is not None]
+
+
+@cache
+def _written(func: Any) -> tuple[tuple[int, str], ...]:
+    """Return place and name of the arguments that an operator writes to.
+
+    Torch does not declare that the operators of batch normalization write to running statistics.
+    """
+    schema = getattr(func, "_schema", None)
+    arguments = schema.arguments if schema else ()
+    return tuple(
+        (index, argument.name)
+        for index, argument in enumerate(arguments)
+        if (argument.alias_info is not None and argument.alias_info.is_write)
+        or argument.name in ("running_mean", "running_var")
+    )
+
+
+@cache
+def _gives_new_memory(func: Any) -> bool:
+    schema = getattr(func, "_schema", None)
+    return schema is None or all(one.alias_info is None for one in schema.returns)
+
+
+def _storage(tensor: Tensor) -> int:
+    """Return what tells the memory of tensors apart, 0 where there is none to be written to."""
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (RuntimeError, NotImplementedError, ValueError):  # sparse; lazy; wrapped by a transform
+        return 0
+
+
+def _values_back(tensor: Tensor) -> Callable[[], object]:
+    """Return what gives all of the memory that a tensor is a part of its values back."""
+    try:
+        memory = tensor.new_empty(0).set_(tensor.untyped_storage())
+    except (RuntimeError, NotImplementedError, TypeError):  # a tensor that wraps others
+        memory = tensor.data
+    return partial(memory.copy_, memory.clone())
+
+
+def _tensor_back(tensor: Tensor) -> Callable[[], object]:
+    """Return what gives a tensor its memory back, and hides that it was written to.
+
+    Autograd would refuse a tensor that it has saved and that has another version since.
+    """
+    memory, version = tensor.data, None if tensor.is_inference() else tensor._version
+
+    def undo() -> None:
+        if _storage(tensor) != _storage(memory) or tensor.shape != memory.shape:
+            tensor.data = memory
+        if version is not None:
+            torch._C._autograd._unsafe_set_version_counter((tensor,), (version,))
+
+    return undo

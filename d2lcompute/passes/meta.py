@@ -1,16 +1,13 @@
-"""Passes on the meta device, where an operator tells shapes and computes nothing."""
+"""Operators on the meta device, where they tell shapes and compute nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from .watch import Operators
 
 _CONSTANTS = {
     int, float, bool, complex, str, type(None),
@@ -26,14 +23,7 @@ _MOST = 4096
 _MAKERS: dict[Hashable, Callable[[], Any]] = {}  # what makes the result, by operator and arguments
 
 
-@contextmanager
-def on_meta() -> Iterator[None]:
-    """Let new tensors be on the meta device, and operators there take as little time as may be."""
-    with torch.device("meta"), Operators(_remembered):
-        yield
-
-
-def _remembered(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def remembered(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Return what `func` gives, asking torch once for all tensors of the same shapes and types.
 
     Most of the time of a pass on the meta device goes into operators that torch has written in

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import weakref
-from collections.abc import Callable, Container, Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.nn.modules.module import (
+    _global_forward_hooks_with_kwargs,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 
 from ..parameters.names import Shape
-from .flops import FlopCounter
-from .hooks import Function, hooked
+from .flops import Flops
+from .keep import Writes
+from .modes import Functions, Operators, Run
 from .steps import step_name, writes_or_reads_values
-
-_PLAIN = {type(None), int, float, bool, str, slice}
+from .values import tensors_in
 
 
 @dataclass(eq=False, slots=True)
@@ -38,6 +46,8 @@ class Event:
     failed: bool = True
     first_inside: int = 0  # where in the list of events those inside a block begin
     has_blocks: bool = False
+    is_of_torch: bool = False  # its steps are not shown, if it runs no blocks
+    is_leaf: bool = False
 
 
 class _Made(weakref.ref[Tensor]):
@@ -48,50 +58,117 @@ class _Made(weakref.ref[Tensor]):
     port: int
 
 
-class _Functions(TorchFunctionMode):
-    """Let `run` call each function of torch."""
+class Watcher(Protocol):
+    """Who is shown more than a recorder keeps."""
 
-    def __init__(self, run: Callable[[Function, tuple[Any, ...], dict[str, Any]], Any]) -> None:
-        super().__init__()
-        self._run = run
+    def see(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], block: nn.Module | None
+    ) -> None:
+        """Look at a function of torch before `block` runs it."""
 
-    def __torch_function__(
-        self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        return self._run(func, args, kwargs or {})
+    def left(self, event: Event, given: list[Tensor], made: list[Tensor]) -> None:
+        """Look at what a block was given and has made, as it returns."""
 
 
 class Recorder:
     """Record what runs inside `with recorder:` on this thread, also if it raises.
 
-    `parameters` are the ids of those to watch, `inputs` the tensors that the net takes.
+    `inputs` are the tensors that the net takes, `parameters` the ids of those to watch. `writes` is
+    told what is about to be written to. `steps` asks for functions that blocks call themselves, and
+    for FLOPs. `compute` runs the operators. `failure` is the innermost call that raised, if the
+    net did.
     """
 
-    def __init__(self, parameters: Container[int], inputs: list[Tensor]) -> None:
+    def __init__(
+        self,
+        inputs: list[Tensor],
+        parameters: Container[int] = (),
+        *,
+        writes: Writes | None = None,
+        steps: bool = True,
+        compute: Run | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
         self.events: list[Event] = []
+        self.failure: Event | None = None
+        self.error: Exception | None = None
+        self.inputs = inputs
         self._parameters = parameters
-        self._inputs = inputs
+        self._writes = writes
+        self._steps = steps
+        self._compute = compute
+        self.watcher = watcher
+        self._flops = Flops()
         self._makers: dict[int, _Made] = {}  # by the id of the tensor, which is used again later
         self._shapes: dict[tuple[Shape, ...], tuple[Shape, ...]] = {}
         self._block: Event | None = None  # the innermost that is running
         self._user: Event | None = None  # that or a step of it
-        self._counter = FlopCounter(self._see)
         self._exits = ExitStack()
 
     def __enter__(self) -> Recorder:
         with ExitStack() as exits:
             exits.enter_context(hooked(self._enter_block, self._leave_block))
-            exits.enter_context(self._counter)
-            exits.enter_context(_Functions(self._run_step))
+            if self._writes or self._steps or self._compute:
+                exits.enter_context(Operators(self._run_operator))
+            if self._writes or self._steps or self.watcher:
+                exits.enter_context(Functions(self._run_function))
             self._exits = exits.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._exits.close()
 
-    def _run_step(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call(self, net: nn.Module, args: Iterable[Any], kwargs: dict[str, Any]) -> Any:
+        """Return what the net gives; an error that ends the pass is kept in `error`."""
+        try:
+            with self:
+                return net(*args, **kwargs)
+        except Exception as error:
+            self.error = error
+            return None
+
+    @property
+    def uncounted(self) -> dict[str, int]:
+        """How often each operator ran that reads weights and has no formula for its FLOPs."""
+        return self._flops.uncounted
+
+    def _run_operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._writes:
+            self._writes.before_operator(func, args, kwargs)
+        with torch._C.DisableTorchFunction():  # or compiled blocks would show their operators
+            result = self._compute(func, args, kwargs) if self._compute else func(*args, **kwargs)
+            if self._steps:
+                self._flops.count(func, args, kwargs, result, self._parameters)
+                if self._user is self._block:  # no function of torch called it: in compiled blocks
+                    self._read(args)
+        return result
+
+    def _run_function(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._writes:
+            self._writes.before_function(func, args)
+        if self.watcher:
+            with torch._C.DisableTorchFunction():
+                self.watcher.see(func, args, kwargs, self._block.block if self._block else None)
+        if not self._steps:
+            return func(*args, **kwargs)
+        if self._block and self._block.is_leaf:
+            return self._run_inside(func, args, kwargs)
+        return self._run_step(func, args, kwargs)
+
+    def _run_inside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a function in one of torch's own layers, where it is not shown."""
+        try:
+            result = func(*args, **kwargs)
+        except Exception:
+            self._read(tensors_in((args, kwargs)))
+            raise
+        if tensors_in(result):
+            self._read(tensors_in((args, kwargs)))
+        return result
+
+    def _run_step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         inputs = tensors_in((args, kwargs))
-        step = self._user = Event(self._block, flops=-self._counter.total)
+        step = self._user = Event(self._block, flops=-self._flops.total)
         self._read(inputs)
         try:
             result = func(*args, **kwargs)
@@ -100,7 +177,7 @@ class Recorder:
             raise
         finally:
             self._user = self._block
-            step.flops += self._counter.total
+            step.flops += self._flops.total
         outputs = tensors_in(result)
         if outputs or writes_or_reads_values(func):
             self._start(step, step_name(func, args), inputs)
@@ -109,13 +186,15 @@ class Recorder:
         return result
 
     def _enter_block(self, block: nn.Module, args: tuple[Any, ...]) -> None:
-        event = Event(self._block, block, flops=-self._counter.total)
-        self._start(event, type_name(block), tensors_in(args) if self._block else self._inputs)
+        event = Event(self._block, block, flops=-self._flops.total)
+        event.is_of_torch = type(block).__module__.startswith("torch.nn.")
+        event.is_leaf = event.is_of_torch and not block._modules
+        self._start(event, type_name(block), tensors_in(args) if self._block else self.inputs)
         event.first_inside = len(self.events)
         if self._block:
             self._block.has_blocks = True
         else:
-            self._made(self._inputs, event)
+            self._made(self.inputs, event)
         self._block = self._user = event
 
     def _leave_block(self, block: nn.Module, args: Any, *rest: Any) -> None:
@@ -125,13 +204,19 @@ class Recorder:
         if event is None:
             return
         self._block = self._user = event.parent
-        event.flops += self._counter.total
-        if not event.has_blocks and type(block).__module__.startswith("torch.nn."):
+        event.flops += self._flops.total
+        if event.is_of_torch and not event.has_blocks:
             self._hide_inside(event)
-        if len(rest) == 2:  # with one thing only, None, `forward` has raised
-            kwargs, result = rest
-            self._connect(event, tensors_in(kwargs) if event.parent else [])
-            self._finish(event, tensors_in(result))
+        if len(rest) < 2:  # with one thing only, None, `forward` has raised
+            self.failure = self.failure or event
+            return
+        self.failure = None
+        kwargs, result = rest
+        given, outputs = tensors_in(kwargs), tensors_in(result)
+        self._connect(event, given if event.parent else [])
+        self._finish(event, outputs)
+        if self.watcher:
+            self.watcher.left(event, [*tensors_in(args), *given], outputs)
 
     def _hide_inside(self, event: Event) -> None:
         """Drop the steps of one of torch's own layers, which would be noise."""
@@ -145,13 +230,14 @@ class Recorder:
         self.events.append(event)
 
     def _connect(self, event: Event, inputs: list[Tensor]) -> None:
-        made = [self._making(tensor) for tensor in inputs]
         event.inputs += self._shapes_of(inputs)
-        event.sources += tuple([found.maker if found else None for found in made])
-        event.ports += tuple([found.port if found else 0 for found in made])
-        event.held += tuple(
-            [0 if found else id(tensor) for found, tensor in zip(made, inputs, strict=True)]
-        )
+        if self._steps:
+            made = [self._making(tensor) for tensor in inputs]
+            event.sources += tuple([found.maker if found else None for found in made])
+            event.ports += tuple([found.port if found else 0 for found in made])
+            event.held += tuple(
+                [0 if found else id(tensor) for found, tensor in zip(made, inputs, strict=True)]
+            )
 
     def _shapes_of(self, tensors: list[Tensor]) -> tuple[Shape, ...]:
         """Return the shapes, the same object for the same ones: there are few, and many calls."""
@@ -165,9 +251,11 @@ class Recorder:
     def _finish(self, event: Event, outputs: list[Tensor]) -> None:
         event.failed = False
         event.outputs = self._shapes_of(outputs)
-        made = [self._making(tensor) for tensor in outputs]
-        event.origins = tuple([found.maker if found else None for found in made])
-        self._made(outputs, event)
+        if self._steps:
+            inside = event if event.is_leaf else None
+            made = [self._making(tensor) for tensor in outputs]
+            event.origins = tuple([found.maker if found else inside for found in made])
+            self._made(outputs, event)
 
     def _made(self, tensors: list[Tensor], event: Event) -> None:
         for port, tensor in enumerate(tensors):
@@ -179,35 +267,54 @@ class Recorder:
         if found and self._user:
             self._user.parameters |= frozenset(found)
 
-    def _see(self, arguments: tuple[Any, ...]) -> None:
-        """Note what an operator reads that no function of torch called, as in compiled blocks."""
-        if self._user is self._block:
-            self._read(arguments)
+
+def time_blocks(run: Callable[[], Any]) -> list[tuple[nn.Module, float]]:
+    """Return each call of a block in `run()`, in order, with the seconds that it took."""
+    blocks: list[nn.Module] = []
+    seconds: list[float] = []
+    still_open: list[int] = []
+
+    def enter(block: nn.Module, args: Any) -> None:
+        still_open.append(len(seconds))
+        blocks.append(block)
+        seconds.append(_now())
+
+    def leave(block: nn.Module, *rest: Any) -> None:
+        first = still_open.pop()
+        seconds[first] = _now() - seconds[first]
+
+    with hooked(enter, leave):
+        run()
+    return list(zip(blocks, seconds, strict=True))
 
 
-def tensors_in(value: Any) -> list[Tensor]:
-    """Return every tensor in a nest of sequences, mappings and dataclasses, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    found: list[Tensor] = []
-    _collect(value, found)
-    return found
+@contextmanager
+def hooked(enter: Callable[..., Any], leave: Callable[..., Any]) -> Iterator[None]:
+    """Call `enter` before and `leave` after each call of a block on this thread.
 
+    Hooks cost a frame a level, so the recursion limit makes room for nets that just fit.
+    """
+    thread = threading.get_ident()
+    limit = sys.getrecursionlimit()
 
-def _collect(nest: Any, found: list[Tensor]) -> None:
-    if isinstance(nest, tuple | list):
-        values: Iterable[Any] = nest
-    elif isinstance(nest, dict):
-        values = nest.values()
-    elif is_dataclass(nest) and not isinstance(nest, type):
-        values = [getattr(nest, item.name) for item in fields(nest)]
-    else:
-        return
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif type(value) not in _PLAIN:
-            _collect(value, found)
+    def only_here(hook: Callable[..., Any]) -> Callable[..., None]:
+        def guarded(*args: Any) -> None:
+            if threading.get_ident() == thread:
+                with torch._C.DisableTorchFunction():  # what a hook looks at is no step
+                    hook(*args)
+
+        return guarded
+
+    before = register_module_forward_pre_hook(only_here(enter))
+    after = register_module_forward_hook(only_here(leave), with_kwargs=True, always_call=True)
+    sys.setrecursionlimit(2 * limit)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+        before.remove()
+        after.remove()
+        _global_forward_hooks_with_kwargs.pop(after.id, None)  # torch's `remove` forgets it
 
 
 def shape(tensor: Tensor) -> Shape:
@@ -221,3 +328,10 @@ def shape(tensor: Tensor) -> Shape:
 def type_name(block: nn.Module) -> str:
     """Return the name of the class, that of the original for a scripted block."""
     return str(getattr(block, "original_name", type(block).__name__))
+
+
+def _now() -> float:
+    """Return the time when all work given to an accelerator so far is done, in seconds."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+    return perf_counter()

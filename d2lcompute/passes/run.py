@@ -1,201 +1,200 @@
-"""The first pass through a lazy net: imagined on the meta device, repeated from there, or made."""
+"""A forward pass of a net: on itself, on a copy or on the meta device, and without a trace."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+import gc
+import sys
+import warnings
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from ..parameters.names import Entry, entries, walk
-from .keep import dry_run, undone_on_error
-from .meta import on_meta
+from ..parameters.names import shape_text, slots, walk
+from .inputs import Inputs
+from .keep import Writes, kept, undone_on_error
+from .meta import remembered
 from .random_states import random_states_kept
-from .twin import meta_twin
-from .watch import Draws, Watch
+from .record import Recorder, Watcher, time_blocks, type_name
+from .twin import copy_if_lazy, meta_twin
+from .values import tensors_in
 
-# To compute on so few numbers takes less time than torch does to get the meta device ready.
-_FEW = 4096
-
-
-class Inputs(NamedTuple):
-    """What a net is called with: tensors, shapes of such, and anything else."""
-
-    args: Sequence[Any]
-    named: Mapping[str, Any]
-
-    def all(self) -> list[Any]:
-        """Return the inputs without their names."""
-        return [*self.args, *self.named.values()]
-
-    def map(self, change: Callable[[Any], Any]) -> Inputs:
-        """Return what `change` makes of each."""
-        return Inputs(
-            [change(item) for item in self.args], {k: change(v) for k, v in self.named.items()}
-        )
+_COMPILER = "torch._dynamo"  # the module: it takes a second to import, and runs functions meanwhile
+_SHARDED = {"FSDPModule", "FullyShardedDataParallel", "DTensor"}
 
 
-def first_pass(net: nn.Module, inputs: Inputs) -> Watch:
-    """Do to `net` what a first pass would, and nothing else, in the cheapest way that works."""
-    few = sum(map(_count, inputs.all())) <= _FEW
-    return (None if few else repeat(net, inputs)) or perform(net, inputs)
+class Pass:
+    """A pass of a net on these inputs, which may be made again and again with the same outcome.
 
-
-def imagine(twin: nn.Module, inputs: Inputs) -> Watch:
-    """Let a net on the meta device make the pass, and return what was seen."""
-    watch = Watch()
-    with _explained(watch, twin, inputs):
-        _run_on_meta(watch, twin, inputs)
-    return watch
-
-
-def perform(net: nn.Module, inputs: Inputs) -> Watch:
-    """Make the pass for real, so that nothing is left of it but what lazy layers learned."""
-    watch = Watch()
-    # Copies, since a module may work in place.
-    copies = inputs.map(
-        lambda item: _map(item, lambda t: t.detach().clone(), lambda s: _noise(s, net))
-    )
-    with undone_on_error(net), _explained(watch, net, inputs), dry_run(net):
-        watch.run(net, *copies)
-    return watch
-
-
-def repeat(net: nn.Module, inputs: Inputs) -> Watch | None:
-    """Let a copy on the meta device make the pass, and do to `net` only what that did to layers.
-
-    Returns None, and leaves the net as it was, if the copy fails or if it would not be the same.
+    `net` is what runs. A pass that is `imagined` is made by a copy on the meta device, and one that
+    is not computes; without a word on it, shapes alone are not computed with. A lazy net runs as a
+    copy, unless it `learns`: then its layers keep the shapes of the pass. A net stays otherwise as
+    it is.
     """
-    watch = Watch(keep_steps=True)
-    devices = {entry.tensor.device for entry in entries(net)}
-    try:
-        twin = meta_twin(net)
-        with Draws(watch, on_cpu=devices <= {torch.device("cpu")}):
-            _run_on_meta(watch, twin, inputs)
-        if not watch.can_be_repeated():
-            return None
-        with undone_on_error(net), random_states_kept(devices), torch.no_grad():
-            for step in watch.steps:
-                step(net)
-            _check_same(net, twin, devices)
-    except Exception:
-        return None
-    return watch
+
+    def __init__(
+        self, net: nn.Module, inputs: Inputs, *, imagined: bool | None = None, learns: bool = False
+    ) -> None:
+        check_whole(net)
+        self.inputs = inputs
+        self.on_meta = _needs_no_values(net, inputs) if imagined is None else imagined
+        self._is_twin = bool(imagined) or (self.on_meta and not _is_on_meta(net))
+        self._touched: list[Tensor] = []
+        if self._is_twin:
+            self.net = meta_twin(net)
+        else:
+            self.net = net if learns else copy_if_lazy(net)
+
+    def record(
+        self,
+        parameters: Container[int] = (),
+        *,
+        steps: bool = True,
+        watch: Callable[[], Watcher] | None = None,
+        then: Callable[[Recorder, Any], object] | None = None,
+    ) -> Recorder:
+        """Make the pass and return what was recorded.
+
+        `parameters` and `steps` are as for `Recorder`, and `watch` makes its watcher. `then` is
+        shown the recorder and the output; nothing of what it does to the net stays either.
+        """
+        make = partial(self._record, parameters, steps, watch, then)
+        had_compiler = _COMPILER in sys.modules
+        is_open = bool(self.inputs.tensors() and self.inputs.shapes())
+        recorder = self._try_shapes(make) if is_open else make()
+        if _COMPILER in sys.modules and not had_compiler:  # its import was recorded, too
+            return make()
+        return recorder
+
+    def _try_shapes(self, make: Callable[[], Recorder]) -> Recorder:
+        """Make the pass with tuples as shapes beside tensors, or as what they are if that fails."""
+        try:
+            with undone_on_error(self.net):
+                recorder = make()
+                if recorder.error:
+                    raise recorder.error
+        except Exception:
+            shapes, self.inputs = self.inputs, self.inputs.without_shapes()
+            second = make()
+            if not second.error:
+                return second
+            self.inputs = shapes
+        return recorder
+
+    def time(self) -> list[tuple[nn.Module, float]]:
+        """Return each call of a block, in order, with its seconds; the pass was made before."""
+        with self._scope() as (args, kwargs, writes):
+            if writes:
+                writes.save(self._touched)  # as before: to watch would take time
+            return time_blocks(lambda: self.net(*args, **kwargs))
+
+    def _record(
+        self,
+        parameters: Container[int],
+        steps: bool,
+        watch: Callable[[], Watcher] | None,
+        then: Callable[[Recorder, Any], object] | None,
+    ) -> Recorder:
+        with self._scope() as (args, kwargs, writes):
+            recorder = Recorder(
+                tensors_in((args, kwargs)),
+                parameters,
+                writes=writes,
+                steps=steps,
+                compute=remembered if self.on_meta else None,
+                watcher=watch() if watch else None,
+            )
+            output = recorder.call(self.net, args, kwargs)
+            if then:
+                with writes.watching() if writes else nullcontext():
+                    then(recorder, output)
+            self._touched = writes.touched if writes else []
+        return recorder
+
+    @contextmanager
+    def _scope(self) -> Iterator[tuple[list[Any], dict[str, Any], Writes | None]]:
+        """Make arguments, and whatever happens to them and to the net undone."""
+        inputs, net = self.inputs, self.net
+        args, kwargs = inputs.on_meta(net) if self.on_meta else inputs.for_real(net)
+        device = torch.device("meta") if self.on_meta else nullcontext()
+        with collector_paused(), as_written(), device:
+            if self._is_twin:
+                with random_states_kept():
+                    yield args, kwargs, None
+            else:
+                with kept(net, tensors_in((args, kwargs))) as writes:
+                    yield args, kwargs, writes
 
 
-def lazy_entries(net: nn.Module) -> list[Entry]:
-    """Return the parameters and buffers without a shape, each under the first of its names."""
-    found: dict[int, Entry] = {}
-    for entry in entries(net):
-        if is_lazy(entry.tensor):
-            found.setdefault(id(entry.tensor), entry)
-    return list(found.values())
-
-
-def is_shape(item: object) -> bool:
-    """Tell whether an input stands for a tensor of this shape."""
-    if isinstance(item, tuple) or (isinstance(item, list) and item):
-        return all(type(size) is int for size in item)
-    return False
-
-
-def _run_on_meta(watch: Watch, twin: nn.Module, inputs: Inputs) -> None:
-    def empty(shape: Sequence[int]) -> Tensor:
-        return torch.empty(*shape, dtype=_dtype(twin), device="meta")
-
-    stand_ins = inputs.map(
-        lambda item: _map(item, lambda x: torch.empty_like(x, device="meta"), empty)
-    )
-    with random_states_kept(), on_meta():
-        watch.run(twin, *stand_ins)
-
-
-def _check_same(net: nn.Module, twin: nn.Module, devices: set[torch.device]) -> None:
-    """Raise if a layer was not sized as on the copy, or where the copy is instead of its place."""
-    pairs = zip(entries(net), entries(twin), strict=True)
-    same = all(
-        is_lazy(ours.tensor) == is_lazy(theirs.tensor)
-        and (is_lazy(ours.tensor) or ours.tensor.shape == theirs.tensor.shape)
-        and ours.tensor.device in devices
-        for ours, theirs in pairs
-    )
-    if not same:
-        raise RuntimeError("repeating the pass gives something else")
-
-
-def _map(
-    item: Any, on_tensor: Callable[[Tensor], Tensor], on_shape: Callable[[Sequence[int]], Tensor]
-) -> Any:
-    """Replace the tensors and the shapes in an input, also within sequences and mappings."""
-    if isinstance(item, Tensor):
-        return on_tensor(item)
-    if is_shape(item):
-        return on_shape(item)
-    if isinstance(item, Mapping):
-        return {key: _map(value, on_tensor, on_shape) for key, value in item.items()}
-    if isinstance(item, list | tuple):
-        values = [_map(value, on_tensor, on_shape) for value in item]
-        named = hasattr(item, "_fields")
-        return type(item)(*values) if named else type(item)(values)
-    return item
-
-
-def _count(item: Any) -> int:
-    """Return how many numbers an input holds, or would if it is a shape."""
-    if isinstance(item, Tensor):
-        return item.numel()
-    if is_shape(item):
-        return math.prod(item)
-    if isinstance(item, Mapping):
-        item = list(item.values())
-    return sum(map(_count, item)) if isinstance(item, list | tuple) else 0
-
-
-def _noise(shape: Sequence[int], net: nn.Module) -> Tensor:
-    """Return values as a net may expect them, the same each time."""
-    values = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
-    device = next((entry.tensor.device for entry in entries(net)), values.device)
-    return values.to(device, _dtype(net))
-
-
-def _dtype(net: nn.Module) -> torch.dtype:
-    found = (entry.tensor.dtype for entry in entries(net))
-    return next((dtype for dtype in found if dtype.is_floating_point), torch.get_default_dtype())
+def check_whole(net: nn.Module) -> None:
+    """Refuse a net whose parameters are elsewhere: they come and go while it runs."""
+    for name, module in walk(net):
+        held = [p for p in module._parameters.values() if p is not None]
+        kinds = {kind.__name__ for kind in type(module).__mro__} | {type(p).__name__ for p in held}
+        if kinds & _SHARDED:
+            raise ValueError(
+                f"`net` must hold all of its parameters, got {_called(name, module)}, whose are "
+                f"spread over processes; do look at the net before it is sharded"
+            )
+        is_away = any(p.is_meta for p in held) and hasattr(module, "_hf_hook")
+        if is_away or any(hasattr(p, "ds_id") for p in held):
+            raise ValueError(
+                f"`net` must hold all of its parameters, got {_called(name, module)}, whose a hook "
+                f"brings and takes away again; do look at the net before it is offloaded"
+            )
 
 
 @contextmanager
-def _explained(watch: Watch, net: nn.Module, inputs: Inputs) -> Iterator[None]:
-    """Say in which module a pass failed, and on what."""
+def as_written() -> Iterator[None]:
+    """Let blocks that were compiled run as they are written: compiled code calls no blocks."""
+    if _COMPILER not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using `torch.compile")  # on hooks, as recording has
+        yield
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep Python from looking for garbage, which takes as long as a pass through small layers.
+
+    A record is made of many small objects that stay. Each time their number has grown by a
+    quarter, all objects of torch would be searched again.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
         yield
-    except Exception as error:
-        name = watch.running[-1] if watch.running else ""
-        kind = type(dict(walk(net))[name]).__name__
-        where = f"{name!r} ({kind})" if name else f"the net itself ({kind})"
-        came = ", ".join(map(str, watch.inputs.get(name, ()))) or "no tensor"
-        raise RuntimeError(
-            f"`inputs` must fit the net, got {_shown(inputs)}: {where} fails on {came} with "
-            f"{_first_line(error)}; the net is as it was, do {_way_out(error, inputs)}"
-        ) from error
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def explained(recorder: Recorder, net: nn.Module, inputs: Inputs) -> RuntimeError:
+    """Return the error that says in which module a pass failed, and on what."""
+    error = recorder.error or RuntimeError("no message")
+    event = recorder.failure
+    block = event.block if event and event.block else net
+    name = next((name for name, module in walk(net) if module is block), "")
+    came = ", ".join(map(shape_text, event.inputs)) if event and event.inputs else "no tensor"
+    return RuntimeError(
+        f"`inputs` must fit the net, got {inputs.text()}: {_called(name, block)} fails on {came} "
+        f"with {_first_line(error)}; the net is as it was, do {_way_out(error, inputs)}"
+    )
+
+
+def _called(name: str, module: nn.Module) -> str:
+    kind = type_name(module)
+    return f"{name!r} ({kind})" if name else f"the net itself ({kind})"
 
 
 def _first_line(error: Exception) -> str:
     text = str(error).strip().split("\n")[0] or "no message"
     return text if type(error) is RuntimeError else f"{type(error).__name__}: {text}"
-
-
-def _shown(inputs: Inputs) -> str:
-    shown = [_text(item) for item in inputs.args]
-    shown += [f"{name}={_text(item)}" for name, item in inputs.named.items()]
-    return ", ".join(shown) or "none"
-
-
-def _text(item: Any) -> str:
-    return str(tuple(item.shape) if isinstance(item, Tensor) else item)
 
 
 def _way_out(error: Exception, inputs: Inputs) -> str:
@@ -204,6 +203,21 @@ def _way_out(error: Exception, inputs: Inputs) -> str:
         return "put a shape into parentheses, as in (2, 20)"
     if "meta" in text:
         return "materialize(net, X) instead, which can compute, if the net reads values"
-    if any(is_shape(item) for item in inputs.all()) and ("indices" in text or "long" in text):
+    if inputs.shapes() and ("indices" in text or "long" in text):
         return "pass a tensor of whole numbers, since a shape stands for floats"
+    if len(inputs.shapes()) > 1 and isinstance(error, TypeError):
+        return "pass what is no shape by name, as in forward_kwargs={'size': (16, 16)}"
     return "change the input or that module"
+
+
+def _needs_no_values(net: nn.Module, inputs: Inputs) -> bool:
+    """Whether to run on the meta device: for shapes alone, meta tensors and meta nets."""
+    given = inputs.tensors()
+    only_shapes = not given and bool(inputs.shapes())
+    return only_shapes or any(t.is_meta for t in (*given, *(slot[3] for slot in slots(net))))
+
+
+def _is_on_meta(net: nn.Module) -> bool:
+    attributes = (value for _, block in walk(net) for value in vars(block).values())
+    held = [*(slot[3] for slot in slots(net)), *attributes]
+    return all(tensor.is_meta for tensor in held if isinstance(tensor, Tensor))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -43,6 +42,9 @@ def meta_twin(net: Net) -> Net:
     memo.update({id(t): _stand_in(t) for t in _tensors(modules) if type(t) in _KNOWN})
     with _DeepcopyOnMeta():
         copies = _copies(modules, memo)
+    for module in modules:
+        if isinstance(module, torch.jit.ScriptModule):
+            _move_to_meta(copies[id(module)])
     twin: Net = copies[id(net)]
     return twin
 
@@ -71,8 +73,7 @@ def copy_if_lazy(net: Net) -> Net:
     for module in modules:
         deferral = deferral_of(copies[id(module)])
         if deferral:
-            orders = deferral.orders.items()
-            deferral.orders = {name: replace(order, verbose=False) for name, order in orders}
+            deferral.silence()
     copy: Net = copies[id(net)]
     return copy
 
@@ -110,6 +111,16 @@ def _copy(module: nn.Module, memo: dict[int, Any]) -> None:
         if type(value) in CONTAINERS and not value and id(value) not in memo:
             memo[id(value)] = type(value)()
         state[name] = value if type(value) in _ATOMS else deepcopy(value, memo)
+
+
+def _move_to_meta(copy: nn.Module) -> None:
+    """Take the data from a scripted module: it is copied outside of Python."""
+    for _, module in walk(copy):
+        places: list[Any] = [module._parameters, module._buffers]
+        for place in places:
+            for name, tensor in list(place.items()):
+                if tensor is not None:
+                    place[name] = torch.empty_like(tensor, device="meta")
 
 
 def _unique_attributes(modules: Sequence[nn.Module]) -> dict[int, Any]:

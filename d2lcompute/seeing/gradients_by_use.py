@@ -6,7 +6,9 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from operator import itemgetter
+from types import CellType, FunctionType
 from typing import Any
 
 import torch
@@ -16,9 +18,10 @@ from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.parameter import is_lazy
 
 from ..parameters.names import slots, walk
-from ..passes.hooks import hooked
+from ..passes.backward import gradients
 from ..passes.keep import dry_run
-from ..passes.record import type_name
+from ..passes.record import hooked, type_name
+from ..passes.run import as_written, check_whole
 from .use_report import GradientsByUse, Use, UsedParameter, joined
 
 # A node of the backward graph, and which of the things that it passes a gradient to.
@@ -43,30 +46,55 @@ def gradients_by_use(net: nn.Module, loss_fn: Callable[[Any], Tensor]) -> Gradie
     the same memory are parameters of their own: their gradients do not add up.
 
     Returns a report with the uses in the order of the forward pass. `net`, its gradients, buffers
-    and modes and the random state are afterwards what they were. Raises `ValueError` if the net is
-    lazy or the loss is not a scalar that depends on it.
+    and modes, the random states and the batch are afterwards what they were. Raises `ValueError` if
+    the net is lazy, if the loss is not a scalar that depends on it, or if uses lie in a function
+    that makes a backward pass of its own, such as a checkpoint with `use_reentrant=True`.
     Source: D2L 6.2 / zh 5.2
     """
+    check_whole(net)
+    if not callable(loss_fn):
+        raise TypeError(
+            f"`loss_fn` must be a function that takes the net and returns its loss, got "
+            f"{type(loss_fn).__name__}; do lambda net: net(X).sum(), say"
+        )
     names, parameters = _trainable(net)
     leaves = {get_gradient_edge(parameter).node: key for key, parameter in parameters.items()}
     calls = _Calls(net)
-    with dry_run(net), torch.enable_grad():
+    kept = dry_run(net, *_referred_to(loss_fn))
+    with torch.inference_mode(False), kept, as_written(), torch.enable_grad():
         with hooked(calls.enter, calls.leave):
             loss = loss_fn(net)
         _check_loss(loss)
         reads = _reads(loss, leaves)
-        chosen = {k: found for k, found in reads.items() if len(found) > 1 or len(names[k]) > 1}
-        parts, totals = _backward(loss, parameters, chosen)
-    return GradientsByUse(
-        tuple(
-            UsedParameter(
-                tuple(names[key]),
-                tuple(Use(*calls.at(node), node.name(), parts[node, i]) for node, i in found),
-                totals.get(key),
-            )
-            for key, found in chosen.items()
+        parts, totals = _backward(loss, parameters, reads)
+    used = [
+        UsedParameter(
+            tuple(names[key]),
+            tuple(Use(*calls.at(node), node.name(), parts[node, index]) for node, index in found),
+            totals[key],
         )
-    )
+        for key, found in reads.items()
+    ]
+    for one, parameter in zip(used, parameters.values(), strict=True):
+        _check_complete(one, parameter)
+    return GradientsByUse(tuple(one for one in used if len(one.uses) > 1 or len(one.names) > 1))
+
+
+def _referred_to(loss_fn: Any) -> list[Any]:
+    """Return what a function refers to outside of itself, such as the batch."""
+    if isinstance(loss_fn, partial):
+        return [*_referred_to(loss_fn.func), *loss_fn.args, *loss_fn.keywords.values()]
+    function = getattr(loss_fn, "__func__", loss_fn)
+    if not isinstance(function, FunctionType):
+        return [loss_fn]
+    names = [name for name in function.__code__.co_names if name in function.__globals__]
+    cells = [cell for cell in function.__closure__ or () if cell != CellType()]
+    return [
+        *(function.__globals__[name] for name in names),
+        *(cell.cell_contents for cell in cells),
+        *(function.__defaults__ or ()),
+        *(function.__kwdefaults__ or {}).values(),
+    ]
 
 
 class _Calls:
@@ -150,22 +178,34 @@ def _reads(loss: Tensor, leaves: dict[Node, int]) -> dict[int, list[Read]]:
 
 def _backward(
     loss: Tensor, parameters: dict[int, Tensor], reads: dict[int, list[Read]]
-) -> tuple[dict[Read, Tensor], dict[int, Tensor]]:
+) -> tuple[dict[Read, Tensor], dict[int, Tensor | None]]:
     """Run backward once; return the gradient through each read, and the accumulated ones."""
     parts: dict[Read, Tensor] = {}
-    reached = [key for key, found in reads.items() if found]
-    for key in reached:
-        for read in reads[key]:
-            read[0].register_hook(partial(_keep, parts, read))
-    totals = torch.autograd.grad(loss, [parameters[key] for key in reached]) if reached else ()
-    for key in reached:
-        for read in reads[key]:
+    for read in chain.from_iterable(reads.values()):
+        read[0].register_hook(partial(_keep, parts, read))
+    totals = gradients(loss, list(parameters.values()))
+    for key, found in reads.items():
+        for read in found:
             if read not in parts:  # an operation may pass nothing back
                 parts[read] = torch.zeros_like(parameters[key])
-    return parts, dict(zip(reached, totals, strict=True))
+    return parts, dict(zip(parameters, totals, strict=True))
+
+
+def _check_complete(used: UsedParameter, parameter: Tensor) -> None:
+    """Refuse gradients that come from uses which the graph does not show."""
+    if used.gradient is None or used.gradient.is_meta or parameter._backward_hooks:
+        return
+    largest = max([used.scale, *(use.scale for use in used.uses)])
+    rounding = 1e-3 + 4 * len(used.uses) * torch.finfo(parameter.dtype).eps
+    if used.difference > rounding * largest:
+        raise ValueError(
+            f"`loss_fn` must use {used.names[0]!r} where autograd sees it, got gradients from a "
+            f"function that makes a backward pass of its own, whose uses cannot be told apart; "
+            f"do checkpoint(..., use_reentrant=False), say"
+        )
 
 
 def _keep(parts: dict[Read, Tensor], read: Read, arrived: Sequence[Tensor | None], _: Any) -> None:
     gradient = arrived[read[1]]
     if gradient is not None:
-        parts[read] = gradient.detach()
+        parts[read] = gradient  # itself: a view of it would be accumulated into

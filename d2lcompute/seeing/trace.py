@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from ..passes.collector import collector_paused
-from ..passes.making import Pass
+from ..passes.inputs import Inputs
+from ..passes.record import Event
+from ..passes.run import Pass, collector_paused
 from ..tables import Report, Table, listed
 from .calls import Call, Names, as_calls
 from .trace_table import MOST_NAMES, table_of
@@ -20,12 +21,14 @@ class Trace(Report):
     """Every call of a forward pass, in order.
 
     `calls` are `Call` objects, of blocks and of steps. `unused` names the parameters that the
-    pass did not read. `error` is the exception that ended the pass early, or None.
+    pass did not read. `error` is the exception that ended the pass early, or None. A second pass
+    that was made for times and `went_another_way` called other blocks, so there are no times.
     """
 
     calls: tuple[Call, ...]
     unused: tuple[str, ...]
     error: Exception | None
+    went_another_way: bool = False
 
     def _table(self) -> Table:
         return table_of(self.calls, list(self._notes()))
@@ -36,12 +39,20 @@ class Trace(Report):
             yield f"{net.parameter_count:,} parameters read, each counted once; {net.flops:,} FLOPs"
         if self.unused:
             yield f"not read: {listed(self.unused, MOST_NAMES)}"
+        if self.went_another_way:
+            yield "no times: the pass that was timed called other blocks, as by chance"
         if self.error:
             yield f"stopped by {type(self.error).__name__}: {self.error}"
 
 
 @collector_paused()
-def trace(net: nn.Module, *inputs: Any, time: bool = False, **named_inputs: Any) -> Trace:
+def trace(
+    net: nn.Module,
+    *inputs: Any,
+    time: bool = False,
+    forward_kwargs: Mapping[str, Any] | None = None,
+    **named_inputs: Any,
+) -> Trace:
     """Make a forward pass and report every call of a block in order, with the steps between.
 
     >>> d2c.trace(d2c.FixedHiddenMLP(units=4), torch.zeros(2, 4))
@@ -67,6 +78,7 @@ def trace(net: nn.Module, *inputs: Any, time: bool = False, **named_inputs: Any)
     `net` is any module; it stays as it is, lazy layers and random states too. `inputs` and
     `named_inputs` are what it takes. They may be shapes, and then nothing is computed; as a shape
     stands for floats, write `torch.zeros(2, 8, dtype=torch.long, device="meta")` for token ids.
+    `forward_kwargs` are named inputs that are passed as they are, whatever their names.
     `time` asks for the microseconds that each call takes, in a second pass.
 
     Returns a report whose `calls` are data. If the pass fails, the report ends there, and `error`
@@ -74,16 +86,22 @@ def trace(net: nn.Module, *inputs: Any, time: bool = False, **named_inputs: Any)
     net reads values, as `while x.sum() > 1` does.
     Source: D2L 6.1 / zh 5.1
     """
-    made = Pass(net, inputs, named_inputs)
+    made = Pass(net, Inputs(inputs, named_inputs, forward_kwargs or {}))
     names = Names(made.net)
-    recorder, error = made.record(names.parameters)
-    seconds: list[float] = []
-    if error is None and time:
-        seconds, error = made.time()
-    if error and made.shapes_only and _wants_values(error):
-        raise _values_wanted(list(as_calls(recorder.events, names, []))) from error
-    calls = tuple(as_calls(recorder.events, names, seconds))
-    return Trace(calls, _unused(names, calls), error)
+    recorder = made.record(names.parameters)
+    if recorder.error and made.on_meta and _wants_values(recorder.error):
+        raise _values_wanted(list(as_calls(recorder.events, names, []))) from recorder.error
+    seconds = _seconds(made, recorder.events) if time and not recorder.error else []
+    calls = tuple(as_calls(recorder.events, names, seconds or []))
+    return Trace(calls, _unused(names, calls), recorder.error, went_another_way=seconds is None)
+
+
+def _seconds(made: Pass, events: Sequence[Event]) -> list[float] | None:
+    """Return the seconds of each block, None if the pass that was timed called others."""
+    times = made.time()
+    before = [id(event.block) for event in events if event.block is not None]
+    same = before == [id(block) for block, _ in times]
+    return [seconds for _, seconds in times] if same else None
 
 
 def _wants_values(error: Exception) -> bool:

@@ -31,6 +31,11 @@ class Use:
     grad_fn: str
     gradient: Tensor
 
+    @property
+    def scale(self) -> float:
+        """The largest element of the gradient."""
+        return _largest(_dense(self.gradient))
+
 
 @dataclass(frozen=True, eq=False)
 class UsedParameter:
@@ -41,6 +46,11 @@ class UsedParameter:
     gradient: Tensor | None
 
     @property
+    def scale(self) -> float:
+        """The largest element of the accumulated gradient."""
+        return 0.0 if self.gradient is None else _largest(_dense(self.gradient))
+
+    @property
     def difference(self) -> float:
         """The largest difference between the sum over the uses and the accumulated gradient."""
         if self.gradient is None:
@@ -48,7 +58,7 @@ class UsedParameter:
         remainder = -_dense(self.gradient)
         for use in self.uses:
             remainder = remainder + _dense(use.gradient)
-        return _number(remainder.abs().max()) if remainder.numel() else 0.0
+        return _largest(remainder)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -84,8 +94,7 @@ class GradientsByUse(Report, Mapping[str, UsedParameter]):
     def _remainder(self) -> str:
         """Say how exactly, in words: the last bits differ from machine to machine."""
         largest = max(parameter.difference for parameter in self.parameters)
-        sizes = [_dense(p.gradient).abs() for p in self.parameters if p.gradient is not None]
-        scale = max((_number(size.max()) for size in sizes if size.numel()), default=0.0)
+        scale = max(parameter.scale for parameter in self.parameters)
         if largest <= 1e-4 * scale:
             return ", up to rounding" if largest else ", bit for bit"
         return f", but for a difference of {largest:.3g}"
@@ -118,6 +127,10 @@ def _use_rows(parameter: UsedParameter) -> Iterator[tuple[object, ...]]:
 
 def _norm_cell(gradient: Tensor) -> str:
     return "?" if gradient.is_meta else f"{_number(norm(gradient)):.3g}"
+
+
+def _largest(values: Tensor) -> float:
+    return _number(values.abs().max()) if values.numel() else 0.0
 
 
 def _number(scalar: Tensor) -> float:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from ..passes.collector import collector_paused
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -74,11 +73,9 @@ class Report(ABC):
             writer.writerow(table.headers)
             writer.writerows(table.fields())
 
-    @collector_paused()
     def __repr__(self) -> str:
         return printable(self._table().text())
 
-    @collector_paused()
     def _repr_html_(self) -> str:
         return self._tree().html()
 

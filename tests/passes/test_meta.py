@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import d2lcompute as d2c
 from d2lcompute.lazy import meta_twin
 from d2lcompute.passes import meta
-from d2lcompute.passes.meta import on_meta
+from d2lcompute.passes.meta import remembered
+from d2lcompute.passes.modes import Operators
 
 READ_VALUES = {"FixedHiddenMLP", "FancyMLP", "chimera"}
 NETS = {name: build for name, build in (CHAPTER | WELL_KNOWN).items() if name not in READ_VALUES}
@@ -33,6 +36,12 @@ def kinds_of(run, meta):
     with meta, Kinds() as kinds:
         run()
     return kinds.seen
+
+
+@contextlib.contextmanager
+def on_meta():
+    with torch.device("meta"), Operators(remembered):
+        yield
 
 
 @pytest.mark.parametrize("name", NETS)

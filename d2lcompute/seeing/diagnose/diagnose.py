@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
+from ...passes.inputs import Inputs
 from ...passes.record import type_name
-from ...passes.run import Inputs
-from ...passes.twin import copy_if_lazy
 from . import failing, modes, placement, registration, signals, ties, unreached, values
 from .findings import Diagnosis, Finding
-from .observe import Seen
-from .passing import observe
+from .observe import Seen, observe
 
 
 def diagnose(
     net: nn.Module,
     *inputs: Any,
     loss_fn: Callable[[Any], Tensor] | None = None,
+    forward_kwargs: Mapping[str, Any] | None = None,
     **named_inputs: Any,
 ) -> Diagnosis:
     """List what is wrong with a net: what, where, why it matters, and the mend.
@@ -50,21 +49,22 @@ def diagnose(
     `TypeError` if `net` is no module, and `ValueError` for a `loss_fn` without inputs.
     Source: D2L 6.1 / zh 5.1
     """
-    given = Inputs(inputs, named_inputs)
-    if loss_fn is not None and not given.all():
+    given = Inputs(inputs, named_inputs, forward_kwargs or {})
+    if loss_fn is not None and not given:
         raise ValueError(
             "`loss_fn` must come with inputs, got none; do diagnose(net, X, loss_fn=loss_fn)"
         )
     found = list(registration.without_super(net))
     if not found:
-        seen = observe(copy_if_lazy(net), given, loss_fn) if given.all() else None
+        seen = observe(net, given, loss_fn) if given else None
         found = [*_about_structure(net, seen), *(_about_pass(seen) if seen else ())]
-    return Diagnosis(type_name(net), tuple(found), bool(given.all()))
+    return Diagnosis(type_name(net), tuple(found), bool(given))
 
 
 def _about_structure(net: nn.Module, seen: Seen | None) -> Iterator[Finding]:
     yield from registration.unregistered(net)
-    yield from registration.plain_tensors(net, seen.replaced if seen else set())
+    read = seen.constants if seen is not None and seen.failure is None else None
+    yield from registration.plain_tensors(net, read)
     yield from registration.shadowed_names(net)
     yield from values.not_finite(net)
     yield from ties.half_broken(net)

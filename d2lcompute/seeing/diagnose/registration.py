@@ -32,7 +32,7 @@ def without_super(net: nn.Module) -> Iterator[Finding]:
         if id(module) in seen:
             continue
         seen.add(id(module))
-        if "_modules" not in vars(module):
+        if getattr(module, "_modules", None) is None:
             kind = type(module).__name__
             yield Finding(
                 "super().__init__() missing",
@@ -61,10 +61,11 @@ def unregistered(net: nn.Module) -> Iterator[Finding]:
                 yield _hidden(_join(path, key), value, hidden)
 
 
-def plain_tensors(net: nn.Module, replaced: set[tuple[str, str]]) -> Iterator[Finding]:
+def plain_tensors(net: nn.Module, read: set[tuple[str, str]] | None) -> Iterator[Finding]:
     """Find tensors that are attributes and neither parameters nor buffers.
 
-    `replaced` are the (module, attribute) that a pass made anew: those are notes, not constants.
+    `read` are the (module, attribute) whose tensor a pass has read, None if there was no pass:
+    those that it does not read are notes or examples, not constants that it computes with.
     """
     known = {id(slot[3]) for slot in slots(net)}
     for path, module in walk(net):
@@ -73,8 +74,9 @@ def plain_tensors(net: nn.Module, replaced: set[tuple[str, str]]) -> Iterator[Fi
         for key, value in _attributes(module):
             if not isinstance(value, Tensor) or id(value) in known or value.grad_fn is not None:
                 continue
-            made_anew = (path, key) in replaced or key in _stored_in_forward(type(module))
-            if not made_anew and not _computed_before_call(module, key):
+            is_note = key in _stored_in_forward(type(module))
+            is_note |= read is not None and (path, key) not in read
+            if not is_note and not _computed_before_call(module, key):
                 yield _plain(_join(path, key), key, value)
 
 

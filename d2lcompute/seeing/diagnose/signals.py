@@ -11,8 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...parameters.names import walk
 from .findings import Finding
-from .observe import Rectified, Seen
-from .passing import trained
+from .observe import Rectified, Seen, trained
 from .values import alike_finding, has_values, is_constant, is_constant_matrix
 
 _VANISHED = 1e-8  # of the largest: what float32 still tells from nothing

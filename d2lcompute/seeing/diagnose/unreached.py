@@ -10,8 +10,7 @@ from torch import nn
 
 from ...parameters.names import Entry, entries, walk
 from .findings import Finding
-from .observe import Seen
-from .passing import trained
+from .observe import Seen, trained
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _DYNAMIC = {"getattr", "__getattr__", "get_submodule", "get_parameter", "_modules", "_parameters"}

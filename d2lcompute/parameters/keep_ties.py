@@ -1,15 +1,48 @@
-"""A tie as it was, and the way back to it."""
+"""Ties that outlive what cuts them: `keep_ties`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from .memory import extent, overlapping
-from .names import Entry, entries
+from .names import Entry, entries, hang, slots, tied_entries
+
+
+@contextmanager
+def keep_ties(net: nn.Module) -> Iterator[None]:
+    """Restore the ties that the block cuts, as moves to and from the meta device do.
+
+    >>> shared = nn.Linear(8, 8, bias=False)
+    >>> net = nn.Sequential(shared, nn.ReLU(), nn.Linear(8, 8, bias=False))
+    >>> d2c.tie(net, "0", "2")
+    >>> with d2c.keep_ties(net):
+    ...     _ = net.to("meta").to_empty(device="cpu")
+    >>> d2c.tied_groups(net)
+    [('0.weight', '2.weight')]
+
+    Of the names that were tied, the first that got a new tensor gives it to the others. Parameters
+    that shared memory share it again. An error in the block goes on after the ties are restored.
+    Raises `RuntimeError` if a tie cannot be restored, since the block removed or reshaped a
+    parameter; all others are.
+    Source: D2L 6.2 / zh 5.2
+    """
+    ties = [_Tie(group) for group in tied_entries(slots(net))]
+    try:
+        yield
+    except BaseException:
+        _restore(net, ties)
+        raise
+    lost = _restore(net, ties)
+    if lost:
+        raise RuntimeError(
+            f"what was tied must keep its name and shape, got changes to {'; '.join(lost)}; "
+            f"do untie(net, name) before such a change"
+        )
 
 
 class _View(NamedTuple):
@@ -20,7 +53,7 @@ class _View(NamedTuple):
     offset: int
 
 
-class Tie:
+class _Tie:
     """Which names held one object, and how the objects of a group lay in the same memory."""
 
     def __init__(self, group: Sequence[Entry]) -> None:
@@ -70,15 +103,10 @@ class Tie:
         return True
 
 
-def restore(net: nn.Module, ties: Sequence[Tie]) -> list[str]:
+def _restore(net: nn.Module, ties: Sequence[_Tie]) -> list[str]:
     """Restore the ties as far as `net` still has their parameters; return those it cannot."""
     held = {entry.name: entry for entry in entries(net)}
     return [str(tie) for tie in ties if not tie.restore(held)]
-
-
-def hang(entry: Entry, tensor: Tensor) -> None:
-    """Put a tensor in the place of an entry, as an assignment does: an LSTM keeps account."""
-    setattr(entry.module, entry.leaf, tensor)
 
 
 def _views(tensors: dict[str, Tensor]) -> dict[str, _View]:

@@ -3,7 +3,7 @@ import gc
 import pytest
 
 import d2lcompute as d2c
-from d2lcompute.passes.collector import collector_paused
+from d2lcompute.passes.run import collector_paused
 
 
 @collector_paused()

@@ -1,0 +1,146 @@
+"""What a net is called with: tensors, shapes of such, nests of both, and anything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..parameters.names import slots
+from .values import is_shape, replaced, tensors_in
+
+Arguments = tuple[list[Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The arguments of `forward`: a tuple or list of whole numbers stands for floats of that shape.
+
+    What is `untouched` is passed as it is, by name. With `as_given` so is everything: a tuple that
+    is one, such as the size for a resize, is tried so where the net takes no tensor in its place.
+    """
+
+    args: tuple[Any, ...]
+    named: Mapping[str, Any]
+    untouched: Mapping[str, Any] = field(default_factory=dict)
+    as_given: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.untouched, Mapping):
+            raise TypeError(
+                f"`forward_kwargs` must be a dict from names to values, got "
+                f"{type(self.untouched).__name__}; do forward_kwargs={{'size': (16, 16)}}, say"
+            )
+        if not self.tensors():
+            replaced(self._items(), lambda tensor: tensor, _checked)
+            _check_no_gaps(self._items().values())
+
+    def __bool__(self) -> bool:
+        return bool(self.args or self.named or self.untouched)
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors among them."""
+        return tensors_in([*self.args, *self.named.values(), *self.untouched.values()])
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Return the shapes among them."""
+        found: list[tuple[int, ...]] = []
+        if not self.as_given:
+            replaced(self._items(), lambda tensor: tensor, found.append)
+        return found
+
+    def without_shapes(self) -> Inputs:
+        """Return the same with tuples that are what they are."""
+        return replace(self, as_given=True)
+
+    def count(self) -> int:
+        """Return how many numbers they hold, or would."""
+        return sum(t.numel() for t in self.tensors()) + sum(map(math.prod, self.shapes()))
+
+    def on_meta(self, net: nn.Module) -> Arguments:
+        """Return arguments without data, of the type of the net where only a shape is given."""
+        dtype, _ = _kind(net)
+        return self._arguments(
+            lambda tensor: _like(torch.empty_like(tensor, device="meta"), tensor),
+            lambda shape: torch.empty(shape, dtype=dtype, device="meta"),
+        )
+
+    def for_real(self, net: nn.Module) -> Arguments:
+        """Return arguments with data, the same each time, on the memory of what is given.
+
+        They are cut off from the graph that the caller's tensors are a part of.
+        """
+        dtype, device = _kind(net)
+
+        def noise(shape: tuple[int, ...]) -> Tensor:
+            values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            return values.to(device, dtype)
+
+        return self._arguments(lambda tensor: _like(_alias(tensor), tensor), noise)
+
+    def text(self) -> str:
+        """Return them as a message shows them."""
+        shown = [_text(item) for item in self.args]
+        named = {**self.named, **self.untouched}
+        return (
+            ", ".join([*shown, *(f"{name}={_text(item)}" for name, item in named.items())])
+            or "none"
+        )
+
+    def _items(self) -> dict[Any, Any]:
+        return {**dict(enumerate(self.args)), **self.named}
+
+    def _arguments(
+        self, on_tensor: Callable[[Tensor], Tensor], on_shape: Callable[[tuple[int, ...]], Tensor]
+    ) -> Arguments:
+        items = replaced(self._items(), on_tensor, None if self.as_given else on_shape)
+        named = {name: items[name] for name in self.named}
+        args = [items[index] for index in range(len(self.args))]
+        return args, {**named, **replaced({**self.untouched}, on_tensor)}
+
+
+def _alias(tensor: Tensor) -> Tensor:
+    alias = tensor.detach()
+    return alias if tensor.layout is torch.strided else alias.clone()
+
+
+def _like(stand_in: Tensor, tensor: Tensor) -> Tensor:
+    return stand_in.requires_grad_(tensor.requires_grad)
+
+
+def _kind(net: nn.Module) -> tuple[torch.dtype, torch.device]:
+    """Return the type of floats of a net, and where it is."""
+    tensors = [slot[3] for slot in slots(net)]
+    floats = (tensor.dtype for tensor in tensors if tensor.dtype.is_floating_point)
+    dtype = next(floats, torch.get_default_dtype())
+    return dtype, tensors[0].device if tensors else torch.device("cpu")
+
+
+def _checked(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if any(size < 0 for size in shape):
+        raise _no_shape(shape)
+    return shape
+
+
+def _check_no_gaps(items: Iterable[Any]) -> None:
+    """Refuse a shape with None in it, as other frameworks write the size of a batch."""
+    for item in items:
+        if isinstance(item, tuple | list) and len(item) > 1 and any(size is None for size in item):
+            rest = tuple(size for size in item if size is not None)
+            if rest and is_shape(rest):
+                raise _no_shape(item)
+
+
+def _no_shape(shape: Any) -> ValueError:
+    return ValueError(
+        f"`inputs` must be tensors or shapes of them, got {tuple(shape)}; do write every size as a "
+        f"whole number, 0 or more, with 1 for a batch whose size does not matter"
+    )
+
+
+def _text(item: Any) -> str:
+    return str(tuple(item.shape) if isinstance(item, Tensor) else item)
