@@ -14,4 +14,4 @@ def __getattr__(name: str) -> object:
         return _find(name)
     from .words.wrong_names import advice
 
-    raise AttributeError(advice(name, __all__), name=name)
+    raise AttributeError(advice(name, __all__, dir(_find("initializers"))), name=name)

@@ -36,25 +36,23 @@ INSTEAD = {
 }  # fmt: skip
 
 
-def advice(name: str, public: Sequence[str]) -> str:
-    """Return the message of the error for `name`, given the names that the package has.
+def advice(name: str, public: Sequence[str], of_initializers: Sequence[str]) -> str:
+    """Return the message of the error for `name`, given the names of the package and of that room.
 
     >>> from d2lcompute.words.wrong_names import advice
-    >>> advice("descripe", dir(d2c))
+    >>> advice("descripe", dir(d2c), dir(d2c.initializers))
     "module 'd2lcompute' has no attribute 'descripe'; did you mean describe?"
-    >>> advice("init_normal", dir(d2c)).partition("; ")[2]
+    >>> advice("init_normal", dir(d2c), dir(d2c.initializers)).partition("; ")[2]
     'do `from d2lcompute import initializers as init`, then init.init_normal'
     """
-    from .. import initializers as init
-
     missing = f"module 'd2lcompute' has no attribute {name!r}"
     if name.lower() in INSTEAD:
         return f"{missing}; do {INSTEAD[name.lower()]}"
-    initializers = [one for one in dir(init) if not one.startswith("_") and one not in public]
+    initializers = {one for one in of_initializers if not one.startswith("_")} - {*public}
     near = get_close_matches(name, [*public, *initializers, *INSTEAD], n=1, cutoff=0.7)
     if not near:
         return f"{missing}; do dir(d2lcompute) to see what it has"
-    if near[0] in initializers and near[0] not in public:
+    if near[0] in initializers:
         return f"{missing}; do `from d2lcompute import initializers as init`, then init.{near[0]}"
     if near[0] in INSTEAD:
         return f"{missing}; do {INSTEAD[near[0]]}"
