@@ -53,6 +53,7 @@ from .parameters.tie import untie as untie
 from .seeing.diagnose.diagnose import diagnose as diagnose
 from .seeing.diagnose.findings import Diagnosis as Diagnosis
 from .seeing.diagnose.findings import Finding as Finding
+from .seeing.draw import Drawing as Drawing
 from .seeing.draw import draw as draw
 from .seeing.gradients_by_use import gradients_by_use as gradients_by_use
 from .seeing.plot import plot_gradients as plot_gradients

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -62,17 +62,6 @@ def inside(calls: Sequence[Call]) -> list[list[int]]:
         if call.parent is not None:
             children[call.parent].append(position)
     return children
-
-
-def kinds(calls: Sequence[Call], look: Callable[[Call], Hashable]) -> list[int]:
-    """Return a number for each call, the same for those that look alike down to the innermost."""
-    numbers: dict[Hashable, int] = {}
-    found = [0] * len(calls)
-    for position, children in reversed(list(enumerate(inside(calls)))):
-        call = calls[position]
-        seen = look(call), call.inputs, call.outputs, call.failed, *(found[c] for c in children)
-        found[position] = numbers.setdefault(seen, len(numbers))
-    return found
 
 
 def reader(calls: Sequence[Call], call: Call) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -29,7 +29,10 @@ class Run(Generic[T]):
 
 
 def fold(
-    items: Sequence[T], key: Callable[[T], Hashable], alike: Callable[[T, T], bool] | None = None
+    items: Sequence[T],
+    key: Callable[[T], Hashable],
+    repeats: Callable[[int, int, int], bool] | None = None,
+    is_worth: Callable[[Run[T]], bool] | None = None,
 ) -> Iterator[Run[T]]:
     """Yield runs that together are `items`; of several ways to fold, what saves the most wins.
 
@@ -37,25 +40,37 @@ def fold(
     >>> [(run.count, run.unit) for run in fold("abcbcbcd", str)]
     [(1, 'a'), (3, 'bc'), (1, 'd')]
 
-    Items repeat if their keys are equal, and if `alike` says so, too, where it is given.
+    An item repeats the one a `length` before it if their keys are equal and, where it is given,
+    `repeats(start, length, place)` says so, too: `start` is where the run begins, `place` where
+    the item stands. Only runs that are `is_worth` it are folded.
     """
     keys = [key(item) for item in items]
 
-    def repeats(before: int, after: int) -> bool:
-        return keys[before] == keys[after] and (not alike or alike(items[before], items[after]))
+    def end_of(start: int, length: int) -> int:
+        end = start + length
+        while end < len(items) and keys[end - length] == keys[end]:
+            if repeats and not repeats(start, length, end):
+                break
+            end += 1
+        return end
 
     start = 0
     while start < len(items):
-        longest = min(LONGEST_UNIT, (len(items) - start) // 2)
-        lengths = [n for n in range(1, longest + 1) if keys[start] == keys[start + n]]
-        units = [(length, _count(len(items), start, length, repeats)) for length in lengths]
-        length, count = max([(1, 1), *units], key=lambda unit: unit[0] * (unit[1] - 1))
-        yield Run(count, items[start : start + length * count])
-        start += length * count
+        found = [Run(1, items[start : start + 1])]
+        ends: dict[int, int] = {}
+        for length in range(1, min(LONGEST_UNIT, (len(items) - start) // 2) + 1):
+            if keys[start] != keys[start + length] or _is_within(ends, start, length):
+                continue
+            ends[length] = end_of(start, length)
+            count = (ends[length] - start) // length
+            run = Run(count, items[start : start + length * count])
+            if count > 1 and (is_worth is None or is_worth(run)):
+                found.append(run)
+        best = max(found, key=lambda run: len(run.items) - len(run.unit))
+        yield best
+        start += len(best.items)
 
 
-def _count(stop: int, start: int, length: int, repeats: Callable[[int, int], bool]) -> int:
-    end = start + length
-    while end < stop and repeats(end - length, end):
-        end += 1
-    return (end - start) // length
+def _is_within(ends: Mapping[int, int], start: int, length: int) -> bool:
+    """Whether a unit of this length is several shorter ones, which end where it would end."""
+    return any(length % short == 0 and start + length <= end for short, end in ends.items())

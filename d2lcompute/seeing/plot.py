@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..parameters.names import collect_params
+from ..words.language import _, ngettext
 from .picture.palette import Palette, palette_for, tint
 
 if TYPE_CHECKING:
@@ -37,16 +39,13 @@ def plot_parameters(
     `pattern` selects parameters by name as in `collect_params`. `ax` are axes to plot on: to
     compare two initializers, use those of `plt.subplots(1, 2, sharex=True, sharey=True)`.
 
-    Returns the axes. Raises `ValueError` if there is no parameter to plot.
+    Returns the axes, whose `get_label()` says in words what they show. Raises `ValueError` if
+    there is no parameter to plot.
     Source: D2L 6.3 / zh 5.2
     """
-    parameters = collect_params(net, pattern)
-    if not parameters:
-        raise ValueError(
-            f"`net` must have parameters whose name fits {pattern!r}, got none; "
-            "do collect_params(net) to see the names"
-        )
-    return _plot({name: _state(p) or p for name, p in parameters.items()}, "value", ax)
+    parameters = _chosen(net, pattern, ax)
+    strips = {name: _state(p) or strip_of(p) for name, p in parameters.items()}
+    return plot_strips(strips, _("value"), ax)
 
 
 def plot_gradients(
@@ -65,90 +64,165 @@ def plot_gradients(
     Returns the axes. Raises `ValueError` if no parameter has a gradient.
     Source: D2L 6.2 / zh 5.2
     """
-    parameters = collect_params(net, pattern)
+    parameters = _chosen(net, pattern, ax)
     if all(is_lazy(p) or p.grad is None for p in parameters.values()):
         raise ValueError(
             "`net` must have gradients, got none; do loss.backward() after a forward pass first"
         )
-    strips = {name: _state(p) or p.grad for name, p in parameters.items()}
-    return _plot({n: "no gradient" if s is None else s for n, s in strips.items()}, "gradient", ax)
+    strips = {name: _gradient_strip(p) for name, p in parameters.items()}
+    return plot_strips(strips, _("gradient"), ax)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """How some values are distributed; what is not finite is left out, but for its number `lost`.
+
+    `outline` has pairs of a value and of how many there are about it, 1 where there are most; it
+    is empty if nobody knows.
+    """
+
+    mean: float
+    deviation: float
+    least: float
+    most: float
+    lost: int = 0
+    outline: Sequence[tuple[float, float]] = ()
+
+    def text(self) -> str:
+        """Return the numbers that stand above a strip."""
+        known = f"{self.mean:.3g} ± {self.deviation:.2g}"
+        text = _("no finite value") if math.isnan(self.mean) else known
+        lost = ngettext("{n} not finite", "{n:,} not finite", self.lost) if self.lost else ""
+        return ", ".join(filter(None, [text, lost]))
+
+
+def strip_of(tensor: Tensor) -> Strip:
+    """Return how the values of a tensor are distributed."""
+    values = _numbers(tensor)
+    finite = values[values.isfinite()]
+    lost = values.numel() - finite.numel()
+    if not finite.numel():
+        return Strip(math.nan, math.nan, math.nan, math.nan, lost)
+    scale = finite.abs().max().item() or 1.0  # the squares of large values would overflow
+    finite = finite / scale
+    deviation, mean = (item.item() * scale for item in torch.std_mean(finite, correction=0))
+    outline = [(place * scale, height) for place, height in _outline(finite)]
+    return Strip(mean, deviation, outline[0][0], outline[-1][0], lost, outline)
+
+
+def plot_strips(strips: Mapping[str, Strip | str], label: str, ax: Axes | None = None) -> Axes:
+    """Plot a strip for each name, or write there why there is none; `label` is what was measured.
+
+    The thin line goes from the least to the greatest value, inside of a spindle if the outline is
+    known; the dot is the mean, and the thick line spans a standard deviation to both sides.
+    """
+    from .picture.artists import described_axes, fonts_with, readable
+
+    if ax is None:
+        ax = described_axes(WIDTH, min(TALLEST, STRIP * len(strips) + MARGIN))
+    palette = palette_for(ax)
+    texts = {n: strip if isinstance(strip, str) else strip.text() for n, strip in strips.items()}
+    for row, (name, strip) in enumerate(strips.items()):
+        if isinstance(strip, str):
+            _write(ax, 0.5, row + MIDDLE, strip, "center", palette)
+        else:
+            _plot_strip(ax, row + MIDDLE, strip, palette)
+            _write(ax, 0.99, row + NUMBERS, texts[name], "right", palette)
+    fonts = fonts_with(ax.xaxis.label.get_fontfamily())
+    places, names = (
+        [row + MIDDLE for row in range(len(strips))],
+        [readable(n, fonts) for n in strips],
+    )
+    ax.set_yticks(places, names, fontfamily=fonts, parse_math=False)
+    ax.set_ylim(len(strips) - 0.5, -0.55)
+    ax.set_xlabel(readable(label, fonts), fontfamily=fonts)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "left", "right"]].set_visible(False)
+    ax.grid(axis="x", color=palette.border, alpha=0.4, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.set_label(f"{label}: " + "; ".join(f"{name} {text}" for name, text in texts.items()))
+    return ax
+
+
+def _chosen(
+    net: nn.Module, pattern: str | re.Pattern[str] | None, ax: Axes | None
+) -> dict[str, nn.Parameter]:
+    if ax is not None:
+        from .picture.artists import check_axes
+
+        check_axes(ax)
+    parameters = collect_params(net, pattern)
+    if not parameters:
+        which = "parameters" if pattern is None else f"parameters whose name fits {pattern!r}"
+        raise ValueError(
+            f"`net` must have {which}, got none; do collect_params(net) to see the names"
+        )
+    return parameters
 
 
 def _state(parameter: Tensor) -> str:
     """Return why a parameter has nothing to plot, "" if it has."""
     if is_lazy(parameter):
-        return "lazy: no shape yet"
+        return _("lazy: no shape yet")
     if parameter.is_meta:
-        return "on the meta device: no values"
-    return "" if parameter.numel() else "empty"
+        return _("on the meta device: no values")
+    if hasattr(parameter, "full_tensor"):
+        return _("spread over several devices")
+    return "" if parameter.numel() else _("empty")
 
 
-def _plot(strips: Mapping[str, Tensor | str], label: str, ax: Axes | None) -> Axes:
-    ax = ax or _new_axes(len(strips))
-    palette = palette_for(ax)
-    for row, strip in enumerate(strips.values()):
-        if isinstance(strip, str):
-            _write(ax, 0.5, row + MIDDLE, strip, "center", palette)
-        else:
-            _plot_strip(ax, row, strip, palette)
-    ax.set_yticks([row + MIDDLE for row in range(len(strips))], list(strips))
-    ax.set_ylim(len(strips) - 0.5, -0.55)
-    ax.set_xlabel(label)
-    ax.tick_params(axis="y", length=0)
-    ax.spines[["top", "left", "right"]].set_visible(False)
-    ax.grid(axis="x", color=palette.border, alpha=0.4, linewidth=0.6)
-    ax.set_axisbelow(True)
-    return ax
+def _gradient_strip(parameter: Tensor) -> Strip | str:
+    state = _state(parameter)
+    if state or parameter.grad is None:
+        return state or _("no gradient")
+    return strip_of(parameter.grad)
 
 
-def _new_axes(strips: int) -> Axes:
-    import matplotlib.pyplot as plt
-
-    height = min(TALLEST, STRIP * strips + MARGIN)
-    return plt.subplots(figsize=(WIDTH, height), layout="constrained")[1]
-
-
-def _plot_strip(ax: Axes, row: int, tensor: Tensor, palette: Palette) -> None:
-    """Plot a spindle, a line across for the standard deviation, and a dot for the mean."""
-    values = _numbers(tensor)
-    finite = values[values.isfinite()]
-    text = "no finite value"
-    if finite.numel():
-        deviation, mean = (item.item() for item in torch.std_mean(finite, correction=0))
-        places, heights = _outline(finite)
-        y = row + MIDDLE
-        above, below = ([y + side * height for height in heights] for side in (-HALF, HALF))
+def _plot_strip(ax: Axes, y: float, strip: Strip, palette: Palette) -> None:
+    if math.isnan(strip.mean):
+        return
+    if strip.outline:
+        places = [place for place, _height in strip.outline]
+        above, below = ([y + side * h for _place, h in strip.outline] for side in (-HALF, HALF))
         fill = tint(palette.accent, palette.paper, 0.35)
         ax.fill_between(places, above, below, facecolor=fill, edgecolor=palette.accent, lw=0.8)
-        ax.plot([mean - deviation, mean + deviation], [y, y], color=palette.ink, lw=1.2)
-        ax.plot(mean, y, "o", color=palette.ink, markersize=3.5)
-        text = f"{mean:.3g} ± {deviation:.2g}"
-    lost = values.numel() - finite.numel()
-    text += f", {lost:,} not finite" if lost else ""
-    _write(ax, 0.99, row + NUMBERS, text, "right", palette)
+    else:
+        ax.plot([strip.least, strip.most], [y, y], color=palette.accent, lw=0.8)
+    ends = [strip.mean - strip.deviation, strip.mean + strip.deviation]
+    ax.plot(ends, [y, y], color=palette.ink, lw=1.2)
+    ax.plot(strip.mean, y, "o", color=palette.ink, markersize=3.5)
 
 
 def _write(ax: Axes, x: float, y: float, text: str, side: str, palette: Palette) -> None:
     """Write small text at `x`, a share of the width."""
-    written = ax.text(x, y, text, transform=ax.get_yaxis_transform(), ha=side, va="center")
+    from .picture.artists import set_text
+
+    written = ax.text(x, y, "", transform=ax.get_yaxis_transform(), ha=side, va="center")
     written.set(fontsize=7.5, color=palette.faint)
+    set_text(written, text)
 
 
 def _numbers(tensor: Tensor) -> Tensor:
-    """Return the values as real floating point numbers in one row."""
+    """Return the values as real numbers in one row, in double precision where there is."""
     values = tensor.detach()
-    values = values if values.layout is torch.strided else values.to_dense()
-    return (torch.view_as_real(values) if values.is_complex() else values.float()).flatten()
+    if values.is_quantized:
+        values = values.dequantize()
+    elif values.layout is not torch.strided:
+        values = values.to_dense()
+    if values.is_complex():
+        values = torch.view_as_real(values.resolve_conj())
+    exact = torch.float32 if values.device.type == "mps" else torch.float64
+    return values.to(exact).flatten()
 
 
-def _outline(values: Tensor) -> tuple[list[float], list[float]]:
+def _outline(values: Tensor) -> list[tuple[float, float]]:
     """Return where a histogram of the values goes, and how high, 1 where it is highest."""
     low, high = values.min().item(), values.max().item()
     if low == high:
-        return [low, low], [1.0, 1.0]
+        return [(low, 1.0)] * 2
     bins = min(MOST_BINS, 2 + math.isqrt(values.numel()))
     counts = torch.histc(values, bins, low, high)
     heights = (counts / counts.max()).tolist()
     step = (high - low) / bins
     centers = [low + step * (number + 0.5) for number in range(bins)]
-    return [low, *centers, high], [heights[0], *heights, heights[-1]]
+    return list(zip([low, *centers, high], [heights[0], *heights, heights[-1]], strict=True))

@@ -1,112 +1,136 @@
-"""The table of a trace: an indented tree of calls with loops folded."""
+"""The table of a trace: an indented tree of calls in which repeats are one row."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import compress
+from itertools import accumulate, compress
 
 from ..parameters.names import Shape, shape_text
-from ..tables import Table, listed
-from .calls import Call, inside, kinds, reader
-from .fold import fold
+from ..passes.run import collector_paused
+from ..tables import Shown, Table, listed
+from ..words.language import _, marks
+from .calls import Call, reader
+from .parts import Part, calls_text, parts_of, title
+from .wiring import Wiring
 
-GUIDE = "│ "
+HEADERS = marks("call", "input", "output", "parameters", "FLOPs", "µs", "remarks")
+ALWAYS = 5  # of these columns are there even if they are empty
 MOST_SHAPES = 3
 MOST_NAMES = 8
-
-Repeated = tuple[int, ...]  # the positions of a call in every repetition of a loop
-
-
-def table_of(calls: Sequence[Call], notes: Sequence[str]) -> Table:
-    """Return the table of `calls`; microseconds and remarks have a column if there are any."""
-    body = _Rows(calls)
-    body.add([(0,)] if calls else [], depth=0)
-    headers = ("call", "input", "output", "parameters", "FLOPs", "µs", "remarks")
-    filled = [index < 5 or any(row[index] for row in body.rows) for index in range(len(headers))]
-    rows = [tuple(compress(row, filled)) for row in body.rows]
-    return Table(tuple(compress(headers, filled)), rows, notes=notes)
+MOST_ROWS = 100
 
 
-class _Rows:
+@collector_paused()
+def table_of(calls: Sequence[Call], notes: Sequence[str], depth: int | str | None = None) -> Table:
+    """Return the table of `calls`; microseconds and remarks have a column if there are any.
+
+    It shows the calls down to `depth`, that of the net being 0; "all" of them; or, for None, down
+    to the greatest depth at which there are not too many rows.
+    """
+    tree = _Tree(calls)
+    deepest = depth if isinstance(depth, int) else len(calls) if depth else tree.readable_depth()
+    shown = list(tree.shown(deepest))
+    rows = [tree.row(part) for _indent, part in shown]
+    hidden = sum(call.depth > deepest for call in calls) if depth is None else 0
+    text = _('{count:,} calls deeper inside are not shown; depth="all" shows them', count=hidden)
+    filled = [i < ALWAYS or any(row[i] is not None for row in rows) for i in range(len(HEADERS))]
+    return Table(
+        tuple(compress(HEADERS, filled)),
+        [tuple(compress(row, filled)) for row in rows],
+        notes=[*([text] if hidden else []), *notes],
+        depths=[indent for indent, _part in shown],
+        paths=[tree.path(part) for _indent, part in shown],
+    )
+
+
+class _Tree:
     def __init__(self, calls: Sequence[Call]) -> None:
-        self.rows: list[tuple[object, ...]] = []
         self._calls = calls
-        self._inside = inside(calls)
-        self._kinds = kinds(calls, _look)
+        wiring = Wiring(calls)
+        self._inside = wiring.inside
         self._again = _read_before(calls)
+        self._parts = list(_walk(parts_of(calls, wiring))) if calls else []
 
-    def add(self, level: Sequence[Repeated], depth: int) -> None:
-        """Add a row for each call of a level, and below it those for the calls inside."""
-        for run in fold(level, lambda repeated: self._kinds[repeated[0]]):
-            merged = [sum(column, ()) for column in run.columns()]
-            if len(merged) == 1:
-                self._add_call(merged[0], run.count, depth)
-            else:
-                self.rows.append((GUIDE * depth + f"{run.count} times", *[""] * 6))
-                self.add(merged, depth + 1)
+    def readable_depth(self) -> int:
+        """Return the greatest depth, at least 1, at which there are not too many rows."""
+        counts = Counter(self._depth(part) for _indent, part in self._parts)
+        rows = accumulate(counts[depth] for depth in range(max(counts, default=0) + 1))
+        return max(1, sum(count <= MOST_ROWS for count in rows) - 1)
 
-    def _add_call(self, repeated: Repeated, count: int, depth: int) -> None:
-        calls = [self._calls[position] for position in repeated]
-        first = calls[0]
+    def shown(self, depth: int) -> Iterator[tuple[int, Part]]:
+        """Yield the parts down to a depth, each with its indent."""
+        return ((indent, part) for indent, part in self._parts if self._depth(part) <= depth)
+
+    def row(self, part: Part) -> tuple[object, ...]:
+        """Return the row of a part."""
+        head = title(self._calls, part)
+        if part.is_loop:
+            return (head, *[None] * (len(HEADERS) - 1))
+        calls = [self._calls[position] for position in part.calls]
         seconds = [call.seconds for call in calls if call.seconds is not None]
-        self.rows.append(
-            (
-                GUIDE * depth + _title(first, calls[-1]),
-                shapes_text(first.inputs),
-                shapes_text(first.outputs),
-                first.parameter_count or "",
-                sum(call.flops for call in calls) or "",
-                round(1e6 * sum(seconds)) if seconds else "",
-                "; ".join(self._remarks(repeated, count)),
-            )
+        return (
+            head,
+            _grown(calls[0].inputs, calls[-1].inputs),
+            _grown(calls[0].outputs, calls[-1].outputs),
+            _parameter_count(calls) or None,
+            sum(call.flops for call in calls) or None,
+            round(1e6 * sum(seconds)) if seconds else None,
+            "; ".join(self._remarks(part)) or None,
         )
-        children = zip(*(self._inside[position] for position in repeated), strict=True)
-        self.add(list(children), depth + 1)
 
-    def _remarks(self, repeated: Repeated, count: int) -> Iterator[str]:
-        first, last = self._calls[repeated[0]], self._calls[repeated[-1]]
-        if first.is_block and last.nth > first.nth:
-            yield f"calls {first.nth:,} to {last.nth:,}"
-        elif first.nth > 1:
-            yield f"{ordinal(first.nth)} call"
-        elif count > 1:
-            yield f"x {count}"
+    def path(self, part: Part) -> str:
+        """Return the name of the block that a part is a call of, "" if it is several or none."""
+        names = {self._calls[position].name for position in part.calls}
+        return names.pop() if len(names) == 1 else ""
+
+    def _remarks(self, part: Part) -> Iterator[str]:
+        first = self._calls[part.calls[0]]
+        if part.count > 1:
+            yield part.repeats()
+        if first.is_block and (text := calls_text(self._calls, part)):
+            yield text
         if first.name.startswith("?"):
-            yield "not registered"
+            yield _("not registered")
         if first.decided:
             decided = [f"{leaf} {shape_text(shape)}" for leaf, shape in first.decided]
-            yield f"decided {', '.join(decided)}"
-        if self._again[repeated[0]]:
-            yield f"reads {listed(self._again[repeated[0]], MOST_NAMES)} again"
-        if first.failed and not any(self._calls[p].failed for p in self._inside[repeated[0]]):
-            yield "stopped here"
+            yield _("decided {shapes}", shapes=", ".join(decided))
+        if again := self._again[part.calls[0]]:
+            yield _("reads {names} again", names=listed(again, MOST_NAMES))
+        values = {self._calls[position].value for position in part.calls}
+        if len(values) == 1 and isinstance(first.value, bool):  # other numbers would be noise
+            yield str(first.value)
+        if first.failed and not any(self._calls[p].failed for p in self._inside[part.calls[0]]):
+            yield _("stopped here")
+
+    def _depth(self, part: Part) -> int:
+        return self._calls[part.calls[0]].depth
 
 
-def title(call: Call) -> str:
-    """Return what a call is headed with, such as `hidden: Linear`."""
-    return f"{call.label}: {call.type}" if call.name else call.label
+def _walk(root: Part) -> Iterator[tuple[int, Part]]:
+    """Yield a part and all inside in order, each with how deep it lies."""
+    pending = [(0, root)]
+    while pending:
+        indent, part = pending.pop()
+        yield indent, part
+        pending += [(indent + 1, inner) for inner in reversed(part.parts)]
 
 
-def shapes_text(shapes: Sequence[Shape]) -> str:
-    """Return the first few shapes, and how many there are."""
-    return listed([shape_text(shape) for shape in shapes], MOST_SHAPES)
+def _grown(first: Sequence[Shape], last: Sequence[Shape]) -> Shown:
+    """Return the shapes, or those of the first and of the last repetition if they grow."""
+    text = listed([shape_text(shape) for shape in first], MOST_SHAPES)
+    if first == last:
+        return Shown(first, text)
+    end = listed([shape_text(shape) for shape in last], MOST_SHAPES)
+    if len(first) != len(last):
+        end = _("{count:,} tensors", count=len(last))
+    return Shown((first, last), _("{first} to {last}", first=text, last=end))
 
 
-def ordinal(number: int) -> str:
-    """Return `1st`, `2nd`, `3rd`, `4th` and so on."""
-    ending = (
-        "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    )
-    return f"{number:,}{ending}"
-
-
-def _title(first: Call, last: Call) -> str:
-    return title(first) if first.label == last.label else f"{title(first)} to {title(last)}"
-
-
-def _look(call: Call) -> tuple[bool, str, str]:
-    is_index = not call.is_block and call.label.startswith("[")
-    return call.is_block, call.name, "[" if is_index else call.label
+def _parameter_count(calls: Sequence[Call]) -> int:
+    """Count the parameters of all repetitions, those of one block that is called again once."""
+    counts = {call.name or call.parameters: call.parameter_count for call in calls}
+    return sum(counts.values())
 
 
 def _read_before(calls: Sequence[Call]) -> list[list[str]]:

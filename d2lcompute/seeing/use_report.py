@@ -12,7 +12,7 @@ from torch import Tensor
 from ..parameters.describe import norm
 from ..tables import Report, Table
 from ..words.language import marks
-from .trace_table import ordinal
+from .parts import ordinal
 
 MOST_NAMES = 3
 MOST_USES = 8

@@ -34,7 +34,31 @@ def test_columns_hold_what_stands_in_each_place_of_the_unit():
     assert run.columns() == [[("a", 1), ("a", 2)], [("b", 1), ("b", 2)]]
 
 
-def test_likeness_may_depend_on_both_items():
+def test_likeness_may_depend_on_where_a_run_begins():
     counting = list(range(10))
-    (run,) = fold(counting, type, lambda before, after: after == before + 1)
-    assert (run.count, list(run.unit)) == (10, [0])
+
+    def is_next(start, length, place):
+        return counting[place] - counting[place - length] == 1 and place < 6
+
+    found = list(fold(counting, type, is_next))
+    assert [(run.count, list(run.unit)) for run in found] == [
+        (6, [0]), *((1, [number]) for number in range(6, 10)),
+    ]  # fmt: skip
+
+
+def test_only_what_is_worth_it_is_folded():
+    def is_worth(run):
+        return run.count > 2
+
+    assert [(r.count, r.unit) for r in fold("aababab", str, is_worth=is_worth)] == [
+        (1, "a"), (3, "ab"),
+    ]  # fmt: skip
+
+
+@given(st.text("ab", max_size=60))
+def test_a_unit_of_several_shorter_ones_is_never_better(items):
+    """What is skipped for speed would not have been chosen."""
+    for run in fold(items, str):
+        unit = run.unit
+        shorter = [n for n in range(1, len(unit)) if len(unit) % n == 0]
+        assert not any(unit[:n] * (len(unit) // n) == unit for n in shorter)

@@ -2,32 +2,30 @@ import functools
 
 import pytest
 import torch
-from matplotlib.path import Path
 from nets import CHAPTER, WELL_KNOWN
 from torch import nn
 
 import d2lcompute as d2c
-from d2lcompute.seeing.picture.artists import rounded, text_width
+from d2lcompute.seeing.draw import structure
 from d2lcompute.seeing.picture.boxes import placed
 from d2lcompute.seeing.picture.columns import SLIDE, arrange
-from d2lcompute.seeing.picture.graph import ENTRY, EXIT, Graph
+from d2lcompute.seeing.picture.graph import EXIT, Graph
 from d2lcompute.seeing.picture.rows import LABEL_GAP, flow_label, rows_of
-from d2lcompute.seeing.picture.shading import shade
-from d2lcompute.seeing.picture.structure import structure
+from d2lcompute.seeing.picture.scene import Way
 
 NETS = CHAPTER | WELL_KNOWN
 every_net = pytest.mark.parametrize("name", NETS)
 
 
-def graph(net, *inputs, depth=None):
-    calls = d2c.trace(net, *inputs).calls
-    root = Graph(calls, depth).root
-    shade(root, calls)
-    return root
+ENTRY = ~0
 
 
-def boxes(root, arrows=True):
-    return placed(arrange(root, text_width, arrows))
+def graph(net, *inputs, depth=1000):
+    return Graph(d2c.trace(net, *inputs).calls, []).root(depth)
+
+
+def boxes(root, wired=True):
+    return placed(arrange(root, wired))
 
 
 def titles(nodes):
@@ -72,13 +70,13 @@ def test_steps_that_lead_nowhere_are_left_out_and_blocks_are_kept():
 def test_a_chain_of_alike_blocks_folds_and_keeps_its_ends():
     root = graph(nn.Sequential(nn.Linear(3, 2), *(nn.Linear(2, 2) for _ in range(4))), (1, 3))
     assert titles(root.children) == ["0: Linear", "1 to 4: Linear"]
-    assert [node.repeats for node in root.children] == [1, 4]
+    assert [node.count for node in root.children] == [1, 4]
     assert pairs(root) == [(ENTRY, 0), (0, 1), (1, EXIT)]
 
 
 def test_alike_branches_fold_too():
     net, inputs = NETS["mixture_of_experts"]()
-    experts = next(n for n in graph(net, *inputs).children[1].children if n.repeats == 4)
+    experts = next(n for n in graph(net, *inputs).children[1].children if n.count == 4)
     assert experts.title == "experts.0 to 3: Sequential"
 
 
@@ -100,7 +98,7 @@ def test_a_loop_over_several_calls_is_one_node():
     net, inputs = NETS["residual_lstm"]()
     loop = graph(net, *inputs).children[0]
     assert (loop.title, loop.kind, titles(loop.children)) == (
-        "3 times",
+        "3 in a row",
         "loop",
         ["layers.0 to 2: LSTM", "+"],
     )
@@ -203,7 +201,9 @@ def test_lines_are_as_many_as_flows_and_turn_at_right_angles(name):
     for box in boxes(graph(net, *inputs)):
         heads = sum(line.has_head for line in box.lines)
         if box.children:
-            assert heads == len({pair for pair in pairs(box.node) if pair[1] != EXIT})
+            assert heads == len(
+                {(f.source, f.target, f.into) for f in box.node.flows if f.target != EXIT}
+            )
         for line in box.lines:
             for (x, y), (next_x, next_y) in zip(line.points, line.points[1:], strict=False):
                 assert x == pytest.approx(next_x) or y == pytest.approx(next_y)
@@ -216,10 +216,11 @@ def test_a_tall_net_is_broken_into_columns_that_fit_a_slide():
     assert box.height < SLIDE[1]
 
 
-def test_rounded_paths_keep_their_ends():
-    path = rounded([(0, 0), (0, 1), (2, 1)], 0.25)
-    assert path.vertices[[0, -1]].tolist() == [[0, 0], [2, 1]]
-    assert path.codes.tolist().count(Path.CURVE3) == 2
+def test_ways_keep_their_ends_and_round_their_corners():
+    way = Way(((0, 0), (0, 1), (2, 1)), 0.25, "faint", 1.0)
+    assert way.steps() == [
+        ("M", (0, 0)), ("L", (0, 0.75)), ("Q", (0, 1)), (" ", (0.25, 1)), ("L", (2, 1)),
+    ]  # fmt: skip
 
 
 def test_a_deep_net_needs_no_recursion():
@@ -228,9 +229,86 @@ def test_a_deep_net_needs_no_recursion():
 
 
 def test_boxes_of_several_columns_stand_below_one_another():
-    net = nn.Transformer(16, 2, 2, 2, 32, batch_first=True)
-    picture = boxes(graph(net, torch.rand(2, 5, 16), torch.rand(2, 4, 16)))
-    axis = {box.node.title: box.axis for box in picture}
-    assert axis["encoder: TransformerEncoder"] == pytest.approx(axis["decoder: TransformerDecoder"])
-    first, second = (axis[f"layers.{i}: TransformerDecoderLayer"] for i in (0, 1))
-    assert first == pytest.approx(second)
+    def tall(first):
+        return nn.Sequential(*(nn.Linear(n, n + 1) for n in range(first, first + 30)))
+
+    class Around(nn.Sequential):
+        def forward(self, X):
+            return torch.cat([super().forward(X), X], 1)
+
+    picture = boxes(graph(Around(tall(1), tall(31)), (1, 1)))
+    entry = {box.node.title: box.entries[0] for box in picture}
+    assert entry["0: Sequential"] == pytest.approx(entry["1: Sequential"])
+
+
+class Decoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.MultiheadAttention(8, 2) for _ in range(2))
+
+    def forward(self, target, memory):
+        for layer in self.layers:
+            target = layer(target, memory, memory)[0]
+        return target
+
+
+class Translating(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(8, 8), Decoder()
+
+    def forward(self, source, target):
+        return self.decoder(target, memory=self.encoder(source))
+
+
+def test_what_comes_in_stays_apart():
+    root = graph(Translating(), (5, 8), (4, 8))
+    encoder, decoder = root.children
+    assert set(root.flows) == {
+        (~0, 0, (5, 8), 0), (~1, 1, (4, 8), 0), (0, 1, (5, 8), 1), (1, EXIT, (4, 8), 0),
+    }  # fmt: skip
+    assert {(flow.source, flow.target) for flow in decoder.flows} == {
+        (~0, 0), (~1, 0), (0, 1), (~1, 1), (1, EXIT),
+    }  # fmt: skip
+    box = next(box for box in boxes(root) if box.node is decoder)
+    assert len(set(box.entries)) == 2
+    assert encoder.children == []
+
+
+def test_what_is_taken_from_elsewhere_comes_in_too():
+    class Listening(nn.Module):
+        def forward(self, X):
+            return X + self.heard
+
+    class Telling(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.listening = nn.Linear(4, 4), Listening()
+
+        def forward(self, X):
+            self.listening.heard = self.layer(X)
+            return self.listening(X)
+
+    root = graph(Telling(), torch.rand(2, 4))
+    assert [(f.source, f.target, f.into) for f in root.flows if f.target == 1] == [
+        (~0, 1, 0), (0, 1, 1),
+    ]  # fmt: skip
+
+
+def test_a_loop_takes_each_thing_apart():
+    class Cells(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = nn.LSTMCell(4, 4)
+
+        def forward(self, X, H, C):
+            for t in range(X.shape[1]):
+                H, C = self.cell(X[:, t], (H, C))
+            return H
+
+    root = graph(Cells(), (2, 9, 4), (2, 4), (2, 4))
+    (loop,) = root.children
+    assert {(f.source, f.into) for f in root.flows if f.target == 0} == {(~0, 0), (~1, 1), (~2, 2)}
+    assert {(f.source, f.target) for f in loop.flows} == {
+        (~0, 0), (0, 1), (~1, 1), (~2, 1), (1, EXIT),
+    }  # fmt: skip

@@ -1,3 +1,4 @@
+import io
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import d2lcompute as d2c
+from d2lcompute.seeing.plot import Strip, plot_strips, strip_of
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +98,22 @@ def test_values_that_are_not_finite_are_counted_and_left_out():
     assert notes(ax) == ["2 ± 1, 2 not finite", "no finite value, 1 not finite"]
 
 
+EXTREME = {
+    "large": ([1e300, -1e300, 3.0], "1 ± 8.2e+299"),
+    "small": ([1e-300, 3e-300], "2e-300 ± 1e-300"),
+    "close": ([1 + 1e-12, 1 - 1e-12], "1 ± 1e-12"),
+    "subnormal": ([5e-324, 5e-324], "4.94e-324 ± 0"),
+    "zero": ([0.0, 0.0], "0 ± 0"),
+}
+
+
+@pytest.mark.parametrize("name", EXTREME)
+def test_values_are_taken_in_double_precision(name):
+    values, expected = EXTREME[name]
+    parameter = nn.Parameter(torch.tensor(values, dtype=torch.float64))
+    assert notes(d2c.plot_parameters(nn.ParameterList([parameter]))) == [expected]
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.complex64])
 def test_every_type_of_number_is_plotted(dtype):
     net = nn.Linear(4, 4, dtype=dtype)
@@ -106,6 +124,23 @@ def test_sparse_gradients_are_plotted():
     net = nn.Embedding(10, 3, sparse=True)
     net(torch.tensor([1, 2])).sum().backward()
     assert notes(d2c.plot_gradients(net)) == ["0.2 ± 0.4"]
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:torch.quantize_per_tensor")
+def test_quantized_and_compressed_tensors_are_plotted():
+    assert strip_of(torch.eye(2).to_sparse_csr()).text() == "0.5 ± 0.5"
+    quantized = torch.quantize_per_tensor(torch.tensor([0.0, 1.0]), 0.5, 0, torch.qint8)
+    assert strip_of(quantized).text() == "0.5 ± 0.5"
+
+
+def test_a_tensor_over_several_devices_says_so():
+    class Spread(torch.Tensor):
+        def full_tensor(self):
+            return self
+
+    net = nn.Linear(2, 2)
+    net._parameters["weight"] = torch.rand(2, 2).as_subclass(Spread)
+    assert notes(d2c.plot_parameters(net))[0] == "spread over several devices"
 
 
 def test_a_tied_parameter_has_one_strip():
@@ -119,6 +154,14 @@ def test_a_net_without_gradients_is_an_error():
 
 
 @pytest.mark.parametrize("plot", [d2c.plot_parameters, d2c.plot_gradients])
+def test_a_pattern_that_nothing_fits_is_an_error(plot):
+    with pytest.raises(
+        ValueError, match=r"`net` must have parameters whose name fits 'wieght', got"
+    ):
+        plot(with_gradients(), pattern="wieght")
+
+
+@pytest.mark.parametrize("plot", [d2c.plot_parameters, d2c.plot_gradients])
 def test_a_net_without_parameters_is_an_error(plot):
     with pytest.raises(ValueError, match=r"`net` must have .* got none"):
         plot(nn.ReLU())
@@ -129,3 +172,29 @@ def test_a_net_stays_as_it_is():
     with unchanged(net):
         d2c.plot_parameters(net)
         d2c.plot_gradients(net)
+
+
+def test_names_are_not_read_as_formulas_and_can_be_read():
+    net = nn.ParameterDict({"$\\foo$": torch.rand(3), "隐藏": torch.rand(3)})
+    ax = d2c.plot_parameters(net)
+    ax.figure.savefig(io.BytesIO())  # a letter that no font has would be a warning
+    literal, chinese = names(ax)
+    assert literal == "$\\foo$"
+    assert chinese in ("隐藏", r"\u9690\u85cf")
+
+
+def test_notebooks_get_the_words_with_the_image():
+    ax = d2c.plot_parameters(d2c.mlp(2, in_units=2), pattern=".*weight")
+    (note,) = notes(ax)
+    assert ax.get_label() == f"value: 0.weight {note}"
+    assert ax.figure._repr_mimebundle_() == ({}, {"image/png": {"alt": ax.get_label()}})
+
+
+def test_strips_of_known_numbers_have_the_same_look():
+    strips = {"0": Strip(0.0, 1.0, -2.0, 3.0), "1": Strip(math.nan, 0, 0, 0, 4), "2": "not called"}
+    ax = plot_strips(strips, "activation", Figure().subplots())
+    assert names(ax) == ["0", "1", "2"]
+    assert notes(ax) == ["0 ± 1", "no finite value, 4 not finite", "not called"]
+    assert [line.get_xdata().tolist() for line in ax.lines if len(line.get_xdata()) == 2] == [
+        [-2, 3], [-1, 1],
+    ]  # fmt: skip

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from unicodedata import combining, east_asian_width
 
 from .graph import Node
 
 TITLE, NOTE, LABEL = 10.0, 7.5, 8.0  # type sizes in points
 PAD = 0.14  # between the border of a box and what is inside
-HEIGHT = {"block": 0.3, "step": 0.25}
+HEIGHT = {"block": 0.3, "step": 0.25, "loop": 0.3, "held": 0.22}
 NOTE_HEIGHT = 0.16
 STACK = 0.04  # by which each sheet of a stack sticks out
 BADGE_GAP = 0.16  # between a title and the number of repeats
 
-Measure = Callable[[str, float], float]  # the width of a text of a size
 Point = tuple[float, float]
+
+# How wide the letters of DejaVu Sans are, in thousandths of its size.
+_WIDTHS = {
+    letter: width
+    for width, letters in {
+        275: "'", 278: "ijl", 295: "IJ", 318: " ,.", 337: "/:;\\|", 344: "f", 361: "-", 390: "()[]",
+        392: "t", 394: "r", 401: "!", 460: '"', 500: "*_`", 521: "s", 525: "z", 531: "?", 550: "c",
+        557: "L", 575: "F", 579: "k", 592: "vxy", 593: "T", 603: "P", 611: "Yao", 615: "e",
+        632: "E", 635: "Sbdghnpqu", 636: "$0123456789{}", 656: "K", 685: "VXZ", 686: "B", 695: "R",
+        698: "C", 712: "A", 732: "U", 748: "N", 752: "H", 770: "D", 775: "G", 780: "&", 787: "OQ",
+        818: "w", 838: "#+<=>^~×", 863: "M", 950: "%", 974: "m", 989: "W", 1000: "@",
+    }.items()
+    for letter in letters
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,16 +59,16 @@ class Arc:
 
 @dataclass
 class Box:
-    """A node with its place; data enters it at the top at `axis`, and leaves below at `leave`.
+    """A node with its place; data enters it at the top at `entries`, and leaves below at `leave`.
 
-    These two, and all that lies inside, have coordinates from the corner of the box until `placed`
+    These, and all that lies inside, have coordinates from the corner of the box until `placed`
     makes them those of the picture.
     """
 
     node: Node
     width: float
     height: float
-    axis: float
+    entries: list[float]
     leave: float
     children: list[Box] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
@@ -63,6 +76,10 @@ class Box:
     arcs: list[Arc] = field(default_factory=list)
     x: float = 0.0
     y: float = 0.0
+
+    def entry(self, number: int) -> float:
+        """Return where data comes in as what has this number; a closed box has but one place."""
+        return self.entries[min(number, len(self.entries) - 1)]
 
     def move_inside(self, x: float, y: float) -> None:
         """Move what lies inside, and the ends of the flow."""
@@ -77,12 +94,13 @@ class Box:
             replace(arc, way=tuple(at + (y if i == 1 else x) for i, at in enumerate(arc.way)))
             for arc in self.arcs
         ]
-        self.axis, self.leave = self.axis + x, self.leave + x
+        self.entries = [entry + x for entry in self.entries]
+        self.leave += x
 
 
 def sheets(node: Node) -> int:
     """Return how many sheets stand for a folded node, in a stack."""
-    return 1 if node.kind == "loop" else min(node.repeats, 3)
+    return 1 if node.kind == "loop" else min(node.count, 3)
 
 
 def stack_height(node: Node) -> float:
@@ -90,23 +108,39 @@ def stack_height(node: Node) -> float:
     return STACK * (sheets(node) - 1)
 
 
-def title_width(node: Node, measure: Measure) -> float:
+def measure(text: str, size: float) -> float:
+    """Return the width in inches of a text of `size` points, the same on every machine."""
+    width = sum(_WIDTHS.get(letter) or _other_width(letter) for letter in text)
+    return width * size / 72_000
+
+
+def title_width(node: Node) -> float:
     """Return the width of the title and of the number of repeats behind it."""
-    badge = badge_text(node)
-    return measure(node.title, TITLE) + (measure(badge, NOTE) + BADGE_GAP if badge else 0.0)
+    size = NOTE if node.kind == "held" else TITLE
+    return measure(node.title, size) + (measure(node.badge, NOTE) + BADGE_GAP if node.badge else 0)
 
 
-def badge_text(node: Node) -> str:
-    """Return how often a folded node stands there, "" for once; the title of a loop says it."""
-    return f"× {node.repeats:,}" if sheets(node) > 1 else ""
-
-
-def leaf(node: Node, measure: Measure) -> Box:
+def leaf(node: Node) -> Box:
     """Return the box of a node without others inside."""
     stack = stack_height(node)
-    width = max(title_width(node, measure), measure(node.note, NOTE)) + 2 * PAD
+    width = max(title_width(node), measure(node.note, NOTE)) + 2 * PAD
     height = HEIGHT[node.kind] + (NOTE_HEIGHT if node.note else 0.0)
-    return Box(node, width + stack, height + stack, width / 2, width / 2)
+    return Box(node, width + stack, height + stack, [width / 2], width / 2)
+
+
+def _other_width(letter: str) -> int:
+    return 0 if combining(letter) else 1000 if east_asian_width(letter) in "WF" else 700
+
+
+def toward(start: Point, end: Point, length: float) -> Point:
+    """Return the point `length` away from `start` on the way to `end`."""
+    share = length / (distance(start, end) or 1.0)
+    return start[0] + (end[0] - start[0]) * share, start[1] + (end[1] - start[1]) * share
+
+
+def distance(a: Point, b: Point) -> float:
+    """Return how far apart two points are that lie in one row or one column."""
+    return abs(a[0] - b[0]) + abs(a[1] - b[1])
 
 
 def placed(root: Box) -> list[Box]:

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 
-from .boxes import PAD, Arc, Box, Line, Measure, leaf, stack_height, title_width
-from .graph import Node, between
+from .boxes import PAD, Arc, Box, Line, leaf, stack_height, title_width
+from .graph import EXIT, Flow, Node
 from .rows import Rows
 
 HEADER = 0.3  # for the title
@@ -23,7 +23,7 @@ BREAK = 0.12  # what a break must gain, of a slide
 Spot = tuple[int, int]  # column and row
 
 
-def arrange(root: Node, measure: Measure, arrows: bool) -> Box:
+def arrange(root: Node, arrows: bool) -> Box:
     """Return the box of a node with all that is inside, at the origin."""
     nodes = [root]
     for node in nodes:
@@ -31,23 +31,23 @@ def arrange(root: Node, measure: Measure, arrows: bool) -> Box:
     boxes: dict[Node, Box] = {}
     for node in reversed(nodes):
         inner = [boxes.pop(child) for child in node.children]
-        boxes[node] = _around(node, inner, measure, arrows) if inner else leaf(node, measure)
+        boxes[node] = _around(node, inner, arrows) if inner else leaf(node)
     return boxes[root]
 
 
-def _around(node: Node, boxes: Sequence[Box], measure: Measure, arrows: bool) -> Box:
+def _around(node: Node, boxes: Sequence[Box], arrows: bool) -> Box:
     """Return the box of a node with these boxes in it, in as many columns as are best to see."""
 
     def framed(parts: list[list[int]]) -> Box:
-        nodes = [_part(node, part, part is parts[-1]) for part in parts]
+        nodes = [_part(node, part, part is parts[0], part is parts[-1]) for part in parts]
         inner = [[boxes[index] for index in part] for part in parts]
-        columns = [Rows(n, b, measure, arrows) for n, b in zip(nodes, inner, strict=True)]
-        return _Frame(node, columns, measure, arrows).box()
+        columns = [Rows(n, b, arrows) for n, b in zip(nodes, inner, strict=True)]
+        return _Frame(node, columns, arrows).box()
 
     whole = [list(range(len(boxes)))]
     if _share(framed(whole)) <= ROOMY:
         return framed(whole)
-    rows = Rows(node, boxes, measure, arrows)
+    rows = Rows(node, boxes, arrows)
     choices = [whole]
     for count in range(2, MOST_COLUMNS + 1):
         parts = _parts(rows, count)
@@ -82,23 +82,32 @@ def _breaks(ends: Sequence[tuple[float, int]], most: float) -> list[int]:
     return breaks
 
 
-def _part(node: Node, indices: Sequence[int], is_last: bool) -> Node:
+def _part(node: Node, indices: Sequence[int], is_first: bool, is_last: bool) -> Node:
     places = {index: number for number, index in enumerate(indices)}
-    touching = [f for f in node.flows if f.source in places or f.target in places]
-    part = Node("", node.kind if is_last else "column", ())
+    flows = [
+        Flow(
+            places.get(flow.source, flow.source if is_first else ~0),
+            places.get(flow.target, EXIT),
+            flow.shape,
+            flow.into,
+        )
+        for flow in node.flows
+        if flow.source in places or flow.target in places or (is_first and flow.source < 0)
+    ]
+    part = Node("", node.kind if is_last else "column", entries=node.entries if is_first else [])
     part.children = [node.children[index] for index in places]
-    part.flows = between(places, touching)
+    part.flows = list(dict.fromkeys(flows))
     return part
 
 
 class _Frame:
     """Columns side by side, the line from each to the next, and gutters for arcs."""
 
-    def __init__(self, node: Node, columns: Sequence[Rows], measure: Measure, arrows: bool) -> None:
+    def __init__(self, node: Node, columns: Sequence[Rows], arrows: bool) -> None:
         self._node = node
         self._columns = [column.box() for column in columns]
         self._arrows = arrows
-        self._title = title_width(node, measure)
+        self._title = title_width(node)
         self._spots = dict(_spots(columns)) if node.arcs else {}
         self._taken: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
         self._overhead = 0
@@ -115,7 +124,7 @@ class _Frame:
         inner = lefts[-1] + self._columns[-1].width
         width = max(inner + PAD, self._title + 2 * PAD)
         first, last = self._columns[0], self._columns[-1]
-        box = Box(self._node, width, bottom, first.axis, last.leave)
+        box = Box(self._node, width, bottom, list(first.entries), last.leave)
         for column in self._columns:
             box.children += column.children
             box.lines += column.lines
@@ -142,9 +151,10 @@ class _Frame:
         for (left, column), (_, following) in pairwise(zip(lefts, self._columns, strict=True)):
             end = top + column.height
             x = left + column.width + APART / 2
-            across = ((x, end + TURN / 2), (x, top - TURN / 2), (following.axis, top - TURN / 2))
+            begin = following.entries[0]
+            across = ((x, end + TURN / 2), (x, top - TURN / 2), (begin, top - TURN / 2))
             start = (column.leave, end), (column.leave, end + TURN / 2)
-            yield Line((*start, *across, (following.axis, top)), has_head=False)
+            yield Line((*start, *across, (begin, top)), has_head=False)
         last = self._columns[-1]
         if top + last.height < bottom:
             yield Line(((last.leave, top + last.height), (last.leave, bottom)), has_head=False)

@@ -1,190 +1,320 @@
-"""A trace as a graph to draw: nested nodes, the data that flows between, repeats folded."""
+"""A trace as a graph to draw: nested nodes, and the data that flows between them."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, count, pairwise
+from typing import NamedTuple
 
 from ...parameters.names import Shape, shape_text
 from ...tables import listed
-from ..calls import Call, inside, kinds
-from ..fold import Run, fold
-from ..trace_table import ordinal, title
+from ...words.language import _, ngettext
+from ..calls import Call, reader
+from ..parts import Part, calls_text, parts_of, title
+from ..wiring import Wiring
 
-ENTRY, EXIT = -1, -2  # the two ends of the flow through a block
-FEWEST_REPEATS, FEWEST_REUSES = 3, 4  # fewer are drawn one by one
-
-Repeated = tuple[int, ...]
+EXIT = 1 << 30  # as the target of a flow: it leaves the node
+MOST_NAMES = 2
 
 
-@dataclass(frozen=True)
-class Flow:
-    """Data of a shape on its way between two children of a node, `ENTRY` and `EXIT`."""
+class Flow(NamedTuple):
+    """Data of a shape on its way between two children of a node.
+
+    The source `~k` stands for what comes into the node as number `k`, `into` is that number for
+    the child that it goes to.
+    """
 
     source: int
     target: int
     shape: Shape
+    into: int = 0
 
 
 @dataclass(eq=False)
 class Node:
-    """What gets a box in the picture: a block, a step, or a loop of several of them.
+    """What gets a box in the picture: a block, a step, a loop of several, or a held tensor.
 
-    `calls` are the positions of all calls that it stands for. Nodes of one `shade` are the same
-    block or share a parameter; `arcs` joins pairs of them, in the innermost node around both.
+    `calls` are the positions of all calls that it stands for, `badge` tells how many these are,
+    `entries` what comes into the net.
+    Nodes of one `shade` are the same block or share a parameter; `arcs` joins pairs of them, in
+    the innermost node around both.
     """
 
     title: str
     kind: str
-    calls: Repeated
+    calls: Sequence[int] = ()
     note: str = ""
-    repeats: int = 1
+    count: int = 1
+    badge: str = ""
     lazy: bool = False
     failed: bool = False
     trained: bool = False
     shade: int | None = None
     children: list[Node] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
+    entries: list[str] = field(default_factory=list)
     arcs: list[tuple[Node, Node]] = field(default_factory=list)
 
 
+class _Data(NamedTuple):
+    """Data on its way to the input number `place` of a call, or to `EXIT`, inside one block."""
+
+    source: int  # the position of a call, or `~k` as in a flow
+    port: int
+    target: int
+    place: int
+    shape: Shape
+    into: int
+
+
+class _Block(NamedTuple):
+    """What is inside a block: the data that flows there, and which of its calls to draw."""
+
+    data: list[_Data]
+    kept: set[int]
+
+
 class Graph:
-    """The nodes of a trace, down to `depth`, the net itself being at depth 0."""
+    """The nodes of a trace; `names` are those of what the net takes, None for one not run."""
 
-    def __init__(self, calls: Sequence[Call], depth: int | None) -> None:
+    def __init__(self, calls: Sequence[Call], names: Sequence[str] | None) -> None:
         self._calls = calls
-        self._depth = depth
-        self._inside = inside(calls)
-        self._kinds = kinds(calls, _look)
-        self._open: list[Node] = []
-        self.root = self._node((0,), 1)
-        for node in self._open:  # which grows meanwhile: nets may be too deep for recursion
-            self._fill(node)
+        self.wired = names is not None
+        self._entries = _labels(calls[0].inputs, names) if names is not None else []
+        self._wiring = Wiring(calls)
+        self._whole = parts_of(calls, self._wiring)
+        self.deepest = max(call.depth for call in calls)
 
-    def _node(self, calls: Repeated, repeats: int) -> Node:
-        first, last = self._calls[calls[0]], self._calls[calls[-1]]
-        node = Node(
-            title=_title(first, last, repeats),
-            kind="block" if first.is_block else "step",
-            calls=calls,
-            note=self._note(first, last),
-            repeats=repeats,
-            lazy=first.lazy,
-            failed=first.failed,
+    def root(self, depth: int) -> Node:
+        """Return the net as a node, with those inside down to a depth, itself being at 0."""
+        root = self._node(self._whole)
+        root.entries = self._entries
+        opening = [(root, self._whole, 1, _Block([], set()))]
+        for node, part, turns, block in opening:  # a list that grows: nets may be very deep
+            first = self._calls[part.calls[0]]
+            if part.is_loop:
+                turns *= part.count
+            elif first.depth < depth and self._wiring.inside[part.calls[0]]:
+                turns, block = len(part.calls), self._block(part.calls[0])
+                node.badge = ", ".join(filter(None, [node.badge, self._again(part, first)]))
+            else:
+                node.flows = self._ends(first) if node is root else []
+                continue
+            parts = list(_drawn(part.parts, block.kept))
+            node.children = [self._node(inner) for inner in parts]
+            node.flows = _flows(parts, turns, block.data, part.is_loop)
+            self._hold(node, parts, turns)
+            opening += [(n, p, turns, block) for n, p in zip(node.children, parts, strict=False)]
+        _shade(root, self._calls)
+        return root
+
+    def _node(self, part: Part) -> Node:
+        first = self._calls[part.calls[0]]
+        kind = "loop" if part.is_loop else "block" if first.is_block else "step"
+        repeats = part.repeats() if self.wired else f"× {part.count:,}"
+        return Node(
+            title=repeats if part.is_loop else title(self._calls, part),
+            kind=kind,
+            calls=part.calls,
+            note="" if part.is_loop else self._note(part, first),
+            count=part.count,
+            badge=repeats if part.count > 1 and not part.is_loop else "",
+            lazy=first.lazy and not part.is_loop,
+            failed=first.failed and not part.is_loop,
             trained=first.parameter_count > 0,
         )
-        if self._depth is None or first.depth < self._depth:
-            self._open.append(node)
-        return node
 
-    def _note(self, first: Call, last: Call) -> str:
+    def _note(self, part: Part, first: Call) -> str:
         if first.failed:
-            return "stopped here"
-        notes = []
+            return _("stopped here")
+        return ", ".join(filter(None, [self._parameters(part, first), self._again(part, first)]))
+
+    def _again(self, part: Part, first: Call) -> str:
+        """Return which calls of its block a part is, unless the block around says so itself."""
+        is_told = first.parent is not None and self._calls[first.parent].nth > 1
+        return "" if is_told or not first.is_block else calls_text(self._calls, part)
+
+    def _parameters(self, part: Part, first: Call) -> str:
         if first.lazy:
             decided = [f"{leaf} {shape_text(shape)}" for leaf, shape in first.decided]
-            notes.append(listed(decided, 3) if decided else "no shape yet")
-        elif first.parameter_count:
-            notes.append(f"{first.parameter_count:,} parameters")
-        if first.parent is not None and self._calls[first.parent].nth > 1:
-            return ", ".join(notes)  # the block around says so already
-        if last.nth > first.nth:
-            notes.append(f"calls {first.nth} to {last.nth}")
-        elif first.nth > 1:
-            notes.append(f"{ordinal(first.nth)} call")
-        return ", ".join(notes)
+            return listed(decided, 3) if decided else _("no shape yet")
+        if not first.is_block:
+            return listed([_leaf(name) for name in first.parameters], MOST_NAMES)
+        calls = [self._calls[position] for position in part.calls]
+        counts = {call.name: call.parameter_count for call in calls}
+        least, most = min(counts.values()), max(counts.values())
+        if not most:
+            return ""
+        if least < most:
+            return _("{least:,} to {most:,} parameters", least=least, most=most)
+        if len(counts) > 1:
+            return ngettext("{n} parameter each", "{n:,} parameters each", most)
+        return ngettext("{n} parameter", "{n:,} parameters", most)
 
-    def _fill(self, node: Node) -> None:
-        """Give a node the calls inside as children, repeats among them folded."""
-        flows = list(self._flows(node.calls[0]))
-        kept = self._kept(node.calls[0], flows)
-        index = {position: i for i, position in enumerate(kept)}
-        made_by: dict[int, list[int]] = {position: [] for position in [*kept, EXIT]}
-        for flow in flows:
-            made_by.get(flow.target, []).append(index.get(flow.source, ENTRY))
+    def _block(self, position: int) -> _Block:
+        children = self._wiring.inside[position]
+        data = []
+        for call in children:
+            for place, link in enumerate(self._wiring.links[call]):
+                if link:
+                    source = children[link.source] if link.source >= 0 else link.source
+                    data.append(_Data(source, link.port, call, place, link.shape, link.into))
+        for link in self._wiring.leaving[position]:
+            source = children[link.source] if link.source >= 0 else link.source
+            data.append(_Data(source, link.port, EXIT, 0, link.shape, 0))
+        kept = self._kept(position, data)
+        return _Block([one for one in data if one.target in kept or one.target == EXIT], kept)
 
-        def alike(a: Repeated, b: Repeated) -> bool:
-            before, after, step = made_by[a[0]], made_by[b[0]], index[b[0]] - index[a[0]]
-            return all(m == n or m + step == n for m, n in zip(before, after, strict=True))
-
-        def kind(column: Repeated) -> int:
-            return self._kinds[column[0]]
-
-        every = zip(*(self._inside[position] for position in node.calls), strict=True)
-        columns = [column for column in every if column[0] in index]
-        runs = [run for found in fold(columns, kind, alike) for run in self._worthwhile(found)]
-        node.children = [self._folded(run, flows) for run in runs]
-        places = {column[0]: i for i, run in enumerate(runs) for column in run.items}
-        node.flows = between(places, [flow for flow in flows if flow.target in made_by])
-
-    def _folded(self, run: Run[Repeated], flows: Sequence[Flow]) -> Node:
-        columns = [sum(column, ()) for column in run.columns()]
-        if len(columns) == 1:
-            return self._node(columns[0], run.count)
-        places = {column[0]: i for i, column in enumerate(run.unit)}
-        touching = [flow for flow in flows if flow.source in places or flow.target in places]
-        loop = Node(f"{run.count} times", "loop", sum(columns, ()), repeats=run.count)
-        loop.children = [self._node(column, 1) for column in columns]
-        loop.flows = between(places, touching)
-        return loop
-
-    def _worthwhile(self, run: Run[Repeated]) -> list[Run[Repeated]]:
-        """Return the run, or one for each item if so few are better seen one by one."""
-        columns = [[self._calls[position].name for position, *_ in c] for c in run.columns()]
-        reused = any(names[0] and names[0] == names[-1] for names in columns if len(names) > 1)
-        if run.count >= (FEWEST_REUSES if reused else FEWEST_REPEATS):
-            return [run]
-        return [Run(1, [item]) for item in run.items]
-
-    def _flows(self, parent: int) -> Iterator[Flow]:
-        """Yield what flows between the calls that `parent` made, by their positions."""
-        for position in self._inside[parent]:
-            call = self._calls[position]
-            for shape, source in zip(call.inputs, call.sources, strict=True):
-                if source is not None:
-                    yield Flow(self._child(source, parent), position, shape)
-        made = self._calls[parent]
-        for shape, origin in zip(made.outputs, made.origins, strict=True):
-            if origin is not None:
-                yield Flow(self._child(origin, parent), EXIT, shape)
-
-    def _child(self, position: int | None, parent: int) -> int:
-        while position is not None and self._calls[position].parent != parent:
-            position = self._calls[position].parent
-        return ENTRY if position is None else position
-
-    def _kept(self, parent: int, flows: Sequence[Flow]) -> list[int]:
+    def _kept(self, block: int, data: Sequence[_Data]) -> set[int]:
         """Return the calls to draw: every block, and the steps that lead to one or to the end."""
+        children = self._wiring.inside[block]
         feeding: dict[int, list[int]] = defaultdict(list)
-        for flow in flows:
-            feeding[flow.target].append(flow.source)
+        for one in data:
+            feeding[one.target].append(one.source)
         wanted = set(feeding[EXIT])
-        if not wanted and not self._calls[parent].failed:
-            return self._inside[parent]
-        for position in reversed(self._inside[parent]):
+        if not wanted and not self._calls[block].failed:
+            return set(children)
+        for position in reversed(children):
             call = self._calls[position]
             if call.is_block or call.failed or position in wanted:
                 wanted.update([position, *feeding[position]])
-        return [position for position in self._inside[parent] if position in wanted]
+        return wanted.intersection(children)
+
+    def _ends(self, call: Call) -> list[Flow]:
+        """Return what flows into the net and out of it, if nothing in it is to be seen."""
+        outputs = [Flow(0, EXIT, shape) for shape in call.outputs]
+        return [*(Flow(~k, 0, shape) for k, shape in enumerate(call.inputs)), *outputs]
+
+    def _hold(self, node: Node, parts: Sequence[Part], turns: int) -> None:
+        """Add a child for each buffer and constant that a child reads, and the flow from it."""
+        places: dict[str, int] = {}
+        for index, part in enumerate(parts):
+            for position in () if part.is_loop else part.calls[::turns]:
+                if self._wiring.inside[position]:
+                    continue  # who reads it is inside
+                call = self._calls[position]
+                for name, shape in zip(call.held, call.inputs, strict=True):
+                    if name and name not in call.parameters:
+                        if name not in places:
+                            places[name] = len(node.children)
+                            node.children.append(Node(f"{_leaf(name)} {shape_text(shape)}", "held"))
+                        node.flows.append(Flow(places[name], index, shape))
 
 
-def between(places: Mapping[int, int], flows: Iterable[Flow]) -> list[Flow]:
-    """Return the flows between children, given the child that stands at each position."""
-    lifted = (
-        Flow(places.get(flow.source, ENTRY), places.get(flow.target, EXIT), flow.shape)
-        for flow in flows
-    )
-    return list(dict.fromkeys(flow for flow in lifted if flow.source != flow.target))
+def _labels(shapes: Sequence[Shape], names: Sequence[str]) -> list[str]:
+    """Return what stands at the arrows into the net: shapes, with names if there are several."""
+    texts = [shape_text(shape) for shape in shapes]
+    if len(shapes) < 2 or len(names) != len(shapes):
+        return texts
+    return [f"{name} {text}" for name, text in zip(names, texts, strict=True)]
 
 
-def _look(call: Call) -> tuple[object, ...]:
-    look = call.type if call.is_block else call.label
-    return call.is_block, look, call.parameter_count, call.lazy, call.decided
+def _drawn(parts: Sequence[Part], kept: set[int]) -> Iterator[Part]:
+    """Yield the parts to draw; a loop in which only one is left is that one."""
+    for part in parts:
+        inner = list(_drawn(part.parts, kept)) if part.is_loop else []
+        if len(inner) == 1 and inner[0].count == 1:
+            yield replace(inner[0], count=part.count, wiring=part.wiring)
+        elif not kept.isdisjoint(part.calls):
+            yield part
 
 
-def _title(first: Call, last: Call, repeats: int) -> str:
-    text = title(first)
-    if last.label != first.label:
-        text = f"{first.label} to {last.label.rpartition('.')[2]}: {first.type}"
-    return text
+def _flows(parts: Sequence[Part], turns: int, data: Sequence[_Data], is_loop: bool) -> list[Flow]:
+    """Return the flows between parts that each stand for so many `turns` of the node around."""
+    place = {call: i for i, part in enumerate(parts) for call in part.calls[::turns]}
+    into: dict[tuple[int, int], int] = {}
+    for part in parts:
+        into |= _entries(part, turns, data) if part.is_loop else {}
+    numbers: dict[tuple[int, int], int] = {}
+    flows = []
+    for one in data:
+        source, target = place.get(one.source), place.get(one.target)
+        if source is None:
+            if is_loop and target is None:
+                continue
+            known = (one.source, one.port)
+            source = ~numbers.setdefault(known, len(numbers)) if is_loop else one.source
+        entry = into.get((one.target, one.place), one.into)
+        flows.append(Flow(source, EXIT if target is None else target, one.shape, entry))
+    return list(dict.fromkeys(flow for flow in flows if flow.source != flow.target))
+
+
+def _entries(loop: Part, turns: int, data: Sequence[_Data]) -> dict[tuple[int, int], int]:
+    """Number what comes into a loop, by the inputs it goes to: alike ones have one number."""
+    turns *= loop.count
+    first = set(loop.calls[::turns])
+    numbers: dict[tuple[int, int], int] = {}
+    into = {
+        (one.target, one.place): numbers.setdefault((one.source, one.port), len(numbers))
+        for one in data
+        if one.target in first and one.source not in first
+    }
+    alike = {call: loop.calls[i - i % turns] for i, call in enumerate(loop.calls)}
+    inputs = [(one.target, one.place) for one in data if one.target in alike]
+    return {(call, place): into.get((alike[call], place), 0) for call, place in inputs}
+
+
+def _shade(root: Node, calls: Sequence[Call]) -> None:
+    """Give the nodes under `root` that share something a shade, and arcs from one to the next."""
+    parents: dict[Node, Node | None] = {root: None}
+    at: dict[int, Node] = {}
+    nodes = [root]
+    for node in nodes:  # from the outside in, so that the innermost node of a call stays
+        at.update(dict.fromkeys(node.calls, node))
+        parents.update(dict.fromkeys(node.children, node))
+        nodes += node.children
+    shades = count()
+    for positions in _shared(calls):
+        sharers = list(dict.fromkeys(_node_at(position, at, calls) for position in positions))
+        known = [node.shade for node in sharers if node.shade is not None]
+        number = min(known) if known else next(shades)
+        for node in sharers:
+            node.shade = number
+        for first, second in pairwise(sharers):
+            _join(first, second, parents)
+
+
+def _join(first: Node, second: Node, parents: dict[Node, Node | None]) -> None:
+    around_first, around_second = _around(first, parents), _around(second, parents)
+    if first in around_second or second in around_first:
+        return
+    innermost = next(node for node in around_second if node in around_first)
+    if (first, second) not in innermost.arcs:
+        innermost.arcs.append((first, second))
+
+
+def _around(node: Node, parents: dict[Node, Node | None]) -> list[Node]:
+    """Return a node and those around it, the innermost first."""
+    around = []
+    current: Node | None = node
+    while current is not None:
+        around.append(current)
+        current = parents[current]
+    return around
+
+
+def _node_at(position: int, at: dict[int, Node], calls: Sequence[Call]) -> Node:
+    while position not in at:
+        position = calls[position].parent or 0
+    return at[position]
+
+
+def _shared(calls: Sequence[Call]) -> Iterator[list[int]]:
+    """Yield the calls of each block called again, then those that read each shared parameter."""
+    totals = Counter(call.name for call in calls if call.is_block)
+    blocks: dict[str, list[int]] = defaultdict(list)
+    readers: dict[str, dict[object, list[int]]] = defaultdict(dict)
+    for position, call in enumerate(calls):
+        caller = 0 if call.parent is None else totals[calls[call.parent].name]
+        if call.is_block and call.parameter_count and 1 < totals[call.name] != caller:
+            blocks[call.name].append(position)
+        for parameter in call.parameters:
+            readers[parameter].setdefault(reader(calls, call), []).append(position)
+    yield from blocks.values()
+    yield from (list(chain(*by.values())) for by in readers.values() if len(by) > 1)
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]

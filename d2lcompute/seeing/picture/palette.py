@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Color = tuple[float, float, float]
-
 # Okabe and Ito's colours but for the blue of blocks with parameters and the red of failures.
 SHADES = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#B8A800")
+TINTS = {"accent": 0.18, "failure": 0.15} | {
+    f"shade{number}": 0.25 for number in range(len(SHADES))
+}
 
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours for one kind of background; a tint is mixed from a colour and `paper`."""
+    """The colours for one kind of background."""
 
     paper: str
     ink: str
@@ -25,6 +26,15 @@ class Palette:
     nest: tuple[str, str]
     accent: str
     failure: str
+
+    def colors(self) -> dict[str, str]:
+        """Return the colour of each role: `ink`, `shade0`, `accent tint` and so on."""
+        plain = {"paper": self.paper, "ink": self.ink, "faint": self.faint, "border": self.border}
+        plain |= {f"nest{number}": color for number, color in enumerate(self.nest)}
+        strong = {"accent": self.accent, "failure": self.failure}
+        strong |= {f"shade{number}": color for number, color in enumerate(SHADES)}
+        tints = {f"{role} tint": tint(strong[role], self.paper, TINTS[role]) for role in strong}
+        return plain | strong | tints
 
 
 LIGHT = Palette(
@@ -48,10 +58,7 @@ def palette_for(ax: Axes) -> Palette:
     return LIGHT if is_light else DARK
 
 
-def tint(color: str, paper: str, share: float) -> Color:
+def tint(color: str, paper: str, share: float) -> str:
     """Return `color` mixed into `paper`, `share` of it."""
-    from matplotlib.colors import to_rgb
-
-    mixed = (share * c + (1 - share) * p for c, p in zip(to_rgb(color), to_rgb(paper), strict=True))
-    red, green, blue = mixed
-    return red, green, blue
+    pairs = zip(bytes.fromhex(color[1:]), bytes.fromhex(paper[1:]), strict=True)
+    return "#" + "".join(f"{round(share * c + (1 - share) * p):02X}" for c, p in pairs)

@@ -15,13 +15,13 @@ CLEAR = 0.14  # between a line and a box that it passes
 
 @dataclass
 class Place:
-    """Where a box stands: its row and extent, and the `x` where data comes in and goes `out`.
+    """Where a box stands: its row and extent, and where data comes `into` it and goes `out`.
 
     `side` is its right edge if lines may enter there too, since nothing stands beside it.
     """
 
     row: int
-    x: float
+    into: list[float]
     out: float
     left: float
     right: float
@@ -29,19 +29,25 @@ class Place:
     top: float = 0.0
     bottom: float = 0.0
 
+    def entry(self, number: int) -> float:
+        """Return where data comes in as what has this number; a closed box has but one place."""
+        return self.into[min(number, len(self.into) - 1)]
+
     def shift(self, x: float) -> None:
-        """Move the box right by `x`."""
-        self.x, self.out = self.x + x, self.out + x
+        """Move the box right."""
+        self.into, self.out = [entry + x for entry in self.into], self.out + x
         self.left, self.right = self.left + x, self.right + x
         self.side = None if self.side is None else self.side + x
 
 
 @dataclass
 class _Path:
-    """The way of a flow: down at `column`, with turns in the `gaps` above the rows they name."""
+    """The way of a flow to `x`: down at `column`, with turns in the gaps above the rows named."""
 
     source: int
     target: int
+    into: int
+    x: float
     column: float
     at_side: bool = False
     turns: dict[int, object] = field(default_factory=dict)
@@ -53,13 +59,15 @@ class Router:
     def __init__(self, places: Mapping[int, Place], flows: Iterable[Flow]) -> None:
         self._places = places
         self._columns: list[tuple[float, int, int, int]] = []  # x, rows from and to, source
-        spans = {(f.source, f.target): places[f.target].row - places[f.source].row for f in flows}
+        spans = {
+            (f.source, f.target, f.into): places[f.target].row - places[f.source].row for f in flows
+        }
         longest: dict[int, int] = {}
-        for (source, _), span in spans.items():
+        for (source, *_), span in spans.items():
             longest[source] = max(span, longest.get(source, 0))
         # Short ways lie inside long ones; of one source the longest is the others' trunk.
-        order = sorted(spans, key=lambda pair: (longest[pair[0]], pair[0], -spans[pair]))
-        self._paths = [self._path(*pair) for pair in order]
+        order = sorted(spans, key=lambda flow: (longest[flow[0]], flow[0], -spans[flow]))
+        self._paths = [self._path(*flow) for flow in order]
         self._gaps: dict[int, list[object]] = {}
         self._join_turns()
 
@@ -80,34 +88,37 @@ class Router:
             points = [(source.out, source.bottom)]
             for gap, key in sorted(path.turns.items(), key=lambda turn: turn[0]):
                 y = channel_tops[gap] + CHANNEL * self._gaps[gap].index(key)
-                x = target.x if gap == target.row else path.column
+                x = path.x if gap == target.row else path.column
                 points += [(points[-1][0], y), (x, y)]
             if path.at_side and target.side is not None:
                 middle = (target.top + target.bottom) / 2
                 points += [(path.column, middle), (target.side, middle)]
             else:
-                points.append((target.x, target.top))
+                points.append((path.x, target.top))
             lines.append(Line(tuple(points), has_head=path.target != EXIT))
         return lines
 
-    def _path(self, source: int, target: int) -> _Path:
+    def _path(self, source: int, target: int, into: int) -> _Path:
         start, end = self._places[source], self._places[target]
         first, last = start.row + 1, end.row - 1
-        column = self._column(start, end, first, last, source)
-        path = _Path(source, target, column)
+        x = end.entry(into)
+        column = self._column(start, end, x, first, last, source)
+        path = _Path(source, target, into, x, column)
         if first <= last:
             self._columns.append((column, first, end.row, source))
             path.at_side = end.side is not None and column > end.right
             if column != start.out:
                 path.turns[first] = "from", source
-        if not path.at_side and column != end.x:
-            path.turns[end.row] = "to", target
+        if not path.at_side and column != x:
+            path.turns[end.row] = "to", target, into
         return path
 
-    def _column(self, start: Place, end: Place, first: int, last: int, source: int) -> float:
+    def _column(
+        self, start: Place, end: Place, into: float, first: int, last: int, source: int
+    ) -> float:
         """Return an `x` where nothing stands in the rows from `first` to `last`."""
         trunks = (x for x, *_, owner in self._columns if owner == source)
-        for x in (start.out, end.x, *trunks):
+        for x in (start.out, into, *trunks):
             if self._is_free(x, first, last, source):
                 return x
         passed = [place.right for place in self._places.values() if first <= place.row <= last]

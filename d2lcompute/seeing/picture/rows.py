@@ -4,38 +4,44 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 
 from ...parameters.names import shape_text
 from ...tables import listed
-from .boxes import LABEL, Box, Label, Measure
-from .graph import ENTRY, EXIT, Flow, Node
-from .routes import CHANNEL, Place, Router
+from .boxes import LABEL, Box, Label, measure
+from .graph import EXIT, Flow, Node
+from .routes import CHANNEL, CLEAR, Place, Router
 
 BESIDE = 0.26  # between boxes of a row
 BELOW = 0.1  # between rows without arrows
 UNLABELLED = 0.07, 0.13  # from a row to where lines turn, and from there to the next row
 LABELLED = 0.2, 0.12
 LABEL_GAP = 0.06  # from a line to its label
+ENTRY_GAP = 0.2  # between lines that come in
 
 
 class Rows:
     """The children of a node, one box each in `boxes`, placed in rows."""
 
-    def __init__(self, node: Node, boxes: Sequence[Box], measure: Measure, arrows: bool) -> None:
+    def __init__(self, node: Node, boxes: Sequence[Box], arrows: bool) -> None:
         self.rows = rows_of(len(boxes), node.flows)
         self.node = node
+        self._row = {index: number for number, row in enumerate(self.rows) for index in row}
+        self._row[EXIT] = len(self.rows)
         self._boxes = boxes
-        self._feeding: dict[int, set[int]] = defaultdict(set)
+        self._feeding: dict[int, list[Flow]] = defaultdict(list)
         self._onward: dict[int, list[Flow]] = defaultdict(list)
         for flow in node.flows:
-            self._feeding[flow.target].add(flow.source)
+            self._feeding[flow.target].append(flow)
             if node.kind == "column" or flow.target != EXIT:
                 self._onward[flow.source].append(flow)
         self._arrows = arrows
         self._texts = [flow_label(self._onward[i]) if arrows else "" for i in range(len(boxes))]
         self._widths = [measure(text, LABEL) + LABEL_GAP for text in self._texts]
+        count = max([len(node.entries), *(1 + ~flow.source for flow in node.flows)], default=1)
+        labels = [*node.entries, *[""] * max(count, 1)][: max(count, 1)]
+        self._gaps = [measure(text, LABEL) + ENTRY_GAP for text in labels]
         self._places = self._across()
         self._router = Router(self._places, node.flows if arrows else [])
         self.height, self._channels = self._down()
@@ -45,13 +51,13 @@ class Rows:
         places = self._places.values()
         left = min(place.left for place in places)
         right = max(self._router.right, *(place.right for place in places))
-        box = Box(
-            self.node, right - left, self.height, 0.0, self._places[EXIT].x, list(self._boxes)
-        )
+        entries = [self._places[~number].out for number in range(len(self._gaps))]
+        leave = self._places[EXIT].out
+        box = Box(self.node, right - left, self.height, entries, leave, list(self._boxes))
         box.lines = self._router.lines(self._channels)
         for index, child in enumerate(self._boxes):
             place = self._places[index]
-            child.x, child.y = place.x - child.axis, place.top
+            child.x, child.y = place.left, place.top
             if self._texts[index]:
                 middle = place.bottom + LABELLED[0] / 2
                 box.labels.append(Label(self._texts[index], place.out + LABEL_GAP, middle))
@@ -70,35 +76,79 @@ class Rows:
 
     def _across(self) -> dict[int, Place]:
         """Place the children from left to right, each below what feeds it from nearest."""
-        places = {ENTRY: Place(-1, 0.0, 0.0, 0.0, 0.0)}
+        places = {~number: _point(-1, x) for number, x in enumerate(self._spread())}
         for number, row in enumerate(self.rows):
             wishes = {index: self._wish(index, places) for index in row}
             end = -math.inf
             for index in sorted(row, key=lambda index: (wishes[index] is None, wishes[index] or 0)):
-                box = self._boxes[index]
-                x = max(wishes[index] or 0.0, end + BESIDE + box.axis)
-                label = box.leave - box.axis + self._widths[index]
-                end = x + max(box.width - box.axis, label)
-                places[index] = Place(number, x, x - box.axis + box.leave, x - box.axis, end)
+                box, wish = self._boxes[index], wishes[index]
+                left = max(self._beside(number, places) if wish is None else wish, end + BESIDE)
+                end = left + max(box.width, box.leave + self._widths[index])
+                entries = [left + entry for entry in box.entries]
+                places[index] = Place(number, entries, left + box.leave, left, end)
             if not box.children:
-                places[index].side = x - box.axis + box.width
-            aside = [wish - places[index].x for index, wish in wishes.items() if wish is not None]
+                places[index].side = left + box.width
+            aside = [w - places[index].left for index, w in wishes.items() if w is not None]
             for index in row:
                 places[index].shift(fmean(aside) if aside else 0.0)
         last = self._wish(EXIT, places) or 0.0
-        places[EXIT] = Place(len(self.rows), last, last, last, last)
+        places[EXIT] = _point(len(self.rows), last)
+        if len(self._gaps) > 1:
+            places.update(self._entries(places))
         return places
 
+    def _beside(self, row: int, places: Mapping[int, Place]) -> float:
+        """Return where there is space for what nothing feeds: right of all that passes its row."""
+        passing = [
+            places[flow.source].out
+            for flow in self.node.flows
+            if flow.source in places and self._row[flow.target] > row > places[flow.source].row
+        ]
+        return max(passing, default=-BESIDE) + BESIDE
+
+    def _spread(self) -> Iterator[float]:
+        """Yield where the data comes in, as long as nobody knows where it goes to."""
+        x = 0.0
+        for gap in self._gaps:
+            yield x
+            x += gap
+
+    def _entries(self, places: dict[int, Place]) -> dict[int, Place]:
+        """Place what comes in above those that take it, or right of what stands before them."""
+        wishes = []
+        for number in range(len(self._gaps)):
+            flows = [flow for flow in self.node.flows if flow.source == ~number]
+            first = min((places[flow.target].row for flow in flows), default=0)
+            readers = [flow for flow in flows if places[flow.target].row == first]
+            into = [places[f.target].entry(f.into) for f in readers] or [places[~number].out]
+            passed = [place for place in places.values() if 0 <= place.row < first]
+            wish = fmean(into)
+            if any(place.left - CLEAR < wish < place.right + CLEAR for place in passed):
+                wish = max(place.right for place in passed) + CLEAR
+            wishes.append((wish, number))
+        found: dict[int, Place] = {}
+        end = -math.inf
+        for wish, number in sorted(wishes):
+            x = max(wish, end)
+            found[~number] = _point(-1, x)
+            end = x + self._gaps[number]
+        return found
+
     def _wish(self, index: int, places: dict[int, Place]) -> float | None:
-        """Return where a child would have its axis: below what comes down to it from nearest.
+        """Return where the left side of a child would be: below what feeds it from nearest.
 
         One that leads on to the right, as columns do, stands below where that begins instead:
         several in a row would make a staircase, and leave half of the picture empty.
         """
-        feeding = [places[source] for source in self._feeding[index]]
-        nearest = max((place.row for place in feeding), default=-1)
-        leads_on = index != EXIT and self._boxes[index].leave != self._boxes[index].axis
-        above = [place.x if leads_on else place.out for place in feeding if place.row == nearest]
+        feeding = [(places[flow.source], flow.into) for flow in self._feeding[index]]
+        nearest = max((place.row for place, _ in feeding), default=-1)
+        box = self._boxes[index] if index != EXIT else Box(self.node, 0.0, 0.0, [0.0], 0.0)
+        leads_on = box.leave != box.entries[0]
+        above = [
+            (place.into[0] if leads_on else place.out) - box.entry(into)
+            for place, into in feeding
+            if place.row == nearest
+        ]
         return fmean(above) if above else None
 
     def _down(self) -> tuple[float, list[float]]:
@@ -120,6 +170,10 @@ class Rows:
         return y, channels
 
 
+def _point(row: int, x: float) -> Place:
+    return Place(row, [x], x, x, x)
+
+
 def flow_label(flows: Iterable[Flow]) -> str:
     """Return the shapes that flow, each once."""
     return listed(list(dict.fromkeys(shape_text(flow.shape) for flow in flows)), 2)
@@ -130,7 +184,7 @@ def rows_of(count: int, flows: Sequence[Flow]) -> list[list[int]]:
     number = [0] * count
     readers: dict[int, list[int]] = defaultdict(list)
     for flow in sorted(flows, key=lambda flow: flow.target):
-        if flow.source >= 0 and flow.target >= 0:
+        if flow.source >= 0 and flow.target != EXIT:
             number[flow.target] = max(number[flow.target], number[flow.source] + 1)
             readers[flow.source].append(flow.target)
     fed = {flow.target for flow in flows}
