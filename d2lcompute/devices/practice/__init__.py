@@ -5,15 +5,10 @@ The docstring of `practice_gpus` says what they do and what does not work on the
 
 from __future__ import annotations
 
-import functools
-import itertools
 import operator
-from collections.abc import Callable
-from typing import Any
 
 import torch
 
-from . import accelerator, backend, generators, refusals, registry, tensor
 from .memory import DEVICES
 
 _MOST = 128  # torch numbers devices in a signed byte
@@ -69,8 +64,8 @@ def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.devic
     count = _checked("count", count, 0, _MOST, "practice_gpus(2)")
     if memory is not None:
         memory = _checked("memory", memory, 0, None, "practice_gpus(2, memory=2**30) for 1 GiB")
-    if count:
-        _register()
+    if count or DEVICES.count:
+        _switch(on=count > 0)
     DEVICES.set(count, memory)
     return [torch.device("practice", index) for index in range(count)]
 
@@ -87,49 +82,21 @@ def _checked(name: str, value: int, least: int, most: int | None, example: str) 
     return number
 
 
-@functools.cache
-def _register() -> list[torch.library.Library]:
-    """Tell torch about the devices: once in a process, for good."""
-    set_up = _set_up()
-    accelerator.install()
-    set_up("practice", backend, device_guard=_guard())
-    _replace(torch, "Generator", generators.Generator)
-    _replace(torch.UntypedStorage, "__new__", tensor.new_storage)
-    _replace(torch.Tensor, "new_tensor", tensor.naming_device(torch.Tensor.new_tensor))
-    _replace(torch.Tensor, "new", tensor.naming_device(torch.Tensor.new))
-    refusals.install()
-    return registry.register()
-
-
-def _set_up() -> Callable[..., None]:
-    """Return torch's function that takes a device made in Python, or say why there is none."""
+def _switch(on: bool) -> None:
+    """Put our functions in the place of torch's, or torch's own back."""
     taken = torch._C._get_privateuse1_backend_name()
-    if taken != "privateuseone":
+    if taken not in ("privateuseone", "practice"):
         raise RuntimeError(
             "practice_gpus needs the one place that torch has for devices of other packages, and "
             f"'{taken}' has it; do practice_gpus() in a process without that package"
         )
     try:
-        from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
-    except ImportError:
+        from . import patches, registry
+
+        registry.register()
+    except (AttributeError, ImportError) as error:
         raise RuntimeError(
-            f"practice_gpus needs torch 2.10 or newer, got {torch.__version__}: an older one "
-            'cannot have a device made in Python; do pip install -U "torch>=2.10"'
-        ) from None
-    set_up: Callable[..., None] = _setup_privateuseone_for_python_backend
-    return set_up
-
-
-def _replace(owner: Any, name: str, mended: Any) -> None:
-    # What torch makes in C++ for any device, it cannot make for one defined in Python.
-    setattr(owner, name, mended)
-
-
-def _guard() -> Any:
-    kind = torch._C._autograd.DeviceType.PrivateUse1
-
-    class Guard(torch._C._acc.DeviceGuard):
-        # Asked several times at every node of a backward pass, so no function of Python's own.
-        type_: Any = itertools.repeat(kind).__next__
-
-    return Guard()
+            "practice_gpus needs a torch in which Python can make a device, such as 2.10 to 2.15, "
+            f'got {torch.__version__} ({error}); do pip install "torch>=2.10,<2.16"'
+        ) from error
+    patches.switch(on)

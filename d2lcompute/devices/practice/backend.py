@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,6 +56,14 @@ def synchronize(device: Device = None) -> None:
     _index(device)
 
 
+def _exchange_device(index: int) -> int:
+    """Make a device the current one, unless `index` is negative, and return the one before."""
+    before = DEVICES.current
+    if index >= 0:
+        DEVICES.current = index
+    return before
+
+
 def get_device_name(device: Device = None) -> str:
     """Return what the device is, in words."""
     return f"practice accelerator {_index(device)}, computed by the CPU"
@@ -67,12 +76,24 @@ def memory_allocated(device: Device = None) -> int:
 
 def max_memory_allocated(device: Device = None) -> int:
     """Return the most bytes that tensors occupied since the start or the last reset."""
-    return _memory(device).peak
+    return _memory(device).peak()
 
 
 def reset_peak_memory_stats(device: Device = None) -> None:
     """Let `max_memory_allocated` start again at what is allocated now."""
     _memory(device).reset_peak()
+
+
+def reset_accumulated_memory_stats(device: Device = None) -> None:
+    """Do nothing: no count here goes on for ever."""
+    _index(device)
+
+
+def memory_stats_as_nested_dict(device: Device = None) -> dict[str, Any]:
+    """Return the bytes of `device` in the form that `torch.accelerator.memory_stats` reads."""
+    memory = _memory(device)
+    bytes_ = {"all": {"current": memory.allocated(), "peak": memory.peak()}}
+    return {"allocated_bytes": bytes_, "reserved_bytes": bytes_}
 
 
 def memory_reserved(device: Device = None) -> int:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from .checks import check_devices
 from .generators import chosen, drawing_from
 from .memory import DEVICES
 from .sparse import place_sparse, sparse_host_of, write_sparse
@@ -23,6 +21,11 @@ _listening = torch._C._is_torch_function_mode_enabled
 _autocasting = partial(torch.is_autocast_enabled, "cpu")
 _PLAIN = frozenset({Tensor, Parameter})  # classes whose methods nothing intercepts
 
+# Beside the operators that torch tags as elementwise, these word their error like them, and take a
+# CPU tensor without dimensions for a practice tensor.
+_ELEMENTWISE = ("aten::fill_", "aten::mse_loss", "aten::smooth_l1_loss", "aten::huber_loss",
+                "aten::_foreach", "aten::_fused")  # fmt: skip
+
 
 class Kernel:
     """Runs one operator on the CPU and puts its results on the device of its arguments."""
@@ -33,8 +36,9 @@ class Kernel:
         self.operator = operator
         self.run: Callable[..., Any] = operator._op
         self.names = [argument.name for argument in schema.arguments]
-        self.single = [i for i, kind in enumerate(kinds) if kind in ("Tensor", "Optional[Tensor]")]
-        self.depths = [_depth(kind) for kind in kinds]
+        tensors = [i for i, kind in enumerate(kinds) if "Tensor" in kind]
+        self.single = [i for i in tensors if "List[" not in kinds[i]]
+        self.places = [[i for i in tensors if i < n] for n in range(len(kinds) + 1)]
         self.outputs = [argument.name for argument in schema.arguments if argument.is_out]
         self.changes_first = [r.alias_info is not None for r in schema.returns] == [True]
         self.random = torch.Tag.nondeterministic_seeded in operator.tags
@@ -52,7 +56,7 @@ class Kernel:
         if kwargs and not self.special.isdisjoint(kwargs):
             return self.general(args, kwargs)
         try:
-            hosts, home = _hosts(args, self.depths)
+            hosts, home = _hosts(args, self.places[len(args)])
         except (AttributeError, RuntimeError, TypeError):
             home = _ELSEWHERE
         if home == _ELSEWHERE:
@@ -71,7 +75,7 @@ class Kernel:
             options = {name: _unwrapped(value, homes) for name, value in kwargs.items()}
             if len(homes) > 1:
                 named = [*zip(self.names, args, strict=False), *kwargs.items()]
-                check_devices(self.operator, named)
+                _check_devices(self.operator, named)
                 homes.discard(_ELSEWHERE)
             home = _destination(options, homes)
             if self.outputs:
@@ -114,31 +118,27 @@ class Kernel:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
-def _depth(kind: str) -> int:
-    """Return 1 for an argument that is a tensor, 2 for a list of tensors, 0 for any other."""
-    return 0 if "Tensor" not in kind else 2 if "List[" in kind else 1
+def _hosts(values: Any, places: Iterable[int]) -> tuple[list[Any], int]:
+    """Return what the CPU takes for plain tensors of one device, and which; raise for others.
 
-
-def _hosts(values: Any, depths: Iterable[int]) -> tuple[list[Any], int]:
-    """Return what the CPU takes for plain tensors of one device, and which; raise for others."""
-    home, hosts = _ELSEWHERE, []
-    host: Any
-    for value, depth in zip(values, depths, strict=False):
-        if not depth or value is None:
-            hosts.append(value)
-            continue
-        if depth == 1:
-            if type(value) not in _PLAIN:
-                raise TypeError
+    `places` are the positions of tensors and of lists of tensors.
+    """
+    hosts, home = list(values), _ELSEWHERE
+    for i in places:
+        value = hosts[i]
+        if type(value) in _PLAIN:
             lent: Lent = value.untyped_storage().lent
-            host, index = lent.seen_as(value), lent.index
+            hosts[i], index = lent.seen_as(value), lent.index
+        elif type(value) is list:
+            hosts[i], index = _hosts(value, range(len(value)))
+        elif value is None:
+            continue
         else:
-            host, index = _hosts(value, repeat(1))
-        if index != home and index != _ELSEWHERE:
-            if home != _ELSEWHERE:
+            raise TypeError
+        if index != home:
+            if home != _ELSEWHERE and index != _ELSEWHERE:
                 raise TypeError
-            home = index
-        hosts.append(host)
+            home = max(home, index)
     return hosts, home
 
 
@@ -184,3 +184,70 @@ def _write(out: Tensor, host: Tensor) -> None:
     else:
         new = place(host, out.device.index)
         adopt(out, new.untyped_storage(), 0, host.shape, host.stride())
+
+
+def _check_devices(operator: Any, named: Iterable[tuple[str, Any]]) -> None:
+    """Raise torch's error if the arguments of an operator may not be combined.
+
+    `named` are the arguments with their names; lists count item by item.
+    """
+    tensors = [(name, t) for name, value in named for t in _tensors(value)]
+    name = operator._schema.name
+    if name == "aten::index" or name.startswith("aten::_index_put_impl"):
+        _check_indices(tensors)
+    elif name.startswith("aten::convolution"):
+        _check_convolution(tensors)
+    elif torch.Tag.pointwise in operator.tags or name.startswith(_ELEMENTWISE):
+        _check_elementwise([t for _, t in tensors])
+    else:
+        _check_arguments(name, tensors)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _check_elementwise(tensors: list[Tensor]) -> None:
+    common = next(t.device for t in tensors if not t.is_cpu)
+    for t in tensors:
+        if t.device != common and not (t.is_cpu and t.dim() == 0):
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{common} and {t.device}!"
+            )
+
+
+def _check_arguments(operator: str, tensors: list[tuple[str, Tensor]]) -> None:
+    common = tensors[0][1].device
+    for name, t in tensors:
+        if t.device != common:
+            raise RuntimeError(
+                f"Expected all tensors to be on the same device, but got {name} is on {t.device}, "
+                f"different from other tensors on {common} (when checking argument in method "
+                f"wrapper_practice_{operator.removeprefix('aten::')})"
+            )
+
+
+def _check_indices(tensors: list[tuple[str, Tensor]]) -> None:
+    home = tensors[0][1].device
+    for name, t in tensors:
+        if name == "indices" and not t.is_cpu and t.device != home:
+            raise RuntimeError(
+                "indices should be either on cpu or on the same device as the indexed tensor "
+                f"({home})"
+            )
+    _check_elementwise([t for name, t in tensors if name != "indices"])
+
+
+def _check_convolution(tensors: list[tuple[str, Tensor]]) -> None:
+    found = dict(tensors)
+    data, weight = found["input"], found["weight"]
+    if data.device.type != weight.device.type:
+        raise RuntimeError(
+            f"Input type ({data.type()}) and weight type ({weight.type()}) should be the same"
+        )
+    _check_arguments("convolution", tensors)

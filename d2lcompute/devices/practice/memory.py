@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import torch
 
+_MANY = 1_000  # changes of an account that may wait to be counted
+
 
 class Memory:
     """The account of one practice device, in bytes."""
@@ -18,50 +20,67 @@ class Memory:
     def __init__(self, index: int) -> None:
         self.index = index
         self.capacity = physical_memory()
-        self.peak = 0
-        self._lent = 0
-        # A tensor may die at any moment, in any thread, even while this account is being changed;
+        self.limited = False
+        # A tensor may die at any moment, in any thread, even while this account is being counted;
         # appending to a deque is safe then, taking a lock is not.
-        self.returned: deque[int] = deque()
+        self.changes: deque[int] = deque()
+        self._allocated = 0
+        self._peak = 0
         self._lock = threading.Lock()
+
+    def limit(self, capacity: int | None) -> None:
+        """Let the device have `capacity` bytes, or as many as the machine has."""
+        self.limited = capacity is not None
+        self.capacity = physical_memory() if capacity is None else capacity
 
     def allocated(self) -> int:
         """Return the bytes that living tensors occupy."""
         with self._lock:
-            return self._settle()
+            return self._counted()
 
-    def borrow(self, size: int) -> None:
-        """Lend `size` bytes; whoever gets them appends `size` to `returned` when done."""
+    def peak(self) -> int:
+        """Return the most bytes that were allocated since the start or the last reset."""
         with self._lock:
-            lent = self._settle() + size
-            if lent > self.capacity:
-                raise torch.OutOfMemoryError(self._refusal(size))
-            self._lent = lent
-            if lent > self.peak:
-                self.peak = lent
-
-    def require(self, size: int) -> None:
-        """Raise torch's out-of-memory error unless `size` bytes are free."""
-        if self.allocated() + size > self.capacity:
-            raise torch.OutOfMemoryError(self._refusal(size))
+            self._counted()
+            return self._peak
 
     def reset_peak(self) -> None:
         """Start the peak again at what is allocated now."""
         with self._lock:
-            self.peak = self._settle()
+            self._peak = self._counted()
 
-    def _settle(self) -> int:
-        while self.returned:
-            self._lent -= self.returned.popleft()
-        return self._lent
+    def lend(self, size: int) -> None:
+        """Lend `size` bytes that the host has; whoever gets them adds `-size` to `changes` later.
 
-    def _refusal(self, size: int) -> str:
-        free = max(0, self.capacity - self._lent)
-        return (
-            f"practice out of memory. Tried to allocate {readable(size)}. practice:{self.index} "
-            f"has a total capacity of {readable(self.capacity)} of which {readable(free)} is free. "
-            f"{readable(self._lent)} is allocated by PyTorch."
-        )
+        Raises torch's out-of-memory error if the device has a limit below that.
+        """
+        if self.limited or len(self.changes) > _MANY:
+            with self._lock:
+                self._require(size)
+                self.changes.append(size)
+        else:
+            self.changes.append(size)
+
+    def require(self, size: int) -> None:
+        """Raise torch's out-of-memory error unless `size` bytes are free."""
+        with self._lock:
+            self._require(size)
+
+    def _require(self, size: int) -> None:
+        allocated = self._counted()
+        if allocated + size > self.capacity:
+            free = max(0, self.capacity - allocated)
+            raise torch.OutOfMemoryError(
+                f"practice out of memory. Tried to allocate {readable(size)}. "
+                f"practice:{self.index} has a total capacity of {readable(self.capacity)} of which "
+                f"{readable(free)} is free. {readable(allocated)} is allocated by PyTorch."
+            )
+
+    def _counted(self) -> int:
+        while self.changes:
+            self._allocated += self.changes.popleft()
+            self._peak = max(self._peak, self._allocated)
+        return self._allocated
 
 
 class Devices:
@@ -78,19 +97,13 @@ class Devices:
         while len(self._memories) < count:
             self._memories.append(Memory(len(self._memories)))
         for memory in self._memories:
-            memory.capacity = physical_memory() if capacity is None else capacity
+            memory.limit(capacity)
         self.count = count
         self.forked = False
 
     def leave(self) -> None:
         """Refuse to serve this process, a fork: the tensors of its parent are not its own."""
         self.forked = True
-
-    def lend(self, index: int, size: int) -> deque[int]:
-        """Lend `size` bytes of a device; return where to append them when they are not needed."""
-        memory = self.memory(index)
-        memory.borrow(size)
-        return memory.returned
 
     def memory(self, index: int) -> Memory:
         """Return the account of a device, or raise as torch does for a device that is not there."""

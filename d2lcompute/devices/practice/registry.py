@@ -1,19 +1,21 @@
-"""Which kernel each of torch's operators has on practice devices."""
+"""What torch is told of practice devices: a guard, a module, and a kernel for each operator."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import autocast, cells
-from .attention import attention
+from . import backend
+from .fused import CELLS, attention, autocast_kernels
 from .kernels import Kernel
 from .memory import DEVICES
+from .patches import patch_for_good
 from .sparse import structural_kernels
 from .tensor import CPU, CPU_KEYS, adopt, host_of, place
 
@@ -26,15 +28,21 @@ _WHOLE = (
 )  # fmt: skip
 
 
+@functools.cache
 def register() -> list[torch.library.Library]:
-    """Give the practice devices every operator that the CPU has.
+    """Tell torch about the devices and give them every operator that the CPU has, for good.
 
     The registrations last as long as what is returned.
     """
+    from torch.utils.backend_registration import _setup_privateuseone_for_python_backend as set_up
+
+    kernels = _kernels()  # whatever this torch lacks, shows before anything is changed
+    patch_for_good()
+    set_up("practice", backend, device_guard=_guard())
     named, rest = torch.library.Library("aten", "IMPL"), torch.library.Library("_", "IMPL")
     enter: Any = named.m
-    for key, kernels in _kernels().items():
-        for name, kernel in kernels.items():
+    for key, of_key in kernels.items():
+        for name, kernel in of_key.items():
             enter.impl(name, key, kernel, False)
     for key in ("PrivateUse1", "SparsePrivateUse1", "SparseCsrPrivateUse1"):
         rest.fallback(_Fallback(), key)
@@ -43,17 +51,30 @@ def register() -> list[torch.library.Library]:
     return [named, rest]
 
 
+def _guard() -> Any:
+    kind = torch._C._autograd.DeviceType.PrivateUse1
+
+    class Guard(torch._C._acc.DeviceGuard):
+        # Asked several times at every node of a backward pass, so no function of Python's own.
+        type_: Any = itertools.repeat(kind).__next__
+
+    return Guard()
+
+
 def _kernels() -> dict[str, dict[str, _Function]]:
     """Return the kernels by dispatch key and name."""
     names = torch._C._dispatch_get_all_op_names()
     names = [name.removeprefix("aten::") for name in names if name.startswith("aten::")]
     plain = {name: Kernel(_operator(name)) for name in names if _has(name, "CPU") or _whole(name)}
-    views = {name: partial(_operator(name)._handle.redispatch_boxed, CPU_KEYS) for name in _VIEWS}
+    views = {
+        name: functools.partial(_operator(name)._handle.redispatch_boxed, CPU_KEYS)
+        for name in _VIEWS
+    }
     attending = {"scaled_dot_product_attention": attention}
     kernels = {
-        "PrivateUse1": plain | views | cells.KERNELS | _OWN | attending,
+        "PrivateUse1": plain | views | CELLS | _OWN | attending,
         "AutogradPrivateUse1": attending,
-        "AutocastPrivateUse1": autocast.kernels(_operator),
+        "AutocastPrivateUse1": autocast_kernels(_operator),
         "CPU": {"_pin_memory": _unpinned},
     }
     for layout in ("Sparse", "SparseCsr"):
@@ -126,6 +147,7 @@ def _copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
 
 def _unpinned(tensor: Tensor, device: torch.device | None = None) -> Tensor:
     # Pages of the host are pinned for a real device's sake.
+    torch.accelerator.current_device_index()  # torch's error where there is no accelerator
     return tensor.clone()
 
 

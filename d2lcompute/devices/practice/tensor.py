@@ -8,8 +8,8 @@ torch's own, and only arithmetic is handed to the CPU.
 from __future__ import annotations
 
 import functools
+import threading
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,42 +24,46 @@ _QUANTIZED = (torch.qint8, torch.quint8, torch.qint32, torch.quint4x2, torch.qui
 _set_storage = torch.ops.aten.set_.source_Storage_storage_offset._handle.redispatch_boxed
 _alias = torch.ops.aten.alias.default._handle.redispatch_boxed
 _point_at = torch._C._construct_storage_from_data_pointer
+_guards: Any = torch._C._dynamo.guards
+_viewed = _guards._reinterpret_tensor  # a view, without any check or dispatch
 _many_threads = torch._C._is_multithreading_enabled
 _inference = torch.is_inference_mode_enabled
+_this_thread = threading.local()
 
 
 class Lent:
     """The CPU tensor that owns the bytes of a practice storage, on loan from a device."""
 
-    __slots__ = ("dtype", "host", "index", "offset", "returned", "shape", "size", "strides")
+    __slots__ = ("changes", "host", "index", "last", "size")
 
-    def __init__(self, host: Tensor, index: int, size: int, returned: deque[int]) -> None:
+    def __init__(self, host: Tensor, index: int, size: int, changes: deque[int]) -> None:
         self.host = host
         self.index = index
         self.size = size
-        self.returned = returned
-        self.shape = host.size()
-        self.strides = host.stride()
-        self.offset = host.storage_offset()
-        self.dtype = host.dtype
+        self.changes = changes
+        self.last: tuple[Any, Tensor] = None, host  # what was last asked for: its form, and itself
 
     def __del__(self) -> None:
-        self.returned.append(self.size)
+        self.changes.append(-self.size)
 
     def seen_as(self, tensor: Tensor) -> Tensor:
         """Return the CPU tensor with the shape, strides and type of `tensor`."""
-        shape = tensor.size()  # not `tensor.shape`, which an uninitialized parameter hides
-        strides, offset, dtype = tensor.stride(), tensor.storage_offset(), tensor.dtype
-        if dtype is not self.dtype:
-            host = torch.empty(0, dtype=dtype, device=CPU)
-            host.set_(self.host.untyped_storage(), offset, shape, strides)
-        elif shape == self.shape and strides == self.strides and offset == self.offset:
-            host = self.host
-        else:
-            host = self.host.as_strided(shape, strides, offset)
-        if dtype.is_complex and tensor.is_conj():
+        # Not `tensor.shape`, which an uninitialized parameter hides.
+        form = tensor.size(), tensor.stride(), tensor.storage_offset(), tensor.dtype
+        known, host = self.last
+        if form != known:
+            host = self._view(*form)
+            self.last = form, host
+        if tensor.dtype.is_complex and tensor.is_conj():
             host = torch._conj(host)
         return torch._neg_view(host) if tensor.is_neg() else host
+
+    def _view(self, shape: Any, strides: Any, offset: int, dtype: torch.dtype) -> Tensor:
+        if dtype is self.host.dtype:
+            view: Tensor = _viewed(self.host, shape, strides, offset - self.host.storage_offset())
+            return view
+        storage = self.host.untyped_storage()
+        return torch.empty(0, dtype=dtype, device=CPU).set_(storage, offset, shape, strides)
 
 
 def place(host: Tensor, index: int) -> Tensor:
@@ -68,16 +72,24 @@ def place(host: Tensor, index: int) -> Tensor:
         # torch believes that a device defined in Python comes alone, and has no worker thread for
         # the backward pass of a second one; in the calling thread it does not ask.
         torch._C._set_multithreading_enabled(False)
+        _this_thread.single = True
     if host.dtype.is_complex:
         host = host.resolve_conj()
-    owner = host.untyped_storage()
+    owner, memory = host.untyped_storage(), DEVICES.memory(index)
     size = owner.nbytes()
-    lent = Lent(host, index, size, DEVICES.lend(index, size))
+    memory.lend(size)
     storage: Any = _point_at(owner.data_ptr(), _device(index), size)
-    storage.lent = lent
-    tensor: Tensor = _alias(CPU_KEYS, _empty(index, lent.dtype, _inference()))
-    _set_storage(CPU_KEYS, tensor, storage, lent.offset, lent.shape, lent.strides)
+    storage.lent = Lent(host, index, size, memory.changes)
+    tensor: Tensor = _alias(CPU_KEYS, _empty(index, host.dtype, _inference()))
+    _set_storage(CPU_KEYS, tensor, storage, host.storage_offset(), host.size(), host.stride())
     return tensor
+
+
+def allow_threads() -> None:
+    """Let backward passes of this thread have workers again, if `place` took them away."""
+    if getattr(_this_thread, "single", False):
+        torch._C._set_multithreading_enabled(True)
+        _this_thread.single = False
 
 
 def lent_to(tensor: Tensor) -> Lent | None:
@@ -101,31 +113,6 @@ def host_of(tensor: Tensor) -> Tensor:
 def adopt(tensor: Tensor, storage: Any, offset: Any, shape: Any, strides: Any) -> None:
     """Let a practice tensor stand for other memory of its device, in place."""
     _set_storage(CPU_KEYS, tensor, storage, offset, shape, strides)
-
-
-def new_storage(cls: Any, *args: Any, device: Any = None, **kwargs: Any) -> Any:
-    """Make a storage; takes the place of torch's own maker, which crashes for a practice device."""
-    device = CPU if device is None else torch.device(device)
-    if device.type != "practice":
-        make: Any = torch._C.StorageBase.__new__
-        return make(cls, *args, device=device, **kwargs)
-    host = torch.empty(*args, dtype=torch.uint8, device=CPU)
-    return place(host, DEVICES.current if device.index is None else device.index).untyped_storage()
-
-
-def naming_device(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return a method of tensors that makes its result where `self` is.
-
-    torch's own goes to the current device, which it takes for that of `self`.
-    """
-
-    @functools.wraps(method)
-    def mended(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if self.device.type == "practice" and kwargs.get("device") is None:
-            kwargs["device"] = self.device
-        return method(self, *args, **kwargs)
-
-    return mended
 
 
 @functools.cache

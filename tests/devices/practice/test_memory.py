@@ -134,9 +134,9 @@ def test_threads_do_not_confuse_the_account():
 
 def test_freeing_in_the_midst_of_lending_is_safe():
     memory = Memory(0)
-    memory.returned.extend([3, 4])
-    memory.borrow(10)
-    assert (memory.allocated(), memory.peak) == (3, 3)
+    memory.changes.extend([-3, -4])
+    memory.lend(10)
+    assert (memory.allocated(), memory.peak()) == (3, 3)
 
 
 def test_a_machine_that_does_not_tell_its_memory_has_no_limit(monkeypatch):

@@ -3,6 +3,7 @@ import io
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import d2lcompute as d2c
-from d2lcompute.devices import practice as package
 
 pytestmark = pytest.mark.usefixtures("practice")
 
@@ -82,17 +82,37 @@ def test_memory_is_a_number_of_bytes(memory, error):
     assert torch.practice.mem_get_info()[1] > 2**20
 
 
-def test_a_torch_without_devices_in_python_is_told_so(monkeypatch):
-    monkeypatch.setattr(torch._C, "_get_privateuse1_backend_name", lambda: "privateuseone")
-    monkeypatch.setitem(sys.modules, "torch.utils.backend_registration", None)
-    with pytest.raises(RuntimeError, match=r"practice_gpus needs torch 2\.10 or newer, got"):
-        package._set_up()
+@pytest.mark.parametrize(
+    "lack",
+    [
+        "sys.modules['torch.utils.backend_registration'] = None",
+        "del torch._C._construct_storage_from_data_pointer",
+        "del torch._C._acc",
+    ],
+)
+def test_a_torch_that_lacks_what_a_device_needs_is_told_so_before_anything_changes(lack):
+    code = f"""
+import sys, torch, d2lcompute as d2c
+real = torch.accelerator.current_accelerator()
+{lack}
+try:
+    d2c.practice_gpus(2)
+except RuntimeError as error:
+    print(error)
+assert torch._C._get_privateuse1_backend_name() == "privateuseone"
+assert torch.accelerator.current_accelerator() == real and torch.Generator is torch._C.Generator
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("practice_gpus needs a torch in which Python can make a device")
+    assert f"got {torch.__version__} (" in done.stdout
+    assert "; do pip install" in done.stdout
 
 
 def test_the_device_of_another_package_is_not_pushed_aside(monkeypatch):
     monkeypatch.setattr(torch._C, "_get_privateuse1_backend_name", lambda: "npu")
     with pytest.raises(RuntimeError, match="'npu' has it; do practice_gpus"):
-        package._set_up()
+        d2c.practice_gpus(2)
+    monkeypatch.undo()
 
 
 def test_the_cells_of_the_section_run():
@@ -247,21 +267,6 @@ def test_a_net_compiles_without_generated_code(backend):
     torch.testing.assert_close(torch.compile(net, backend=backend)(X), net(X))
 
 
-def test_the_rest_of_torch_goes_on_as_before():
-    code = """
-import torch, warnings
-warnings.simplefilter("error")
-before = torch.rand(3, generator=torch.Generator().manual_seed(0))
-real = torch.accelerator.current_accelerator()
-import d2lcompute as d2c
-d2c.practice_gpus(2)
-d2c.practice_gpus(0)
-assert torch.accelerator.current_accelerator() == real
-assert torch.equal(before, torch.rand(3, generator=torch.Generator().manual_seed(0)))
-net = torch.nn.Linear(3, 2)
-net(torch.ones(2, 3)).sum().backward()
-data = torch.utils.data.TensorDataset(torch.ones(2))
-assert [len(b) for b, in torch.utils.data.DataLoader(data, 2)] == [2]
-assert torch.UntypedStorage(4).nbytes() == 4 and torch.ones(2).clone().pin_memory is not None
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+def test_switched_off_they_leave_torch_as_it_was():
+    script = Path(__file__).parents[2] / "helpers" / "practice_off.py"
+    subprocess.run([sys.executable, script], check=True, timeout=120)

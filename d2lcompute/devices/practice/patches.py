@@ -1,0 +1,143 @@
+"""What stands in the place of torch's own functions, which know devices made in C++ alone.
+
+Most of it stands there only while there are practice devices. What has to stay for good, because
+torch cannot forget a device that it was told of, then goes on with what was there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial, wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .generators import Generator
+from .memory import DEVICES
+from .tensor import CPU, allow_threads, place
+
+_Function = Callable[..., Any]
+_Patch = tuple[Any, str, Callable[[Any], Any]]  # what has it, under which name, made of its own
+_NOTHING = object()
+# What torch asks about the accelerator, and the function of the device's module that answers.
+_NAMES = {
+    "emptyCache": "empty_cache",
+    "emptyHostCache": "empty_cache",
+    "exchangeDevice": "_exchange_device",
+    "getDeviceIndex": "current_device",
+    "getDeviceStats": "memory_stats_as_nested_dict",
+    "getMemoryInfo": "mem_get_info",
+    "isAllocatorInitialized": "is_initialized",
+    "maybeExchangeDevice": "_exchange_device",
+    "resetAccumulatedStats": "reset_accumulated_memory_stats",
+    "resetPeakStats": "reset_peak_memory_stats",
+    "setDeviceIndex": "_exchange_device",
+    "synchronizeDevice": "synchronize",
+}
+_replaced: list[tuple[Any, str, Any]] = []
+
+
+def switch(on: bool) -> None:
+    """Put what is patched for a time in its place, or torch's own back."""
+    if on and not _replaced:
+        for owner, name, make in _patches():
+            _replaced.append((owner, name, vars(owner).get(name, _NOTHING)))
+            setattr(owner, name, make(getattr(owner, name, None)))
+    while _replaced and not on:
+        owner, name, own = _replaced.pop()
+        if own is _NOTHING:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, own)
+    if not on:
+        allow_threads()
+
+
+def _patches() -> Iterator[_Patch]:
+    """Yield what is patched while there are practice devices, as (owner, name, how)."""
+    yield torch, "Generator", lambda own: Generator
+    yield torch.Tensor, "new_tensor", naming_device
+    yield torch.Tensor, "new", naming_device
+    yield torch._TorchCompileInductorWrapper, "__call__", refusing_to_generate
+    yield torch._C, "_scatter", refusing_to_scatter  # nothing where torch comes without CUDA
+
+
+def patch_for_good() -> None:
+    """Patch what has to stay so, before torch is told of the devices.
+
+    A storage of a practice device would take the process down without it, and from now on torch
+    asks for the device made in Python before any other.
+    """
+    before = torch._C._accelerator_getAccelerator()
+
+    def accelerator() -> torch.device | None:
+        return torch.device("practice") if DEVICES.count else before
+
+    native: Any = torch._C
+    native._accelerator_getAccelerator = accelerator
+    for name, function in _NAMES.items():
+        setattr(native, f"_accelerator_{name}", partial(_answer, accelerator, function))
+    storage: Any = torch.UntypedStorage
+    storage.__new__ = _new_storage
+
+
+def _answer(accelerator: Callable[[], torch.device | None], name: str, *args: Any) -> Any:
+    """Let the module of the accelerator answer, which torch would ask in C++."""
+    device = accelerator()
+    if device is None:
+        raise RuntimeError("Cannot access accelerator device when none is available.")
+    return getattr(torch.get_device_module(device), name)(*args)
+
+
+def _new_storage(cls: Any, *args: Any, device: Any = None, **kwargs: Any) -> Any:
+    device = CPU if device is None else torch.device(device)
+    if device.type != "practice":
+        make: Any = torch._C.StorageBase.__new__
+        return make(cls, *args, device=device, **kwargs)
+    host = torch.empty(*args, dtype=torch.uint8, device=CPU)
+    return place(host, DEVICES.current if device.index is None else device.index).untyped_storage()
+
+
+def naming_device(method: _Function) -> _Function:
+    """Return a method of tensors that makes its result where `self` is.
+
+    torch's own goes to the current device, which it takes for that of `self`.
+    """
+
+    @wraps(method)
+    def mended(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if self.device.type == "practice" and kwargs.get("device") is None:
+            kwargs["device"] = self.device
+        return method(self, *args, **kwargs)
+
+    return mended
+
+
+def refusing_to_generate(compiler: _Function) -> _Function:
+    """Return the default of `torch.compile`, which writes code for the devices of its inputs."""
+
+    @wraps(compiler)
+    def mended(self: Any, model: Any, inputs: Iterable[Any]) -> Any:
+        if any(isinstance(x, Tensor) and x.device.type == "practice" for x in inputs):
+            raise NotImplementedError(
+                "torch.compile generates no code for practice devices; "
+                'do torch.compile(net, backend="aot_eager")'
+            )
+        return compiler(self, model, inputs)
+
+    return mended
+
+
+def refusing_to_scatter(scatter: _Function) -> _Function:
+    """Return what `nn.DataParallel` spreads a batch with, which can do so for CUDA alone."""
+
+    def mended(tensor: Tensor, *args: Any) -> Any:
+        if torch.cuda.is_available() and tensor.device.type != "practice":
+            return scatter(tensor, *args)
+        raise NotImplementedError(
+            "nn.DataParallel does not run on practice devices; do net.to(device) for a copy of the "
+            "net on each, and give each its part of the batch"
+        )
+
+    return mended
