@@ -58,7 +58,7 @@ class Lent:
             host = torch._conj(host)
         return torch._neg_view(host) if tensor.is_neg() else host
 
-    def _view(self, shape: Any, strides: Any, offset: int, dtype: torch.dtype) -> Tensor:
+    def _view(self, shape: Any, strides: Any, offset: Any, dtype: torch.dtype) -> Tensor:
         if dtype is self.host.dtype:
             view: Tensor = _viewed(self.host, shape, strides, offset - self.host.storage_offset())
             return view
