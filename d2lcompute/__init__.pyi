@@ -26,7 +26,9 @@ from .devices.transfers import watch_transfers as watch_transfers
 from .exercises import check as check
 from .exercises import list_exercises as list_exercises
 from .exercises import progress as progress
-from .files.save_load import compare as compare
+from .files.report import FileError as FileError
+from .files.report import FileReport as FileReport
+from .files.report import FitReport as FitReport
 from .files.save_load import load as load
 from .files.save_load import load_parameters as load_parameters
 from .files.save_load import save as save
@@ -50,6 +52,8 @@ from .parameters.names import set_data as set_data
 from .parameters.tie import tie as tie
 from .parameters.tie import tied_groups as tied_groups
 from .parameters.tie import untie as untie
+from .seeing.compare import Comparison as Comparison
+from .seeing.compare import compare as compare
 from .seeing.diagnose.diagnose import diagnose as diagnose
 from .seeing.diagnose.findings import Diagnosis as Diagnosis
 from .seeing.diagnose.findings import Finding as Finding

@@ -1,4 +1,4 @@
-"""The safetensors format, and what a file of ours adds to it: ties and checksums.
+"""The safetensors format, and what a file of ours adds to it: structure, ties and checksums.
 
 A safetensors file is the length of its header (8 bytes, little-endian), the header (JSON: dtype,
 shape and place of each tensor, and `__metadata__`, which maps strings to strings), and the bytes
@@ -13,19 +13,22 @@ import json
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from ..parameters.memory import extent
+from .nest import flatten
+from .replace import check_path, replacing
+from .report import FileError, FileReport, Part, Path
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-DTYPES: dict[str, torch.dtype] = {
-    name: getattr(torch, dtype)
+_NAMES: dict[torch.dtype, str] = {
+    getattr(torch, dtype): name
     for name, dtype in {
         "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16",
         "U32": "uint32", "I32": "int32", "U64": "uint64", "I64": "int64",
@@ -35,41 +38,14 @@ DTYPES: dict[str, torch.dtype] = {
     }.items()
     if hasattr(torch, dtype)
 }  # fmt: skip
-NAMES = {dtype: name for name, dtype in DTYPES.items()}
-PAIRS = {torch.complex128: torch.float64, torch.complex32: torch.float16}  # nameless in the format
+# Complex numbers that the format has no name for are stored as pairs of real ones.
+_PAIRS = {torch.complex128: torch.float64, torch.complex32: torch.float16}
 
 METADATA = "__metadata__"
 CHECKSUM, KNOWN = "d2lcompute.checksum", "d2lcompute.contents"
 BLANK = "xxh3:" + "0" * 16
 LONGEST_HEADER = 100_000_000  # bytes that all readers of the format accept
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of a file, and the checksum of it that the file holds, if it does."""
-
-    name: str
-    bytes: int
-    checksum: str = ""
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a file holds; the tensors are views of it, so copy what must outlive it."""
-
-    kind: str
-    tensors: Mapping[str, Any]
-    parts: list[Part]
-    note: str
-
-
-def check_path(path: object) -> None:
-    """Raise `TypeError` if `path` is no name of a file, most likely since arguments are swapped."""
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(
-            f"`path` must be the name of a file, got {type(path).__name__}; "
-            "do save(path, data), load(path), save_parameters(net, path)"
-        )
+_WORTH_THREADS = 1 << 20
 
 
 def checksum(data: bytes | memoryview) -> str:
@@ -79,8 +55,15 @@ def checksum(data: bytes | memoryview) -> str:
     return "xxh3:" + xxh3_64_hexdigest(data)
 
 
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Map on as many threads as torch uses: checksums are computed outside the interpreter."""
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], size: int
+) -> list[Result]:
+    """Map on as many threads as torch uses, where `size` bytes in all take longer than these do.
+
+    Checksums are computed outside the interpreter, so that threads help.
+    """
+    if size < _WORTH_THREADS:
+        return list(map(function, items))
     waiting = enumerate(items)  # all threads draw from it, so that none is idle before the end
 
     def work(_: int) -> list[tuple[int, Result]]:
@@ -100,16 +83,24 @@ def repeats(tensors: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _view(tensor: Tensor) -> Hashable:
-    place = extent(tensor) if tensor.numel() else None
+    place = extent(tensor)
     if place is None:
         return id(tensor)
     return *place, tensor.dtype, tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg()
 
 
-def write(file: BinaryIO, kind: str, tensors: Mapping[str, Tensor]) -> None:
-    """Write the tensors, one after the other and each once, and then the header before them."""
-    for name, tensor in tensors.items():
-        _check_storable(name, tensor)
+def bytes_of(tensor: Tensor) -> memoryview:
+    """Return the values as bytes: those of the tensor itself if they lie in order on the CPU."""
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    flat: Any = plain.reshape(-1).view(torch.uint8).numpy()
+    return memoryview(flat)
+
+
+def write(path: Path, data: Any, argument: str = "data") -> None:
+    """Write tensors and what holds them, each tensor once; the old file stays if that fails."""
+    check_path(path)
+    kind, structure, tensors = flatten(data)
+    _check_storable(path, tensors, argument)
     ties = repeats(tensors)
     stored = {name: tensor for name, tensor in tensors.items() if name not in ties}
     places = _places(stored)
@@ -118,48 +109,70 @@ def write(file: BinaryIO, kind: str, tensors: Mapping[str, Tensor]) -> None:
         "torch": str(torch.__version__),
         "names": list(tensors),
         "ties": ties,
-        "pairs": [name for name, tensor in stored.items() if tensor.dtype in PAIRS],
+        "pairs": [name for name, tensor in stored.items() if tensor.dtype in _PAIRS],
         "checksums": dict.fromkeys(stored, BLANK),
+        **({"structure": structure} if kind == "nest" else {}),
     }
-    file.seek(_checked_length(_header(places, known), len(tensors)))
-    with ThreadPoolExecutor(1) as pool:
-        for name in _in_order(stored):
-            data = _bytes(name, stored[name])
-            digest = pool.submit(checksum, data)
-            _write_all(file, data)
-            known["checksums"][name] = digest.result()
-    file.seek(0)
-    _write_all(file, memoryview(_header(places, known)))
+    begin = len(_header(places, known))
+    if begin > LONGEST_HEADER:
+        reason = f"a table of contents of {begin:,} bytes for {len(tensors):,} tensors"
+        raise _unwritten(path, argument, reason, "stack them, or save several files")
+    with replacing(path) as file:
+        file.seek(begin)
+        with ThreadPoolExecutor(1) as pool:
+            for name in _in_order(stored):
+                values = _bytes(path, argument, name, stored[name])
+                digest = pool.submit(checksum, values)
+                _write_all(file, values)
+                known["checksums"][name] = digest.result()
+        file.seek(0)
+        _write_all(file, memoryview(_header(places, known)))
 
 
-def _check_storable(name: str, tensor: Tensor) -> None:
-    if name == METADATA:
-        raise ValueError(
-            f"`data` must have names other than {METADATA!r}, which the format keeps; do rename it"
-        )
-    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
-        raise _not_storable(name, tensor)
-    if tensor.dtype not in NAMES and tensor.dtype not in PAIRS:
-        raise TypeError(
-            f"`{name}` must have a dtype of safetensors files, got {tensor.dtype}; do convert it"
-        )
+def _check_storable(path: Path, tensors: Mapping[str, Tensor], argument: str) -> None:
+    faults: dict[tuple[str, str], list[str]] = {}
+    for name, tensor in tensors.items():
+        fault = _fault(name, tensor)
+        if fault:
+            faults.setdefault(fault, []).append(name)
+    for (what, mend), names in faults.items():
+        raise _unwritten(path, argument, what, mend, names)
 
 
-def _not_storable(name: str, tensor: Tensor) -> TypeError:
-    kind = "nested" if tensor.is_nested else str(tensor.layout)
-    return TypeError(
-        f"`{name}` must be an ordinary tensor that holds its values, got {type(tensor).__name__} "
-        f"({kind}, {tensor.device}); do convert it, or give it memory by to_empty(device=...)"
+def _fault(name: str, tensor: Tensor) -> tuple[str, str] | None:
+    """Return what keeps a tensor from being stored, and what to do."""
+    if is_lazy(tensor):
+        return "lazy ones", "materialize(net, X) or one forward pass first"
+    if tensor.is_meta:
+        return "ones on the meta device", "give them memory by to_empty(device=...)"
+    if tensor.is_nested or tensor.layout is not torch.strided:
+        kind = type(tensor).__name__ if tensor.is_nested else tensor.layout
+        return f"{kind} ones", "convert them to ordinary tensors"
+    if tensor.dtype not in _NAMES and tensor.dtype not in _PAIRS:
+        return f"{tensor.dtype} ones, which safetensors files do not have", "convert them"
+    if name == METADATA or not _is_text(name):
+        return "ones with a name that the format does not allow", "rename them"
+    return None
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode()) or not name
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
+
+
+def _unwritten(
+    path: Path, argument: str, what: str, mend: str, names: Iterable[str] = ()
+) -> FileError:
+    """Return the error for what is not written to a file."""
+    parts = tuple(Part(name, 0, fault=what) for name in names)
+    where = f" ({', '.join(part.name for part in parts)})" if parts else ""
+    return FileError(
+        f"`{argument}` must hold ordinary tensors with values, got {what}{where}; "
+        f"nothing was saved, do {mend}",
+        FileReport(os.fspath(path), parts, f"not saved, got {what}", refused=True),
     )
-
-
-def _checked_length(header: bytes, count: int) -> int:
-    if len(header) > LONGEST_HEADER:
-        raise ValueError(
-            f"`data` must have a table of contents below {LONGEST_HEADER:,} bytes, "
-            f"got {len(header):,} for {count:,} tensors; do stack them, or save several files"
-        )
-    return len(header)
 
 
 def _in_order(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -173,8 +186,8 @@ def _places(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
     for name in _in_order(tensors):
         tensor, begin = tensors[name], end
         end += tensor.numel() * tensor.element_size()
-        dtype = NAMES[PAIRS.get(tensor.dtype, tensor.dtype)]
-        shape = [*tensor.shape, 2] if tensor.dtype in PAIRS else [*tensor.shape]
+        dtype = _NAMES[_PAIRS.get(tensor.dtype, tensor.dtype)]
+        shape = [*tensor.shape, 2] if tensor.dtype in _PAIRS else [*tensor.shape]
         places[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
     return places
 
@@ -189,13 +202,12 @@ def _header(places: Mapping[str, Any], known: Mapping[str, Any]) -> bytes:
     return blank.replace(BLANK.encode(), checksum(blank).encode(), 1)
 
 
-def _bytes(name: str, tensor: Tensor) -> memoryview:
+def _bytes(path: Path, argument: str, name: str, tensor: Tensor) -> memoryview:
     try:
-        plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-        flat: Any = plain.reshape(-1).view(torch.uint8).numpy()
-        return memoryview(flat)
+        return bytes_of(tensor)
     except (RuntimeError, TypeError) as error:  # a subclass that only looks like a tensor
-        raise _not_storable(name, tensor) from error
+        what, mend = f"{type(tensor).__name__} ones", "convert them to ordinary tensors"
+        raise _unwritten(path, argument, what, mend, [name]) from error
 
 
 def _write_all(file: BinaryIO, data: memoryview) -> None:

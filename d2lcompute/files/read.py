@@ -1,38 +1,42 @@
-"""Reading a file that may be broken or hostile: all of it is checked before any of it is used."""
+"""Reading a file that may be damaged or hostile: all of it is checked before any of it is used."""
 
 from __future__ import annotations
 
 import errno
 import json
-import math
-import mmap
 import os
+import stat
 from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import torch_save as checkpoints
+from ..tables import listed
+from ..words.language import _, mark
+from . import torch_save
 from .format import (
     BLANK,
     CHECKSUM,
-    DTYPES,
     KNOWN,
     LONGEST_HEADER,
     METADATA,
-    Contents,
-    Part,
-    check_path,
+    bytes_of,
     checksum,
     in_threads,
 )
+from .nest import names_in, rebuild, structure
+from .replace import check_path
+from .report import FileError, Part, Path, refusal
 
-PROTECTED = "every byte is under one of these checksums"
-UNPROTECTED = "it holds no checksums: the structure is sound, changed values would go unnoticed"
-LOOKS_LIKE = {
+PROTECTED = mark("every byte is under one of these checksums")
+UNPROTECTED = mark(
+    "it holds no checksums: the structure is sound, changed values would go unnoticed"
+)
+_LOOKS_LIKE = {
     b"\x80": "a pickle, which could run code; if it is an old torch.save file that you trust, "
     "`torch.save(torch.load(path, weights_only=True), path)` converts it",
     b"\x12\x01" + b"\0" * 14: "a Gluon (MXNet) file",
@@ -41,97 +45,107 @@ LOOKS_LIKE = {
 }
 
 
-class Span(NamedTuple):
-    """Where the bytes of a tensor are, counted from the end of the header, and what they mean."""
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds; its tensors are views of the file, so copy what must outlive it."""
 
-    begin: int
-    end: int
-    dtype: torch.dtype
-    shape: list[int]
+    value: Any
+    parts: list[Part]
+    note: str
 
 
-def read(path: str | os.PathLike[str]) -> Contents:
-    """Return what a safetensors or torch.save file holds, if every check of it passes."""
+def read(path: Path, names: Collection[str] | None = None) -> Contents:
+    """Return what a file holds, if every check of it passes, or only what is under some names."""
     check_path(path)
-    _require_file(path)
+    start = _start(path)
+    if not start:
+        raise refusal(path, "it is empty")
+    # As the length of a header, which may begin with this byte too, text is a huge number.
+    is_text = start[:1] == b"{" and int.from_bytes(start, "little") > LONGEST_HEADER
+    return (_read_shards if is_text else _read_one)(path, names)
+
+
+def _read_one(path: Path, names: Collection[str] | None) -> Contents:
+    if _start(path)[:4] != b"PK\3\4":
+        return _read_safetensors(path, names)
+    value, parts, note = torch_save.read(path)
+    return Contents(value if names is None else _pick(path, value, names), parts, note)
+
+
+def _start(path: Path) -> bytes:
     try:
-        with Path(path).open("rb") as file:
-            start = file.read(4)
-            if start == b"PK\3\4":
-                return checkpoints.read(path)
-            if not start:
-                raise ValueError("it is empty")
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        return _parse(data)
-    except ValueError as error:
-        raise ValueError(
-            f"`path` must be a whole safetensors or torch.save file, got '{os.fspath(path)}': "
-            f"{error}; nothing was loaded, use another copy of the file or save it again"
+        _require_file(FilePath(path))
+        with FilePath(path).open("rb") as file:
+            return file.read(8)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"`path` must be a file, got '{os.fspath(path)}': {error.strerror}"
         ) from None
 
 
-def _require_file(path: str | os.PathLike[str]) -> None:
-    target = Path(path)
-    if target.is_file():
+def _require_file(target: FilePath) -> None:
+    mode = target.stat().st_mode if target.exists() else 0
+    if stat.S_ISREG(mode):
         return
-    if target.is_dir():
-        code, reason = errno.EISDIR, "it is a folder"
-    elif target.exists():
+    if stat.S_ISDIR(mode):
+        code, reason = errno.EISDIR, f"it is a folder{_inside(target)}"
+    elif mode:
         code, reason = errno.EINVAL, "it is a device, a pipe or a socket"
     else:
         code, reason = errno.ENOENT, f"nothing is there, looked in '{target.absolute().parent}'"
-    raise OSError(code, f"`path` must be a file, got '{target}': {reason}")
+    raise OSError(code, reason)
 
 
-def _parse(data: mmap.mmap) -> Contents:
-    """Check every byte of a file of ours, and the structure of any other."""
-    view = memoryview(data)
-    begin = 8 + _header_length(view)
-    header = _json(view[8:begin].tobytes())
-    metadata = header.pop(METADATA, {})
-    if not isinstance(metadata, dict):
-        raise ValueError("its header is damaged: the metadata is no JSON object")
-    ours = CHECKSUM in metadata or KNOWN in metadata
-    if ours:
-        _check_header(view[:begin].tobytes(), str(metadata.get(CHECKSUM)))
-    spans = _spans(header, len(view) - begin)
-    tensors = {name: _tensor(name, data, begin, span) for name, span in spans.items()}
-    parts = [Part("header", begin, metadata.get(CHECKSUM, ""))]
-    if not ours:
-        parts += [Part(name, span.end - span.begin) for name, span in spans.items()]
-        return Contents("dict", tensors, parts, UNPROTECTED)
-    known = _known(metadata, spans)
-    parts += _checked_parts(view[begin:], spans, known["checksums"])
-    parts += [Part(name, 0, f"tied to {first}") for name, first in known["ties"].items()]
-    return Contents(known["kind"], _all_names(known, tensors), parts, PROTECTED)
-
-
-def _header_length(view: memoryview) -> int:
-    if len(view) < 10:
-        raise ValueError(f"it is cut short, only {len(view)} bytes are there")
-    length = int.from_bytes(view[:8], "little")
-    if length > LONGEST_HEADER or bytes(view[8:9]) != b"{":
-        guesses = [what for magic, what in LOOKS_LIKE.items() if view[: len(magic)] == magic]
-        raise ValueError(
-            "its header is damaged, or it is another kind of file"
-            + "".join(f" (it looks like {what})" for what in guesses)
+def _inside(folder: FilePath) -> str:
+    """Return what to load from a folder instead."""
+    if (folder / ".metadata").is_file():
+        return (
+            ", of torch.distributed.checkpoint; do "
+            f"torch.distributed.checkpoint.format_utils.dcp_to_torch_save('{folder}', 'net.pt')"
         )
-    if length > len(view) - 8:
-        raise ValueError(f"its header is damaged or cut short: {len(view):,} bytes are there")
-    return length
+    patterns = "*.index.json", "*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt"
+    found = [f"'{path}'" for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return f"; do give a file in it, {listed(found, 3)}" if found else ""
 
 
-def _json(text: bytes) -> dict[str, Any]:
+def _pick(path: Path, value: Any, names: Collection[str]) -> dict[str, Any]:
+    """Return what a dict holds under these names."""
+    if not isinstance(value, Mapping):
+        reason = f"it holds a {type(value).__name__}"
+        raise refusal(path, reason, wanted="hold tensors by name", mend="do load(path)")
+    unknown = [name for name in names if name not in value]
+    if unknown:
+        wanted = f"hold {', '.join(map(repr, unknown))}"
+        reason = f"it holds {listed([*map(repr, value)], 20)}"
+        raise refusal(path, reason, wanted=wanted, mend="do give other `names`")
+    return {name: value[name] for name in names}
+
+
+def _read_safetensors(path: Path, names: Collection[str] | None) -> Contents:
+    from safetensors import safe_open
+
     try:
-        content = json.loads(text, object_pairs_hook=_without_repeats)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"its header is damaged: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError("its header is damaged: it is no JSON object")
-    return content
+        with safe_open(path, "pt") as file:
+            raw = _raw_header(path)
+            json.loads(raw[8:], object_pairs_hook=_unique)  # which the library does not ask for
+            metadata = file.metadata() or {}
+            if CHECKSUM in metadata or KNOWN in metadata:
+                return _read_ours(path, raw, file, metadata, names)
+            stored = file.offset_keys()
+            wanted = stored if names is None else _pick(path, dict.fromkeys(stored), names)
+            tensors = {name: _tensor(file, name) for name in wanted}
+    except FileError:
+        raise
+    except Exception as error:  # a damaged file, or one of a newer format, may raise nearly any
+        raise refusal(path, _reason(path, error)) from None
+    parts = [
+        Part("header", len(_raw_header(path))),
+        *(Part(n, t.nbytes) for n, t in tensors.items()),
+    ]
+    return Contents(tensors, parts, _(UNPROTECTED))
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
@@ -139,89 +153,141 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _check_header(raw: bytes, recorded: str) -> None:
-    blank = raw.replace(recorded.encode(errors="replace"), BLANK.encode(), 1)
-    if checksum(blank) != recorded:
-        raise ValueError("its header was changed since it was saved: the checksum does not match")
+def _read_ours(
+    path: Path, raw: bytes, file: Any, metadata: Mapping[str, str], names: Collection[str] | None
+) -> Contents:
+    header = _checked_header(path, raw, metadata.get(CHECKSUM, ""))
+    known, content = _known(path, metadata, file.keys())
+    if names is not None:
+        _pick(path, rebuild(content, dict.fromkeys(known["names"])), names)
+        items = dict(content["d"])
+        content = {"d": [(name, items[name]) for name in names]}
+    ties = known["ties"]
+    wanted = dict.fromkeys(ties.get(name, name) for name in names_in(content))
+    tensors = {name: _tensor(file, name) for name in wanted}
+    parts = _checked_parts(path, header, tensors, known["checksums"])
+    parts += [Part(name, 0, _("tied to {tie}", tie=first)) for name, first in ties.items()]
+    for name in known["pairs"]:
+        if name in tensors:  # a clone, since pairs need not lie where a number of 16 bytes must
+            tensors[name] = torch.view_as_complex(tensors[name].clone())
+    everywhere = {**tensors, **{n: tensors[t] for n, t in ties.items() if t in tensors}}
+    return Contents(rebuild(content, everywhere), parts, _(PROTECTED))
 
 
-def _spans(header: Mapping[str, Any], room: int) -> dict[str, Span]:
-    spans = {name: _span(name, entry) for name, entry in header.items()}
-    reached = 0
-    for name, span in sorted(spans.items(), key=lambda item: item[1][:2]):
-        if span.begin != reached:
-            raise ValueError(
-                f"its header is damaged: `{name}` begins at byte {span.begin:,} of the data, "
-                f"where {reached:,} is due"
-            )
-        reached = span.end
-    if reached > room:
-        raise ValueError(f"it is cut short, the last {reached - room:,} bytes are missing")
-    if reached < room:
-        raise ValueError(f"its last {room - reached:,} bytes belong to no tensor")
-    return spans
+def _tensor(file: Any, name: str) -> Tensor:
+    """Return a view of the file, or a copy where that lies at an odd address."""
+    tensor: Tensor = file.get_tensor(name)
+    return tensor.clone() if tensor.data_ptr() % tensor.element_size() else tensor
 
 
-def _span(name: str, entry: Any) -> Span:
-    try:
-        begin, end = entry["data_offsets"]
-        span = Span(begin, end, DTYPES[entry["dtype"]], entry["shape"])
-        sizes = (*span.shape, begin, end)
-        whole = type(span.shape) is list and all(type(n) is int and 0 <= n < 2**63 for n in sizes)
-    except (KeyError, TypeError, ValueError):
-        whole = False
-    if not whole or math.prod(span.shape) * span.dtype.itemsize != end - begin:
-        raise ValueError(f"its header is damaged at `{name}`: {entry}")
-    return span
+def _raw_header(path: Path) -> bytes:
+    with FilePath(path).open("rb") as file:
+        start = file.read(8)
+        return start + file.read(min(int.from_bytes(start, "little"), LONGEST_HEADER))
 
 
-def _tensor(name: str, data: mmap.mmap, begin: int, span: Span) -> Tensor:
-    """View the bytes as a tensor, or copy them if they lie at an odd address."""
-    start, size = begin + span.begin, span.end - span.begin
-    try:
-        if not size:
-            return torch.empty(span.shape, dtype=span.dtype, device="cpu")
-        flat = torch.frombuffer(data, dtype=torch.uint8, offset=start, count=size)
-        if start % span.dtype.itemsize:
-            flat = flat.clone()
-        return flat.view(span.dtype).view(span.shape)
-    except RuntimeError as error:
-        raise ValueError(f"its header is damaged at `{name}`: {error}") from None
+def _checked_header(path: Path, raw: bytes, recorded: str) -> Part:
+    blank = raw.replace(recorded.encode(), BLANK.encode(), 1)
+    if not recorded or checksum(blank) != recorded:
+        reason = "its header was changed since it was saved: the checksum does not match"
+        raise refusal(path, reason, [Part("header", len(raw), recorded, "changed")])
+    return Part("header", len(raw), recorded)
 
 
-def _known(metadata: Mapping[str, Any], spans: Mapping[str, Span]) -> dict[str, Any]:
+def _known(
+    path: Path, metadata: Mapping[str, str], stored: Iterable[str]
+) -> tuple[dict[str, Any], Any]:
     """Return what only files of ours say: unchanged by accident, but perhaps written to harm."""
     try:
         known: dict[str, Any] = json.loads(metadata[KNOWN])
-        ties, stored = known["ties"], {*known["names"]} - {*known["ties"]}
-        agrees = stored == {*spans} == {*known["checksums"]}
-        agrees = agrees and stored >= {*ties.values(), *known["pairs"]}
-        agrees = agrees and {*ties} <= {*known["names"]} and isinstance(known["kind"], str)
+        names, ties, own = {*known["names"]}, known["ties"], {*stored}
+        content = structure(known["kind"], known["names"], known.get("structure"))
+        rebuild(content, dict.fromkeys(names))
+        agrees = names - {*ties} == own == {*known["checksums"]} and {*names_in(content)} == names
+        agrees = agrees and own >= {*ties.values(), *known["pairs"]} and {*ties} <= names
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         agrees = False
     if not agrees:
-        raise ValueError("its header contradicts itself")
-    return known
+        raise refusal(path, "its header contradicts itself")
+    return known, content
 
 
 def _checked_parts(
-    view: memoryview, spans: Mapping[str, Span], checksums: Mapping[str, str]
+    path: Path, header: Part, tensors: Mapping[str, Tensor], checksums: Mapping[str, str]
 ) -> list[Part]:
-    found = in_threads(lambda span: checksum(view[span.begin : span.end]), spans.values())
-    changed = [
-        f"`{name}`" for name, now in zip(spans, found, strict=True) if now != checksums[name]
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    found = in_threads(lambda tensor: checksum(bytes_of(tensor)), tensors.values(), size)
+    parts = [
+        Part(name, tensor.nbytes, checksums[name], "" if now == checksums[name] else "changed")
+        for (name, tensor), now in zip(tensors.items(), found, strict=True)
     ]
+    changed = [f"`{part.name}`" for part in parts if part.fault]
     if changed:
-        raise ValueError(
+        reason = (
             f"the values of {', '.join(changed)} were changed since it was saved: "
             "the checksum does not match"
         )
-    return [Part(name, span.end - span.begin, checksums[name]) for name, span in spans.items()]
+        raise refusal(path, reason, [header, *parts])
+    return [header, *parts]
 
 
-def _all_names(known: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors in the order of saving, tied ones under each of their names."""
-    for name in known["pairs"]:
-        # Pairs of numbers of 8 bytes need not lie where torch takes one of 16 bytes to lie.
-        tensors[name] = torch.view_as_complex(tensors[name].clone())
-    return {name: tensors[known["ties"].get(name, name)] for name in known["names"]}
+def _reason(path: Path, error: Exception) -> str:
+    """Say what is wrong with a file that the safetensors library refuses."""
+    raw, size = _raw_header(path), FilePath(path).stat().st_size
+    for magic, what in _LOOKS_LIKE.items():
+        if raw.startswith(magic):
+            return f"its header is damaged, or it is another kind of file (it looks like {what})"
+    length = int.from_bytes(raw[:8], "little")
+    if size > 8 and (raw[8:9] != b"{" or length > LONGEST_HEADER):
+        return "its header is damaged, or it is another kind of file"
+    if size < 10 or length > size - 8:
+        return f"its header is damaged or cut short: {size:,} bytes are there"
+    missing = _end(raw[8:]) - (size - 8 - length) if "incomplete" in str(error) else 0
+    if missing > 0:
+        return f"it is cut short, the last {missing:,} bytes are missing"
+    if missing < 0:
+        return f"its last {-missing:,} bytes belong to no tensor"
+    return f"its header is damaged: {str(error).rpartition('header: ')[2]}"
+
+
+def _end(header: bytes) -> int:
+    """Return how many bytes of tensors a header speaks of."""
+    entries = json.loads(header)
+    entries.pop(METADATA, None)
+    return max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+
+
+def _read_shards(path: Path, names: Collection[str] | None) -> Contents:
+    """Read a checkpoint in several files, of which `path` is the index."""
+    homes = _homes(path)
+    wanted = homes if names is None else _pick(path, homes, names)
+    tensors: dict[str, Any] = {}
+    parts: list[Part] = []
+    notes = set()
+    for shard in dict.fromkeys(wanted.values()):
+        inside = [name for name in wanted if wanted[name] == shard]
+        try:
+            contents = _read_one(FilePath(path).with_name(shard), inside)
+        except FileNotFoundError:
+            raise refusal(path, f"the file {shard!r} that it names is not beside it") from None
+        except FileError as error:
+            found: Any = error.report
+            reason = f"the file {shard!r} that it names: {found.note}"
+            raise refusal(path, reason, found.parts) from None
+        tensors.update(contents.value)
+        parts += [replace(part, name=f"{shard}: {part.name}") for part in contents.parts]
+        notes.add(contents.note)
+    return Contents({name: tensors[name] for name in wanted}, parts, "; ".join(sorted(notes)))
+
+
+def _homes(path: Path) -> dict[str, str]:
+    """Return in which file each tensor is, by the index of a checkpoint in several files."""
+    try:
+        with FilePath(path).open("rb") as file:
+            homes: dict[str, str] = json.loads(file.read(LONGEST_HEADER))["weight_map"]
+        sound = all(home and FilePath(home).name == home for home in homes.values())
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        sound = False
+    if not sound:
+        raise refusal(path, "it begins as JSON does, and is no index of files beside it")
+    return homes

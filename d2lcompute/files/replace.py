@@ -1,4 +1,4 @@
-"""Replacing a file all at once: whoever looks finds the old one or the new one, whole."""
+"""Replacing a file all at once: a reader finds the old one or the new one, whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from .format import check_path
+
+def check_path(path: object) -> None:
+    """Raise an error if `path` cannot name a file, most likely since arguments are swapped."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"`path` must be the name of a file, got {type(path).__name__}; "
+            "do save(path, data), load(path), save_parameters(net, path)"
+        )
+    if not os.fspath(path) or "\0" in os.fspath(path):
+        raise ValueError(
+            f"`path` must be the name of a file, got {os.fspath(path)!r}; do give another name"
+        )
 
 
 @contextlib.contextmanager
@@ -21,8 +32,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     The bytes go to a temporary file in the same folder, which is on the disk before it is renamed:
     a crash at any moment leaves what was there before or what is new, never a part. A symbolic
-    link stays one, and the file it points to is replaced. A new file has the permissions that the
-    umask gives; one that was there keeps its own.
+    link stays one, and the file it points to is replaced. A hard link keeps the old content: only
+    writing into the old file could change it, and that is not done at one moment. A new file has
+    the permissions that the umask gives; one that was there keeps its own.
     """
     check_path(path)
     target = Path(os.path.realpath(path))
@@ -61,17 +73,17 @@ def _permissions(target: Path) -> int | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put the renaming itself on the disk, where the system knows how."""
+    """Put the renaming itself on the disk, where the system knows how and allows it."""
     if os.name == "nt":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
+                raise
 
 
 def _cannot_write(path: str | os.PathLike[str], target: Path, error: OSError) -> OSError:

@@ -1,28 +1,28 @@
-"""Saving and loading: tensors, and the parameters of nets."""
+"""Saving and loading: tensors, what is made of them, and the parameters of nets."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_map_only
 
-from ..parameters.names import entries
-from .fit import Rename, fit, rename_all
+from .advice import complaint
+from .fit import fit
 from .format import write
+from .names import Rename, check_rename, find
 from .read import read
-from .replace import replacing
-from .reports import FileReport, FitReport
-from .restore import restore
-
-Path = str | os.PathLike[str]
+from .replace import check_path
+from .report import FileError, FileReport, FitReport, Path
+from .restore import restore, state_of
 
 
-def save(path: Path, data: Tensor | list[Tensor] | dict[str, Tensor]) -> None:
-    """Save a tensor, a list of tensors or a dict of tensors.
+def save(path: Path, data: Any) -> None:
+    """Save a tensor, a list or dict of tensors, or what is nested of these and of numbers and text.
 
     >>> X, y = torch.arange(4), torch.zeros(4)
     >>> d2c.save("X.safetensors", X)
@@ -32,45 +32,67 @@ def save(path: Path, data: Tensor | list[Tensor] | dict[str, Tensor]) -> None:
     >>> d2c.load("both.safetensors")["y"]
     tensor([0., 0., 0., 0.])
 
-    `path` names the file; it holds the old content or the new one at any moment, never a part.
+    So is all that it takes to go on with a training later:
+
+    >>> net = d2c.mlp(256, 10, in_units=20)
+    >>> optimizer = torch.optim.Adam(net.parameters())
+    >>> state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}
+    >>> d2c.save("epoch3.safetensors", state)
+    >>> state = d2c.load("epoch3.safetensors")
+    >>> _ = net.load_state_dict(state["net"])
+    >>> optimizer.load_state_dict(state["optimizer"])
+
+    `path` names the file; it holds the old content or the new one at any moment, never a part. A
+    symbolic link stays one; what has a second name, by a hard link, keeps the old content there.
     Values, shapes and dtypes are kept, of any shape and device; what is not: the device,
     `requires_grad`, and that a view is part of another tensor. A tensor that comes twice is saved
-    once, and loaded as one.
+    once, and loaded as one. Lists, tuples and dicts (with names or whole numbers as keys) come back
+    as such, and so do numbers, text and None in them.
 
     The file is in the safetensors format, with a checksum for each tensor. Raises `TypeError` for
-    other data, and `OSError` if the file cannot be written. Source: D2L 6.6 / zh 5.5
+    other data, `FileError` for tensors without values, and `OSError` if the file cannot be written.
+    Source: D2L 6.6 / zh 5.5
     """
-    with replacing(path) as file:
-        write(file, *_named(data))
+    write(path, data)
 
 
-def load(path: Path, device: torch.device | str | None = None) -> Any:
-    """Load what `save` saved: a tensor, a list of tensors or a dict of tensors.
+def load(
+    path: Path,
+    device: torch.device | str | None = None,
+    *,
+    names: str | Iterable[str] | None = None,
+) -> Any:
+    """Load what `save` saved, in the same structure.
 
     >>> d2c.save("list.safetensors", [torch.ones(2, 3), torch.tensor(True)])
     >>> ones, yes = d2c.load("list.safetensors")
     >>> ones.shape, yes
     (torch.Size([2, 3]), tensor(True))
+    >>> d2c.save("dict.safetensors", {"X": torch.arange(3), "y": torch.zeros(1000, 1000)})
+    >>> d2c.load("dict.safetensors", names="X")
+    tensor([0, 1, 2])
 
-    `path` may also be a file from `save_parameters`, a safetensors file of another library (both
-    give a dict) or a torch.save file of such data: only tensors are read from it, never code.
-    `device` is where the tensors go, the CPU by default.
+    `path` may also be a file from `save_parameters`, a safetensors file of another library, the
+    index of a checkpoint in several files (all of these give a dict) or a torch.save file: only
+    tensors, and what is made of them, are read from it, never code. `device` is where the tensors
+    go, the CPU by default. `names` are keys of the dict in the file: one gives what is under it,
+    several give a dict of these. The rest is not read; a torch.save file is, for its checksums.
 
-    Raises `ValueError` if the file is damaged or holds anything else, and `OSError` if it cannot
+    Raises `FileError` if the file is damaged or holds anything else, and `OSError` if it cannot
     be read. Source: D2L 6.6 / zh 5.5
     """
-    contents = read(path)
-    for name, tensor in contents.tensors.items():
-        if not isinstance(tensor, Tensor):
-            raise ValueError(
-                f"`path` must hold tensors alone, got '{os.fspath(path)}' with a "
-                f"{type(tensor).__name__} under {name!r}; do torch.load(path, weights_only=True)"
-            )
-    copies = {id(t): t.to(device or "cpu", copy=True) for t in contents.tensors.values()}
-    loaded = {name: copies[id(tensor)] for name, tensor in contents.tensors.items()}
-    if contents.kind == "list":
-        return list(loaded.values())
-    return next(iter(loaded.values())) if contents.kind == "tensor" else loaded
+    keys = _keys(names)
+    place = _device(device) or torch.device("cpu")
+    value = read(path, keys).value
+    copies: dict[int, Tensor] = {}
+
+    def copy(tensor: Tensor) -> Tensor:
+        if id(tensor) not in copies:
+            copies[id(tensor)] = tensor.detach().to(place, copy=True)
+        return copies[id(tensor)]
+
+    loaded = tree_map_only(Tensor, copy, value)
+    return loaded[names] if isinstance(names, str) else loaded
 
 
 def save_parameters(net: nn.Module, path: Path) -> None:
@@ -85,29 +107,15 @@ def save_parameters(net: nn.Module, path: Path) -> None:
     True
 
     The values are saved, not the net: to load them, build the same net again. `path` names the
-    file, which any reader of safetensors reads. A crash at any moment leaves the file that was
-    there or the new one, whole (and perhaps a `.d2lcompute-*.tmp` beside it, to be deleted). A tied
-    parameter is saved once, under the first of its names; the metadata holds the ties, the version
-    of torch and a checksum for each tensor.
+    file, which any reader of safetensors reads, and is treated as by `save`. A crash at any moment
+    leaves the file that was there or the new one, whole (and perhaps a `.d2lcompute-*.tmp` beside
+    it, to be deleted). A tied parameter is saved once, under the first of its names; the metadata
+    holds the ties, the version of torch and a checksum for each tensor.
 
-    Raises `ValueError` if a parameter is still lazy, `TypeError` if the net saves anything but
-    tensors, and `OSError` if the file cannot be written. Source: D2L 6.6 / zh 5.5
+    Raises `FileError` if a parameter is lazy or on the meta device, `TypeError` if the net saves
+    what `save` does not, and `OSError` if the file cannot be written. Source: D2L 6.6 / zh 5.5
     """
-    lazy = [entry.name for entry in entries(net) if is_lazy(entry.tensor)]
-    if lazy:
-        raise ValueError(
-            f"`net` must have all of its parameters, got lazy ones ({', '.join(lazy)}) without "
-            "shape or values; do materialize(net, X) or one forward pass first"
-        )
-    state = net.state_dict(keep_vars=True)
-    for name, value in state.items():
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                f"`net` must save nothing but tensors, got a {type(value).__name__} for {name!r}; "
-                "do torch.save(net.state_dict(), path), or return a tensor from get_extra_state"
-            )
-    with replacing(path) as file:
-        write(file, "dict", state)
+    write(path, state_of(net), "net")
 
 
 def verify(path: Path) -> FileReport:
@@ -126,13 +134,13 @@ def verify(path: Path) -> FileReport:
     ...     _ = file.seek(-1, 2), file.write(b"!")
     >>> d2c.verify("linear.safetensors")
     Traceback (most recent call last):
-    ValueError: ... the values of `bias` were changed since it was saved...
+    d2lcompute.FileError: ... the values of `bias` were changed since it was saved...
 
     `path` names a file from `save` or `save_parameters`, a torch.save file, which holds CRCs that
     torch itself does not read, or a safetensors file of another library, which holds none: then
     the report says that values are not protected.
 
-    Raises `ValueError` that names what is damaged, and `OSError` if the file cannot be read.
+    Raises `FileError` that names what is damaged, and `OSError` if the file cannot be read.
     Source: D2L 6.6 / zh 5.5
     """
     contents = read(path)
@@ -160,94 +168,69 @@ def load_parameters(
     2.weight  (10, 256) float32  (10, ?) float32   fits
     2.bias    (10,) float32      (10,) float32     fits
 
-    `path` names a file from `save_parameters`, a safetensors file of another library, or a
-    torch.save file of a `state_dict`; no code in it ever runs, and its checksums are verified.
-    Lazy layers learn their shapes from the file. Tied parameters stay tied, and one of their names
-    in the file is enough. Floating-point numbers are converted to the net's dtype.
+    `path` names a file from `save_parameters`, a safetensors file of another library, the index of
+    a checkpoint in several files, or a torch.save file of a `state_dict` or of a checkpoint around
+    one; no code in it ever runs, and its checksums are verified. Names that DataParallel or
+    torch.compile changed are known again. Lazy layers learn their shapes from the file. Tied
+    parameters stay tied, and one of their names in the file is enough. Floating-point numbers are
+    converted to the net's dtype, and the report counts those that are others then.
 
     `allow_missing` lets names that only the net has keep their values (a tied one is not missing),
-    `ignore_extra` leaves out what only the file has. `rename` maps names in the file to names in
-    the net: a dict of those that differ, or a function of the name. `device` is where the net is
-    moved; by default each value goes where its parameter is.
+    `ignore_extra` leaves out what only the file has. `rename` maps names in the file, or what they
+    begin with, to names in the net: a dict, such as `{"output": "out"}` for `output.weight`, or a
+    function of the name. `device` is where the net is moved; by default each value goes where its
+    parameter is.
 
-    Returns a report with a row for each name. Raises `ValueError` that names everything that does
-    not fit or is damaged, and `OSError` if the file cannot be read. Source: D2L 6.6 / zh 5.5
+    Returns a report with a row for each name. Raises `FileError` that names everything that does
+    not fit or is damaged, with the line to write if there is one, and `OSError` if the file cannot
+    be read. Source: D2L 6.6 / zh 5.5
     """
-    tensors = rename_all(_read_names(path), rename)
-    fitting = fit(net, tensors, allow_missing=allow_missing, ignore_extra=ignore_extra)
-    report = FitReport(os.fspath(path), fitting.matches, loaded=True)
+    check_path(path)
+    _check_flags(allow_missing=allow_missing, ignore_extra=ignore_extra)
+    check_rename(rename)
+    place = _device(device)
+    targets = state_of(net)
+    found = find(path, read(path).value, targets.keys(), rename)
+    flags = {"allow_missing": allow_missing, "ignore_extra": ignore_extra}
+    fitting = fit(net, targets, found.entries, **flags)
+    report = FitReport(os.fspath(path), fitting.matches, True, tuple(found.notes))
     if report.misfits:
-        raise ValueError(report.complaint())
-    restore(net, fitting.values, fitting.lessons, None if device is None else torch.device(device))
+        given = {"rename": rename, **flags, "device": device}
+        raise FileError(complaint(report, found.old_names, given), replace(report, loaded=False))
+    restore(net, fitting.values, fitting.lessons, place)
     return report
 
 
-def compare(net: nn.Module, path: Path) -> FitReport:
-    """Report how a file fits a net, and change nothing.
-
-    >>> d2c.save_parameters(nn.Linear(3, 4, bias=False), "small.safetensors")
-    >>> d2c.compare(nn.Linear(3, 5), "small.safetensors")
-    small.safetensors: does not fit, 2 misfits
-    name    in the file     in the net      outcome
-    ------  --------------  --------------  -----------
-    weight  (4, 3) float32  (5, 3) float32  other shape
-    bias    -               (5,) float32    missing
-
-    `net` is any module, `path` what `load_parameters` takes.
-
-    Returns the report of `load_parameters`; its `misfits` are the rows that do not fit. Raises
-    `ValueError` if the file is damaged, and `OSError` if it cannot be read.
-    Source: D2L 6.6 / zh 5.5
-    """
-    fitting = fit(net, _read_names(path), allow_missing=False, ignore_extra=False)
-    return FitReport(os.fspath(path), fitting.matches, loaded=False)
-
-
-def _named(data: Any) -> tuple[str, dict[str, Tensor]]:
-    if isinstance(data, Tensor):
-        kind, tensors = "tensor", {"0": data}
-    elif isinstance(data, list):
-        kind, tensors = "list", {str(index): item for index, item in enumerate(data)}
-    elif isinstance(data, dict):
-        kind, tensors = "dict", dict(data)
-    else:
-        hint = "save_parameters(net, path)" if isinstance(data, nn.Module) else "torch.tensor(data)"
+def _keys(names: object) -> list[str] | None:
+    if names is None:
+        return None
+    keys = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    if not all(isinstance(key, str) for key in keys):
         raise TypeError(
-            f"`data` must be a tensor, a list of tensors or a dict of tensors, "
-            f"got {type(data).__name__}; do {hint}"
+            f"`names` must be a name or several, got {names!r}; do names=['0.weight', '0.bias']"
         )
-    for name, tensor in tensors.items():
-        _check_item(name, tensor)
-    return kind, tensors
+    return [str(key) for key in keys]
 
 
-def _check_item(name: object, tensor: object) -> None:
-    if not isinstance(name, str):
-        raise TypeError(f"`data` must have names as keys, got {name!r}; do use str({name!r})")
-    if not isinstance(tensor, Tensor):
-        nested = isinstance(tensor, list | tuple | dict)
-        hint = "save each level in a file of its own" if nested else "make it a tensor first"
-        raise TypeError(
-            f"`data` must hold tensors alone, got {type(tensor).__name__} at {name!r}; do {hint}"
-        )
-    if is_lazy(tensor):
-        raise ValueError(
-            f"`data` must hold values, got a lazy parameter at {name!r}; "
-            "do materialize(net, X) or one forward pass first"
-        )
+def _device(device: object) -> torch.device | None:
+    """Return the device, if there is one of that name on this machine."""
+    if device is None:
+        return None
+    try:
+        if not isinstance(device, str | torch.device | int) or isinstance(device, bool):
+            raise TypeError("no name of a device")
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except Exception as error:  # each backend has errors of its own for what is not there
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"`device` must be a device of this machine, got {device!r} "
+            f"({str(error).splitlines()[0]}); do device='cpu' or device=d2c.try_gpu()"
+        ) from None
+    return found
 
 
-def _read_names(path: Path) -> Mapping[str, Any]:
-    contents = read(path)
-    if contents.kind != "dict":
-        raise ValueError(
-            f"`path` must hold tensors by name, got '{os.fspath(path)}' with a {contents.kind}; "
-            f"do load(path)"
-        )
-    nested = [name for name, value in contents.tensors.items() if isinstance(value, dict)]
-    if nested:
-        raise ValueError(
-            f"`path` must hold tensors by name, got '{os.fspath(path)}' with dicts of them: "
-            f"{', '.join(nested)}; do torch.load(path, weights_only=True), and save one alone"
-        )
-    return contents.tensors
+def _check_flags(**flags: object) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"`{name}` must be True or False, got {value!r}; do {name}=True")

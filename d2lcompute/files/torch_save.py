@@ -5,65 +5,75 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from .format import Contents, Part, in_threads
+from ..words.language import _
+from .format import in_threads
+from .nest import is_too_deep
+from .report import Part, Path, refusal
 
 
-def read(path: str | os.PathLike[str]) -> Contents:
-    """Return the tensors in a torch.save file, or raise `ValueError` with the reason."""
+def read(path: Path) -> tuple[Any, list[Part], str]:
+    """Return what a torch.save file holds, its parts, and how far checksums protect it."""
     parts = _records(path)
     if any(part.name.endswith("/constants.pkl") for part in parts):
-        raise ValueError("it is a TorchScript archive, code that is, and holds no tensors alone")
+        reason = "it is a TorchScript archive, code that is, and holds no tensors alone"
+        raise refusal(path, reason, parts, mend="do torch.jit.load(path) if you trust it")
     try:
         objects = get_unsafe_globals_in_checkpoint(path)
         found = None if objects else _load(path)
     except Exception as error:
         reason = str(error).split("\n")[0]
-        raise ValueError(f"torch.load cannot read it ({type(error).__name__}: {reason})") from None
+        reason = f"torch.load cannot read it ({type(error).__name__}: {reason})"
+        raise refusal(path, reason, parts) from None
     if objects:
         names = ", ".join(f"`{name}`" for name in sorted(objects))
-        raise ValueError(f"it holds more than tensors, and loading {names} could run code")
-    covered, size = sum(part.bytes for part in parts), Path(path).stat().st_size
-    note = f"{covered:,} of {size:,} bytes are under a CRC, the others hold the archive together"
-    return Contents(*_kind_and_tensors(found), parts, note)
+        reason = f"it holds more than tensors, and loading {names} could run code"
+        mend = (
+            "ask for a file of its state_dict() alone, or, if you trust who wrote it, "
+            "make one from torch.load(path, weights_only=False)"
+        )
+        raise refusal(path, reason, parts, mend=mend)
+    if is_too_deep(found):
+        raise refusal(path, "what it holds is nested too deeply, or contains itself", parts)
+    covered, size = sum(part.bytes for part in parts), FilePath(path).stat().st_size
+    note = _(
+        "{covered:,} of {size:,} bytes are under a CRC, the others hold the archive together",
+        covered=covered,
+        size=size,
+    )
+    return found, parts, note
 
 
-def _load(path: str | os.PathLike[str]) -> Any:
+def _load(path: Path) -> Any:
     if os.fspath(path).endswith(".safetensors"):  # torch would take the name for the content
-        with Path(path).open("rb") as file:
+        with FilePath(path).open("rb") as file:
             return torch.load(file, "cpu", weights_only=True)
     return torch.load(path, "cpu", weights_only=True, mmap=True)
 
 
-def _kind_and_tensors(found: Any) -> tuple[str, dict[str, Any]]:
-    if isinstance(found, Tensor):
-        return "tensor", {"0": found}
-    if isinstance(found, list):
-        return "list", {str(index): item for index, item in enumerate(found)}
-    if isinstance(found, dict) and all(isinstance(name, str) for name in found):
-        return "dict", found
-    raise ValueError(f"it holds a {type(found).__name__}, not tensors by name")
-
-
-def _records(path: str | os.PathLike[str]) -> list[Part]:
+def _records(path: Path) -> list[Part]:
     """Read all of the archive against its CRCs and return what it consists of."""
     try:
         with zipfile.ZipFile(path) as archive, contextlib.ExitStack() as stack:
             records = archive.infolist()
             streams = [stack.enter_context(archive.open(record)) for record in records]
-            sound = in_threads(_sound, streams)
+            sound = in_threads(_sound, streams, sum(record.file_size for record in records))
     except Exception as error:  # a damaged archive may raise nearly anything
-        raise ValueError(f"it is a damaged zip archive ({error})") from None
-    changed = [f"`{record.filename}`" for record, ok in zip(records, sound, strict=True) if not ok]
+        raise refusal(path, f"it is a damaged zip archive ({error})") from None
+    parts = [
+        Part(r.filename, r.file_size, f"crc32:{r.CRC:08x}", "" if ok else "changed")
+        for r, ok in zip(records, sound, strict=True)
+    ]
+    changed = [f"`{part.name}`" for part in parts if part.fault]
     if changed:
-        raise ValueError(f"{', '.join(changed)} in it changed since it was saved: wrong CRC")
-    return [Part(r.filename, r.file_size, f"crc32:{r.CRC:08x}") for r in records]
+        reason = f"{', '.join(changed)} in it changed since it was saved: wrong CRC"
+        raise refusal(path, reason, parts)
+    return parts
 
 
 def _sound(stream: Any) -> bool:

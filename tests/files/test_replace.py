@@ -144,6 +144,7 @@ def test_whatever_stops_a_save_leaves_the_old_file(path, monkeypatch, error):
     monkeypatch.setattr(torch.Tensor, "resolve_conj", stop)
     with pytest.raises(error):
         d2c.save(path, NEW)
+    monkeypatch.undo()
     assert_close(d2c.load(path), OLD)
     assert only(path)
 

@@ -1,4 +1,7 @@
 import copy
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -84,7 +87,7 @@ def test_a_lazy_layer_is_complete_after_loading(path, name):
 )
 def test_a_lazy_layer_refuses_what_it_never_becomes(path, lazy, sized):
     d2c.save_parameters(sized, path)
-    with unchanged(lazy), pytest.raises(ValueError, match="other shape"):
+    with unchanged(lazy), pytest.raises(d2c.FileError, match="other shape"):
         d2c.load_parameters(lazy, path)
 
 
@@ -92,11 +95,11 @@ def test_shapes_that_do_not_go_together_are_refused(path):
     data = {**nn.BatchNorm1d(3).state_dict(), "running_var": torch.ones(4)}
     d2c.save(path, dict(data))
     net = nn.LazyBatchNorm1d()
-    with unchanged(net), pytest.raises(ValueError, match="shapes that agree"):
+    with unchanged(net), pytest.raises(d2c.FileError, match="shapes that agree"):
         d2c.load_parameters(net, path)
     d2c.save(path, {"weight": torch.ones(4, 3)})
     net = nn.LazyLinear(4)
-    with unchanged(net), pytest.raises(ValueError, match="needs all that it has"):
+    with unchanged(net), pytest.raises(d2c.FileError, match="needs all that it has"):
         d2c.load_parameters(net, path, allow_missing=True)
 
 
@@ -177,6 +180,35 @@ def test_a_lazy_layer_that_torch_left_incomplete_is_completed(path, name):
     same(dict(layer.state_dict()), dict(eager.state_dict()))
 
 
+def test_every_lazy_layer_of_torch_is_among_these():
+    lazy = {getattr(nn, name) for name in dir(nn) if name.startswith("Lazy")}
+    assert {type(build()) for build, _ in PAIRS.values()} | {
+        nn.LazyInstanceNorm2d, nn.LazyInstanceNorm3d
+    } == lazy  # fmt: skip
+
+
+class Doubling(nn.LazyLinear):
+    """A lazy layer that learns in its own way: its weight is as wide as two inputs."""
+
+    cls_to_become = None
+
+    def initialize_parameters(self, X):
+        if self.has_uninitialized_params():
+            self.weight.materialize((self.out_features, 2 * X.shape[-1]))
+            self.bias.materialize((self.out_features,))
+
+    def forward(self, X):
+        return nn.functional.linear(torch.cat([X, X], -1), self.weight, self.bias)
+
+
+def test_a_subclass_that_learns_in_its_own_way_gets_its_values_and_no_wrong_size(path):
+    d2c.save_parameters(nn.Linear(6, 2), path)
+    net = Doubling(2)
+    d2c.load_parameters(net, path)
+    assert net.in_features == 0
+    assert net(torch.rand(4, 3)).shape == (4, 2)
+
+
 class LazyPair(LazyModuleMixin, nn.Module):
     """A lazy layer of another library: two inputs, whose sizes no single guess explains."""
 
@@ -236,6 +268,73 @@ def test_frozen_parameters_stay_frozen_and_modes_stay(path):
     assert not any(module.training for module in net.modules())
 
 
+def test_ctrl_c_while_values_are_written_leaves_no_half_and_is_heard_afterwards(path, monkeypatch):
+    def build():
+        return nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(2), nn.LazyBatchNorm1d())
+
+    net, full = build(), build()
+    full(torch.rand(3, 2))
+    d2c.save_parameters(full, path)
+    write = torch._foreach_copy_
+
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        write(*args)
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(torch, "_foreach_copy_", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        d2c.load_parameters(net, path)
+    assert signal.getsignal(signal.SIGINT) is handler
+    same(dict(net.state_dict()), dict(full.state_dict()))
+    assert d2c.pending(net) == []
+
+
+def test_a_handler_of_the_users_own_gets_the_ctrl_c(path, monkeypatch):
+    net, heard = nn.Linear(2, 2), []
+    d2c.save_parameters(net, path)
+    write = torch._foreach_copy_
+    monkeypatch.setattr(
+        torch, "_foreach_copy_", lambda *a: (os.kill(os.getpid(), signal.SIGINT), write(*a))
+    )
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        d2c.load_parameters(net, path)
+        assert heard == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_load_in_a_thread_works_as_elsewhere(path):
+    net, twin = nn.Linear(2, 2), nn.LazyLinear(2)
+    d2c.save_parameters(net, path)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(d2c.load_parameters, twin, path).result()
+    same(dict(twin.state_dict()), dict(net.state_dict()))
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt, RuntimeError])
+def test_whatever_fails_before_the_first_value_is_written_leaves_the_net_as_it_was(
+    path, monkeypatch, error
+):
+    net = nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(2), nn.LazyBatchNorm1d(), d2c.dense(2))
+    d2c.initialize(net, init.Constant(3))
+    d2c.tie(net, "1", "3")
+    full = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2))
+    d2c.tie(full, "1", "3")
+    d2c.save_parameters(full, path)
+
+    def fail(*args):
+        raise error("not today")
+
+    monkeypatch.setattr(torch, "_foreach_copy_", fail)
+    with unchanged(net), pytest.raises(error, match="not today"):
+        d2c.load_parameters(net, path)
+    monkeypatch.undo()
+    net(torch.rand(3, 2))
+    same(net[1].weight.detach(), torch.full((2, 2), 3.0))
+
+
 class Moody(nn.Module):
     """Load its second tensor only in a good mood."""
 
@@ -271,6 +370,42 @@ def test_a_net_whose_own_loading_fails_is_left_as_it_was(path, mood, error, mess
         d2c.load_parameters(net, path)
     same(dict(net.first.state_dict()), before)
     assert is_lazy(net.third.weight)
+
+
+class Greedy(nn.Module):
+    """Write into other layers, attributes and gradients while it is loaded, and then fail."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.first, self.second, self.error = nn.Linear(2, 2), nn.BatchNorm1d(2), error
+        self.seen = []
+        self.second.register_load_state_dict_pre_hook(self.hook)
+
+    def hook(self, *args):
+        if self.error:
+            with torch.no_grad():
+                self.second.running_mean.fill_(7)
+            self.seen.append(1)
+            self.first.weight = nn.Parameter(torch.ones(2, 2))
+            self.first.bias.data = torch.ones(2)
+            self.second.note = "was here"
+            self.eval()
+            raise self.error("not today")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, MemoryError])
+def test_all_that_a_nets_own_code_did_before_it_failed_is_undone(path, error):
+    d2c.save_parameters(Greedy(None), path)
+    net = Greedy(error)
+    state, held = copy.deepcopy(dict(net.state_dict())), list(map(id, net.parameters()))
+    attributes = [sorted(vars(module)) for module in net.modules()]
+    with pytest.raises(error, match="not today"):
+        d2c.load_parameters(net, path)
+    same(dict(net.state_dict()), state)
+    assert list(map(id, net.parameters())) == held
+    assert [sorted(vars(module)) for module in net.modules()] == attributes
+    assert net.training
+    assert net.seen == []
 
 
 class Renaming(nn.Linear):
@@ -335,7 +470,7 @@ def test_a_move_that_fails_leaves_the_net_where_it_was(path, monkeypatch):
 def test_an_unknown_device_is_an_error_before_anything_changes(path):
     net = nn.Linear(2, 2)
     d2c.save_parameters(net, path)
-    with unchanged(net), pytest.raises(RuntimeError, match=r"[Dd]evice"):
+    with unchanged(net), pytest.raises(ValueError, match="`device` must be a device"):
         d2c.load_parameters(net, path, device="nonsense")
 
 

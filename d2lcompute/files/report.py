@@ -1,0 +1,205 @@
+"""What is said about files: why one is refused, what one consists of, and how one fits a net."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from ..parameters.names import dtype_name, shape_text
+from ..tables import Report, Rows, Shown, Table
+from ..words.language import _, marks, ngettext
+
+Path = str | os.PathLike[str]
+Shape = tuple[int | None, ...]
+# Shape and dtype of a tensor, or what else there is.
+Kind = tuple[Shape | None, torch.dtype] | str
+
+# What may come of values that are converted.
+LOSSES: dict[str, Callable[[int], str]] = {
+    "infinite": lambda n: ngettext("{n} value is infinite now", "{n:,} values are infinite now", n),
+    "NaN": lambda n: ngettext("{n} value is NaN now", "{n:,} values are NaN now", n),
+    "zero": lambda n: ngettext("{n} value is 0 now", "{n:,} values are 0 now", n),
+    "cut off": lambda n: ngettext(
+        "{n} value is the largest number now", "{n:,} values are the largest number now", n
+    ),
+    "rounded": lambda n: ngettext("{n} value is rounded", "{n:,} values are rounded", n),
+}
+
+
+class FileError(ValueError):
+    """A file is refused, or what would be written to one; the file and the net are as they were.
+
+    >>> d2c.save_parameters(nn.Linear(3, 4, bias=False), "small.safetensors")
+    >>> try:
+    ...     d2c.load_parameters(nn.Linear(3, 5), "small.safetensors")
+    ... except d2c.FileError as error:
+    ...     print([match.name for match in error.report.misfits])
+    ['weight', 'bias']
+
+    `report` is the `FitReport` of a file that does not fit a net, and otherwise the `FileReport`
+    of what was found in it. It is a `ValueError`; a file that is not there or cannot be opened is
+    an `OSError`, as everywhere in Python.
+    Source: D2L 6.6 / zh 5.5
+    """
+
+    __module__ = "d2lcompute"  # where it is public: so it reads in a traceback
+
+    def __init__(self, message: str, report: FitReport | FileReport) -> None:
+        super().__init__(message, report)
+        self.report = report
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a file, the checksum of it that the file holds, and what is wrong with it."""
+
+    name: str
+    bytes: int
+    checksum: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True, repr=False)
+class FileReport(Rows[Part]):
+    """The parts of a file, with their checksums, if it has any; `note` sums up what was found."""
+
+    path: str
+    parts: tuple[Part, ...]
+    note: str
+    refused: bool = False
+
+    @property
+    def protected(self) -> bool:
+        """Whether nothing is wrong and a changed value would have been found."""
+        return not self.refused and all(part.checksum for part in self.parts)
+
+    def _rows(self) -> Sequence[Part]:
+        return self.parts
+
+    def _table(self) -> Table:
+        rows = [(part.name, part.bytes, part.checksum, part.fault) for part in self.parts]
+        verdict = _("whole") if self.protected else _("not protected")
+        title = f"{self.path}: {_('refused') if self.refused else verdict}"
+        hidden = () if any(part.fault for part in self.parts) else ("fault",)
+        return Table(
+            marks("part", "bytes", "checksum", "fault"), rows, title, [self.note], hidden=hidden
+        )
+
+
+@dataclass(frozen=True)
+class Match:
+    """A name, what the file and the net have under it, and what comes of that.
+
+    `found` and `wanted` are shape and dtype in the file and in the net, None where the name is
+    not there, and the name of a type where it is no tensor. A shape holds None for a size that the
+    net does not know yet, and is None if it knows none. `kind` is what comes of it in one word or
+    a few, with `{tie}` for another name; `losses` are how many values a conversion changed, by the
+    way in which it did; `cut` tells that the tie is in the file only.
+    """
+
+    name: str
+    found: Kind | None
+    wanted: Kind | None
+    kind: str
+    fits: bool = True
+    tie: str = ""
+    cut: bool = False
+    losses: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """What comes of it, in the language chosen."""
+        parts = [_(self.kind, tie=self.tie), *(LOSSES[how](n) for how, n in self.losses)]
+        if self.cut:
+            parts.append(_("but is tied to {tie} in the file only", tie=self.tie))
+        return _(", ").join(parts)
+
+    @property
+    def changed(self) -> int:
+        """How many values are others in the net than in the file."""
+        return sum(n for _how, n in self.losses)
+
+
+@dataclass(frozen=True, repr=False)
+class FitReport(Report, Mapping[str, Match]):
+    """How each name of a file fits a net: a mapping from names of the two to a `Match` each."""
+
+    path: str
+    matches: tuple[Match, ...]
+    loaded: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def misfits(self) -> tuple[Match, ...]:
+        """The rows that keep the file from being loaded."""
+        return tuple(match for match in self.matches if not match.fits)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Match]:
+        return {match.name: match for match in self.matches}
+
+    def __getitem__(self, name: str) -> Match:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def _table(self) -> Table:
+        rows = [(m.name, cell(m.found), cell(m.wanted), m.outcome) for m in self.matches]
+        headers = marks("name", "in the file", "in the net", "outcome")
+        return Table(headers, rows, f"{self.path}: {self._verdict()}", self.notes)
+
+    def _verdict(self) -> str:
+        if self.loaded:
+            return _("loaded")
+        if not self.misfits:
+            return _("fits")
+        count = len(self.misfits)
+        return ngettext("does not fit, {n} misfit", "does not fit, {n:,} misfits", count)
+
+
+def refusal(
+    path: Path,
+    reason: str,
+    parts: Iterable[Part] = (),
+    *,
+    wanted: str = "be a whole safetensors or torch.save file",
+    mend: str = "use another copy of the file or save it again",
+) -> FileError:
+    """Return the error for a file that is not read."""
+    report = FileReport(os.fspath(path), tuple(parts), reason, refused=True)
+    return FileError(
+        f"`path` must {wanted}, got '{report.path}': {reason}; nothing was loaded, {mend}",
+        report,
+    )
+
+
+def cell(kind: Kind | None) -> Shown:
+    """Return shape and dtype, or what else there is, as reports show it."""
+    if kind is None or isinstance(kind, str):
+        return Shown(kind, kind or "-")
+    shape, dtype = kind
+    sizes = "(...)" if shape is None else shape_text(shape)
+    return Shown(kind, f"{sizes} {dtype_name(dtype)}")
+
+
+def shape_fits(found: Kind | None, wanted: Kind | None) -> bool:
+    """Tell whether a shape is one that a net can take, which may not know all of its own yet."""
+    if found is None or wanted is None or isinstance(found, str) or isinstance(wanted, str):
+        return False
+    sizes, holes = found[0], wanted[0]
+    if sizes is None or holes is None:
+        return True
+    return len(sizes) == len(holes) and all(
+        hole is None or size == hole for size, hole in zip(sizes, holes, strict=True)
+    )
