@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-READABLE = 1.6  # how much larger than a slide a picture may be that folds by itself
+ROOM = 1.4 * SLIDE[0], 1.75 * SLIDE[1]  # for a picture that folds by itself, in inches
 MOST_NODES = 250  # more do not fit
 LARGEST = 80.0  # inches of a figure
 POSITIONAL = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -179,7 +179,7 @@ def _arranged(graph: Graph, depth: int | str | None) -> tuple[Box, int]:
     while low <= high:  # the deepest first, which is most often right, then by halves
         root = graph.root(opened)
         box = arrange(root, graph.wired) if _count(root) <= MOST_NODES or opened == 1 else None
-        if box and (opened == 1 or max(box.width / SLIDE[0], box.height / SLIDE[1]) <= READABLE):
+        if box and (opened == 1 or (box.width <= ROOM[0] and box.height <= ROOM[1])):
             best, low = (box, opened), opened + 1
         else:
             high = opened - 1

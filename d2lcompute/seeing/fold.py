@@ -61,10 +61,13 @@ def fold(
         for length in range(1, min(LONGEST_UNIT, (len(items) - start) // 2) + 1):
             if keys[start] != keys[start + length] or _is_within(ends, start, length):
                 continue
-            ends[length] = end_of(start, length)
-            count = (ends[length] - start) // length
+            end = end_of(start, length)
+            if end < start + 2 * length:
+                continue
+            ends[length] = end
+            count = (end - start) // length
             run = Run(count, items[start : start + length * count])
-            if count > 1 and (is_worth is None or is_worth(run)):
+            if is_worth is None or is_worth(run):
                 found.append(run)
         best = max(found, key=lambda run: len(run.items) - len(run.unit))
         yield best

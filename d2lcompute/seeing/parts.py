@@ -141,8 +141,8 @@ class _Folding:
     def _is_worth(self, run: Run[Repeated]) -> bool:
         pairs = list(zip(*(column[:2] for column in run.columns()), strict=True))
         first, second = ([column[0] for column in repetition] for repetition in pairs)
-        if [self._kinds[call] for call in first] != [self._kinds[call] for call in second]:
-            return run.count >= FEWEST  # two are not enough to tell that something grows
+        if any(self._is_wider(a, b) for a, b in zip(first, second, strict=True)):
+            return run.count >= FEWEST  # two are not enough to tell that sizes grow evenly
         names = [[self._calls[call].name for call in calls] for calls in (first, second)]
         reused = any(a and a == b for a, b in zip(*names, strict=True))
         size = sum(self._sizes[call] for call in first)
@@ -160,18 +160,39 @@ class _Folding:
         grows = any(len(links[a[0]]) < len(links[b[0]]) for a, b in pairs)
         return ON_ALL_BEFORE if grows else IN_A_ROW
 
+    def _is_wider(self, a: int, b: int) -> bool:
+        same_number = len(self._wiring.links[a]) == len(self._wiring.links[b])
+        return same_number and self._kinds[a] != self._kinds[b]
+
     def _repeats(self, a: int, b: int, first: int, length: int) -> bool:
         """Whether call `b` repeats `a` in a run of units of a `length` that begins at `first`."""
-        if self._kinds[a] != self._kinds[b] and not self._grows(a, b, first, length):
-            return False
         before, after = self._wiring.links[a], self._wiring.links[b]
-        turn = (self._wiring.number[b] - first) // length
-        if len(after) > len(before):
-            last = range(first + (turn - 1) * length, first + turn * length)
-            news = after[len(before) :]
-            return after[: len(before)] == before and all(n and n.source in last for n in news)
+        if len(before) != len(after):
+            return self._takes_more(a, b, first, length)
+        if self._kinds[a] != self._kinds[b] and not self._is_alike_but_wider(a, b, first, length):
+            return False
         pairs = zip(before, after, strict=True)
         return all(self._follows(x, y, b, first, length) for x, y in pairs)
+
+    def _takes_more(self, a: int, b: int, first: int, length: int) -> bool:
+        """Whether call `b` takes what `a` does, and besides what the repetition before gave."""
+        if not self._gives_alike(a, b):
+            return False
+        turn = (self._wiring.number[b] - first) // length
+        last = range(first + (turn - 1) * length, first + turn * length)
+        before = self._wiring.links[a]
+
+        def is_same(x: Link | None, y: Link | None) -> bool:
+            if x is None or y is None or x == y:
+                return x == y
+            return x.shape == y.shape and self._follows(x, y, b, first, length)
+
+        matched = {0}  # how many of `before` may have been met so far
+        for link in self._wiring.links[b]:
+            is_new = link is not None and link.source in last
+            met = {n + 1 for n in matched if n < len(before) and is_same(before[n], link)}
+            matched = met | matched if is_new else met
+        return len(before) in matched
 
     def _follows(self, x: Link | None, y: Link | None, b: int, first: int, length: int) -> bool:
         """Whether an input of call `b` comes from where that of the repetition before did."""
@@ -191,21 +212,23 @@ class _Folding:
         siblings = self._wiring.inside[self._calls[b].parent or 0]
         return self._kinds[siblings[x.source]] == self._kinds[siblings[y.source]]
 
-    def _grows(self, a: int, b: int, first: int, length: int) -> bool:
-        """Whether call `b` is call `a` on more: on more tensors, or on what was joined to more."""
-        before, after = self._calls[a], self._calls[b]
-        if before.outputs != after.outputs and not self._joined[b]:
+    def _is_alike_but_wider(self, a: int, b: int, first: int, length: int) -> bool:
+        """Whether call `b` is call `a` on what was joined to more, by as much each time."""
+        if not self._gives_alike(a, b):
             return False
-        if len(before.inputs) != len(after.inputs):
-            return after.inputs[: len(before.inputs)] == before.inputs
+        before, after = self._calls[a], self._calls[b]
         siblings = self._wiring.inside[after.parent or 0]
         links = zip(before.inputs, after.inputs, self._wiring.links[b], strict=False)
-        grown = [link for x, y, link in links if x != y]
-        joined = [k and k.source >= 0 and self._joined[siblings[k.source]] for k in grown]
+        wider = [link for x, y, link in links if x != y]
+        if not all(k and k.source >= 0 and self._joined[siblings[k.source]] for k in wider):
+            return False
         step = _growth(before, after)
         earlier = self._wiring.number[a] - length
         as_before = earlier < first or step == _growth(self._calls[siblings[earlier]], before)
-        return bool(joined) and all(joined) and step is not None and as_before
+        return bool(wider) and step is not None and as_before
+
+    def _gives_alike(self, a: int, b: int) -> bool:
+        return self._calls[a].outputs == self._calls[b].outputs or self._joined[b]
 
 
 def _origins(links: Sequence[Link | None]) -> frozenset[int | None]:

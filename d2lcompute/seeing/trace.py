@@ -57,10 +57,10 @@ def trace(
 
     >>> d2c.trace(d2c.FixedHiddenMLP(units=4), torch.zeros(2, 4))
     call              input           output      parameters    FLOPs  remarks
-    ----------------  --------------  --------  ------------  -------  ---------
+    ----------------  --------------  --------  ------------  -------  -----------------
     FixedHiddenMLP    (2, 4)          ()                  20      192
     │ linear: Linear  (2, 4)          (2, 4)              20       64
-    │ @               (2, 4), (4, 4)  (2, 4)                       64
+    │ @               (2, 4), (4, 4)  (2, 4)                       64  reads rand_weight
     │ + 1             (2, 4)          (2, 4)
     │ relu            (2, 4)          (2, 4)
     │ linear: Linear  (2, 4)          (2, 4)              20       64  2nd call

@@ -95,6 +95,8 @@ class _Tree:
         if first.decided:
             decided = [f"{leaf} {shape_text(shape)}" for leaf, shape in first.decided]
             yield _("decided {shapes}", shapes=", ".join(decided))
+        if held := _held(first):
+            yield _("reads {names}", names=listed(held, MOST_NAMES))
         if again := self._again[part.calls[0]]:
             yield _("reads {names} again", names=listed(again, MOST_NAMES))
         values = {self._calls[position].value for position in part.calls}
@@ -125,6 +127,12 @@ def _grown(first: Sequence[Shape], last: Sequence[Shape]) -> Shown:
     if len(first) != len(last):
         end = _("{count:,} tensors", count=len(last))
     return Shown((first, last), _("{first} to {last}", first=text, last=end))
+
+
+def _held(call: Call) -> list[str]:
+    """Return what the net calls the buffers and constants that a step was given."""
+    names = dict.fromkeys(name for name in call.held if name and name not in call.parameters)
+    return [] if call.is_block else list(names)
 
 
 def _parameter_count(calls: Sequence[Call]) -> int:

@@ -15,10 +15,9 @@ from nets import CHAPTER, WELL_KNOWN
 from torch import nn
 
 import d2lcompute as d2c
-from d2lcompute.seeing.draw import READABLE
+from d2lcompute.seeing.draw import ROOM
 from d2lcompute.seeing.picture import artists
 from d2lcompute.seeing.picture.boxes import measure
-from d2lcompute.seeing.picture.columns import SLIDE
 from d2lcompute.seeing.picture.palette import DARK, LIGHT
 from docs.pictures import NETS as FAMILIES
 
@@ -240,8 +239,8 @@ def test_a_picture_folds_until_it_can_be_read_on_a_slide(name):
     net, *inputs = FAMILIES[name][0]()
     drawn = d2c.draw(net, *inputs)
     width, height = drawn._scene.width, drawn._scene.height
-    assert width < READABLE * SLIDE[0] + 1 < 30
-    assert height < READABLE * SLIDE[1] + 1.5 < 30
+    assert width < ROOM[0] + 1 < 30
+    assert height < ROOM[1] + 1.5 < 30
     if "levels are open" in drawn.alt:
         assert any("levels are open" in text for text in texts(drawn._repr_svg_()))
         whole = d2c.draw(net, *inputs, depth="all")

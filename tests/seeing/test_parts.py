@@ -166,6 +166,29 @@ def test_what_grows_by_joining_is_alike():
     assert parts(net, X) == [["4 in a row", [["layers.0 to 3: Linear"], ["cat"]]]]
 
 
+def test_what_takes_more_of_some_and_the_last_of_others_is_alike():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, X, memory, mask):
+            memory.append(self.layer(X))
+            return torch.stack(memory).sum(0) * mask
+
+    def remembering(net, X, mask):
+        memory = []
+        for block in net.blocks:
+            X = block(X, memory, mask)
+        return X
+
+    net = Net(remembering, blocks=nn.ModuleList(Block() for _ in range(4)))
+    assert parts(net, X, X) == [
+        "blocks.0: Block",  # its stack joins nothing that came in
+        "blocks.1 to 3: Block, 3 in a row, each on all before",
+    ]
+
+
 def test_two_that_grow_are_not_enough_to_tell():
     net = Net(joined_to_one, layers=growing(2))
     assert parts(net, X) == ["layers.0: Linear", "cat", "layers.1: Linear", "cat"]

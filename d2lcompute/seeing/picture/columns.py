@@ -18,7 +18,7 @@ SLIDE = 13.33, 7.5
 ROOMY = 1.0  # the share of a slide up to which rows need no columns
 MOST_COLUMNS = 10
 HALVINGS = 12
-BREAK = 0.12  # what a break must gain, of a slide
+BREAK = 0.2  # what a break must gain, of a slide
 
 Spot = tuple[int, int]  # column and row
 

@@ -9,14 +9,12 @@ from itertools import chain, count, pairwise
 from typing import NamedTuple
 
 from ...parameters.names import Shape, shape_text
-from ...tables import listed
-from ...words.language import _, ngettext
 from ..calls import Call, reader
-from ..parts import Part, calls_text, parts_of, title
+from ..parts import Part, parts_of, title
 from ..wiring import Wiring
+from .notes import Notes, labels, leaf
 
 EXIT = 1 << 30  # as the target of a flow: it leaves the node
-MOST_NAMES = 2
 
 
 class Flow(NamedTuple):
@@ -82,8 +80,9 @@ class Graph:
     def __init__(self, calls: Sequence[Call], names: Sequence[str] | None) -> None:
         self._calls = calls
         self.wired = names is not None
-        self._entries = _labels(calls[0].inputs, names) if names is not None else []
+        self._entries = labels(calls[0].inputs, names) if names is not None else []
         self._wiring = Wiring(calls)
+        self._notes = Notes(calls, self._wiring)
         self._whole = parts_of(calls, self._wiring)
         self.deepest = max(call.depth for call in calls)
 
@@ -98,7 +97,7 @@ class Graph:
                 turns *= part.count
             elif first.depth < depth and self._wiring.inside[part.calls[0]]:
                 turns, block = len(part.calls), self._block(part.calls[0])
-                node.badge = ", ".join(filter(None, [node.badge, self._again(part, first)]))
+                node.badge = ", ".join(filter(None, [node.badge, self._notes.again(part)]))
             else:
                 node.flows = self._ends(first) if node is root else []
                 continue
@@ -118,40 +117,13 @@ class Graph:
             title=repeats if part.is_loop else title(self._calls, part),
             kind=kind,
             calls=part.calls,
-            note="" if part.is_loop else self._note(part, first),
+            note="" if part.is_loop else self._notes.of(part),
             count=part.count,
             badge=repeats if part.count > 1 and not part.is_loop else "",
             lazy=first.lazy and not part.is_loop,
             failed=first.failed and not part.is_loop,
             trained=first.parameter_count > 0,
         )
-
-    def _note(self, part: Part, first: Call) -> str:
-        if first.failed:
-            return _("stopped here")
-        return ", ".join(filter(None, [self._parameters(part, first), self._again(part, first)]))
-
-    def _again(self, part: Part, first: Call) -> str:
-        """Return which calls of its block a part is, unless the block around says so itself."""
-        is_told = first.parent is not None and self._calls[first.parent].nth > 1
-        return "" if is_told or not first.is_block else calls_text(self._calls, part)
-
-    def _parameters(self, part: Part, first: Call) -> str:
-        if first.lazy:
-            decided = [f"{leaf} {shape_text(shape)}" for leaf, shape in first.decided]
-            return listed(decided, 3) if decided else _("no shape yet")
-        if not first.is_block:
-            return listed([_leaf(name) for name in first.parameters], MOST_NAMES)
-        calls = [self._calls[position] for position in part.calls]
-        counts = {call.name: call.parameter_count for call in calls}
-        least, most = min(counts.values()), max(counts.values())
-        if not most:
-            return ""
-        if least < most:
-            return _("{least:,} to {most:,} parameters", least=least, most=most)
-        if len(counts) > 1:
-            return ngettext("{n} parameter each", "{n:,} parameters each", most)
-        return ngettext("{n} parameter", "{n:,} parameters", most)
 
     def _block(self, position: int) -> _Block:
         children = self._wiring.inside[position]
@@ -165,6 +137,7 @@ class Graph:
             source = children[link.source] if link.source >= 0 else link.source
             data.append(_Data(source, link.port, EXIT, 0, link.shape, 0))
         kept = self._kept(position, data)
+        self._notes.decide(position, kept)
         return _Block([one for one in data if one.target in kept or one.target == EXIT], kept)
 
     def _kept(self, block: int, data: Sequence[_Data]) -> set[int]:
@@ -199,16 +172,8 @@ class Graph:
                     if name and name not in call.parameters:
                         if name not in places:
                             places[name] = len(node.children)
-                            node.children.append(Node(f"{_leaf(name)} {shape_text(shape)}", "held"))
+                            node.children.append(Node(f"{leaf(name)} {shape_text(shape)}", "held"))
                         node.flows.append(Flow(places[name], index, shape))
-
-
-def _labels(shapes: Sequence[Shape], names: Sequence[str]) -> list[str]:
-    """Return what stands at the arrows into the net: shapes, with names if there are several."""
-    texts = [shape_text(shape) for shape in shapes]
-    if len(shapes) < 2 or len(names) != len(shapes):
-        return texts
-    return [f"{name} {text}" for name, text in zip(names, texts, strict=True)]
 
 
 def _drawn(parts: Sequence[Part], kept: set[int]) -> Iterator[Part]:
@@ -314,7 +279,3 @@ def _shared(calls: Sequence[Call]) -> Iterator[list[int]]:
             readers[parameter].setdefault(reader(calls, call), []).append(position)
     yield from blocks.values()
     yield from (list(chain(*by.values())) for by in readers.values() if len(by) > 1)
-
-
-def _leaf(name: str) -> str:
-    return name.rpartition(".")[2]

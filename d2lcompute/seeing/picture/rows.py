@@ -37,13 +37,17 @@ class Rows:
             if node.kind == "column" or flow.target != EXIT:
                 self._onward[flow.source].append(flow)
         self._arrows = arrows
-        self._texts = [flow_label(self._onward[i]) if arrows else "" for i in range(len(boxes))]
+        self._driven = _driven(node.flows)
+        labelled = [arrows and child.kind != "held" for child in node.children]
+        self._texts = [flow_label(self._onward[i]) if is_ else "" for i, is_ in enumerate(labelled)]
         self._widths = [measure(text, LABEL) + LABEL_GAP for text in self._texts]
         count = max([len(node.entries), *(1 + ~flow.source for flow in node.flows)], default=1)
         labels = [*node.entries, *[""] * max(count, 1)][: max(count, 1)]
         self._gaps = [measure(text, LABEL) + ENTRY_GAP for text in labels]
         self._places = self._across()
-        self._router = Router(self._places, node.flows if arrows else [])
+        ends = {i: len(place.into) - 1 for i, place in self._places.items()}
+        flows = [flow._replace(into=min(flow.into, ends[flow.target])) for flow in node.flows]
+        self._router = Router(self._places, flows if arrows else [])
         self.height, self._channels = self._down()
 
     def box(self) -> Box:
@@ -137,10 +141,13 @@ class Rows:
     def _wish(self, index: int, places: dict[int, Place]) -> float | None:
         """Return where the left side of a child would be: below what feeds it from nearest.
 
-        One that leads on to the right, as columns do, stands below where that begins instead:
-        several in a row would make a staircase, and leave half of the picture empty.
+        What depends on the inputs counts first, so that it runs straight. One that leads on to the
+        right, as columns do, stands below where that begins instead: several in a row would make
+        a staircase, and leave half of the picture empty.
         """
-        feeding = [(places[flow.source], flow.into) for flow in self._feeding[index]]
+        flows = self._feeding[index]
+        driven = [flow for flow in flows if flow.source < 0 or flow.source in self._driven]
+        feeding = [(places[flow.source], flow.into) for flow in driven or flows]
         nearest = max((place.row for place, _ in feeding), default=-1)
         box = self._boxes[index] if index != EXIT else Box(self.node, 0.0, 0.0, [0.0], 0.0)
         leads_on = box.leave != box.entries[0]
@@ -177,6 +184,15 @@ def _point(row: int, x: float) -> Place:
 def flow_label(flows: Iterable[Flow]) -> str:
     """Return the shapes that flow, each once."""
     return listed(list(dict.fromkeys(shape_text(flow.shape) for flow in flows)), 2)
+
+
+def _driven(flows: Sequence[Flow]) -> set[int]:
+    """Return the children that depend on what comes in."""
+    reached = {flow.target for flow in flows if flow.source < 0}
+    for flow in sorted(flows, key=lambda flow: flow.target):  # children are in the order of calls
+        if flow.source in reached:
+            reached.add(flow.target)
+    return reached
 
 
 def rows_of(count: int, flows: Sequence[Flow]) -> list[list[int]]:
