@@ -5,6 +5,10 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import torch
+
+LAST_DEVICE = 127  # torch keeps a device's number in a signed byte, and takes 200 for another one
+
 
 def positive(name: str, value: Any) -> int:
     """Return `value` as an int, or say which argument must be a positive integer.
@@ -21,3 +25,63 @@ def positive(name: str, value: Any) -> int:
     if size < 1:
         raise ValueError(f"`{name}` must be a positive integer, got {value!r}; do {name}=256")
     return size
+
+
+def integer(
+    name: str, value: Any, least: int, most: int | None = None, *, do: str, what: str = "an integer"
+) -> int:
+    """Return `value` as an int, or say between which bounds an argument must be.
+
+    >>> from d2lcompute.arguments import integer
+    >>> integer("count", 3, 0, 2, do="practice_gpus(2)")
+    Traceback (most recent call last):
+    ValueError: `count` must be an integer from 0 to 2, got 3; do practice_gpus(2)
+
+    Raises `TypeError` for what is no integer, and `ValueError` for one out of bounds.
+    """
+    bounds = f"from {least}" if most is None else f"from {least} to {most}"
+    message = f"`{name}` must be {what} {bounds}, got {value!r}; do {do}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(message) from None
+    if isinstance(value, bool):
+        raise TypeError(message)
+    if number < least or (most is not None and number > most):
+        raise ValueError(message)
+    return number
+
+
+def accelerator_index(name: str, value: Any, *, do: str) -> int:
+    """Return the number of an accelerator, whether there is one of that number or not."""
+    return integer(name, value, 0, LAST_DEVICE, do=do)
+
+
+def as_device(name: str, value: Any, *, do: str = "try_gpu()") -> torch.device:
+    """Return a device or its name as a device that this machine has, or say what it must be.
+
+    >>> from d2lcompute.arguments import as_device
+    >>> as_device("device", "gpu")
+    Traceback (most recent call last):
+    ValueError: `device` must be a device or its name, such as 'cpu' or 'cuda:0', got 'gpu'; do
+    try_gpu()
+
+    Raises `TypeError` for what is neither, `ValueError` for a name that torch does not know or a
+    kind of device that it was built without, and torch's own error for one that is not there.
+    """
+    wanted = f"`{name}` must be a device or its name, such as 'cpu' or 'cuda:0', got"
+    if not isinstance(value, str | torch.device):
+        got = "a tensor" if isinstance(value, torch.Tensor) else repr(value)
+        raise TypeError(f"{wanted} {got}; do {do}")
+    try:
+        device = torch.device(value)
+    except RuntimeError:
+        raise ValueError(f"{wanted} {value!r}; do {do}") from None
+    if device.index is not None and device.index > LAST_DEVICE:
+        raise ValueError(f"{wanted} {value!r}, and {LAST_DEVICE} is the last number; do {do}")
+    try:
+        torch.empty(0, device=device)
+    except AssertionError as error:
+        problem = f"got {str(device)!r} ({error})"
+        raise ValueError(f"`{name}` must be a device of this machine, {problem}; do {do}") from None
+    return device

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ..arguments import accelerator_index, as_device, integer
+from ..parameters.names import slots
 from ..tables import Report, Shown, Table, listed
 from ..words.language import _, marks
 
@@ -31,21 +31,23 @@ def gpu(i: int = 0) -> torch.device:
     >>> d2c.gpu(1).index
     1
 
-    `i` counts from 0. The name is that of the accelerator which torch uses here, say `cuda:1` or
-    `practice:1`, and `cuda:1` where there is none. It always has its number, because torch takes
-    `cuda` for the current device and `cuda:0` for the first one, and holds the two unequal.
-    `try_gpu` gives only devices that exist.
+    `i` counts from 0 to 127. The name is that of the accelerator which torch uses here:
+    `practice:1` while there are practice devices, else `cuda:1` for NVIDIA's and AMD's, `xpu:1`
+    for Intel's and `mps:0`, of which there is but one, for Apple's. On a machine without any it
+    is `cuda:1`, as in the book. The name always has its number, because torch takes `cuda` for
+    the current device and `cuda:0` for the first one, and holds the two unequal. `try_gpu` gives
+    only devices that exist.
 
-    Raises `ValueError` for an `i` that is negative or no integer.
+    Raises `TypeError` for an `i` that is no integer and `ValueError` for one out of bounds.
     Source: D2L 6.7 / zh 5.6
     """
-    index = _index(i)
+    index = accelerator_index("i", i, do="gpu(0)")
     accelerator = torch.accelerator.current_accelerator() if num_gpus() else None
     return torch.device("cuda" if accelerator is None else accelerator.type, index)
 
 
 def num_gpus() -> int:
-    """Count the accelerators of this machine, practice ones included.
+    """Count the accelerators of this machine: NVIDIA's, AMD's, Intel's, Apple's or practice ones.
 
     >>> d2c.num_gpus() == torch.accelerator.device_count()
     True
@@ -62,10 +64,12 @@ def try_gpu(i: int = 0) -> torch.device:
     >>> d2c.try_gpu(1_000)
     device(type='cpu')
 
-    `i` counts from 0. Raises `ValueError` as `gpu` does.
+    `i` counts from 0. Raises `TypeError` for an `i` that is no integer and `ValueError` for a
+    negative one.
     Source: D2L 6.7 / zh 5.6
     """
-    return gpu(i) if _index(i) < num_gpus() else cpu()
+    index = integer("i", i, 0, do="try_gpu(0)")
+    return gpu(index) if index < num_gpus() else cpu()
 
 
 def try_all_gpus() -> list[torch.device]:
@@ -124,22 +128,23 @@ def device_of(net_or_tensor: nn.Module | Tensor) -> torch.device | Placement:
     `net_or_tensor` is a tensor or a module; lazy parameters have a device as well.
 
     Returns the device that all parameters and buffers share, else a `Placement` that says which
-    lives where. Raises `ValueError` for a net with nothing to place, and `TypeError` for anything
-    else.
+    lives where. Raises `ValueError` for a net with nothing to place, and `TypeError` for what is
+    neither.
     Source: D2L 6.7 / zh 5.6
     """
     if isinstance(net_or_tensor, Tensor):
         return net_or_tensor.device
     if not isinstance(net_or_tensor, nn.Module):
         raise TypeError(
-            "`net_or_tensor` must be a module or a tensor, "
-            f"got {type(net_or_tensor).__name__}; do device_of(net)"
+            f"`net_or_tensor` must be a module or a tensor, got {_kind(net_or_tensor)}; "
+            "do device_of(net), or device_of(x) for each tensor of a list"
         )
     names: dict[torch.device, list[str]] = {}
-    for name, tensor in itertools.chain(
-        net_or_tensor.named_parameters(), net_or_tensor.named_buffers()
-    ):
-        names.setdefault(tensor.device, []).append(name)
+    seen: set[int] = set()
+    for name, _module, _leaf, tensor, _is_buffer in slots(net_or_tensor):
+        if id(tensor) not in seen:
+            names.setdefault(tensor.device, []).append(name)
+            seen.add(id(tensor))
     if not names:
         raise ValueError(
             "`net_or_tensor` must have a parameter or a buffer, got "
@@ -159,10 +164,13 @@ def copyto(x: Tensor, device: torch.device | str) -> Tensor:
     False
 
     `x` is a tensor of any shape, `device` a device or its name. Gradients flow back through the
-    copy. Raises `TypeError` for what is not a tensor.
+    copy. To write into a tensor `y`, as Gluon's `x.copyto(y)` did, do `y.copy_(x)`.
+
+    Raises `TypeError` for an `x` that is no tensor and a `device` that is none, and `ValueError`
+    for a name of a device that torch does not know or was built without.
     Source: D2L (first edition) 4.6
     """
-    return _tensor(x).to(device, copy=True)
+    return _tensor(x).to(_device(device), copy=True)
 
 
 def as_in_context(x: Tensor, device: torch.device | str) -> Tensor:
@@ -175,23 +183,22 @@ def as_in_context(x: Tensor, device: torch.device | str) -> Tensor:
     Arguments and errors as in `copyto`.
     Source: D2L (first edition) 4.6
     """
-    return _tensor(x).to(device)
-
-
-def _index(i: int) -> int:
-    try:
-        index = -1 if isinstance(i, bool) else operator.index(i)
-    except TypeError:
-        index = -1
-    if index < 0:
-        raise ValueError(f"`i` must count accelerators from 0, got {i!r}; do try_gpu(0)")
-    return index
+    return _tensor(x).to(_device(device))
 
 
 def _tensor(x: Tensor) -> Tensor:
     if not isinstance(x, Tensor):
         raise TypeError(
-            f"`x` must be a tensor, got {type(x).__name__}; do net.to(device) for a net, which "
+            f"`x` must be a tensor, got {_kind(x)}; do net.to(device) for a net, which "
             "moves it in place, and one call for each tensor of a list"
         )
     return x
+
+
+def _device(device: torch.device | str) -> torch.device:
+    into = isinstance(device, Tensor)
+    return as_device("device", device, do="y.copy_(x) to write into y" if into else "try_gpu()")
+
+
+def _kind(thing: object) -> str:
+    return f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__

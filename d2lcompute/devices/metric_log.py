@@ -8,7 +8,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from ..arguments import positive
+from ..arguments import as_device, positive
 
 CPU = torch.device("cpu")
 
@@ -24,17 +24,19 @@ class MetricLog:
     >>> log.values()
     tensor([0., 4., 8.], dtype=torch.float64)
 
-    `capacity` is how many values to make room for; the log doubles when it is full. `device` is
-    where they are kept, by default the device of the first one. Nothing waits for that device
-    before `values()` or a loop over the log, each of which takes one transfer; `len` takes none.
+    `capacity` is how many values to make room for at a time. `device` is where they are kept, by
+    default the device of the first one. Nothing waits for that device before `values()` or a loop
+    over the log, each of which takes one transfer; `len` takes none.
 
-    Raises `ValueError` for a capacity that is not positive.
+    Raises `ValueError` for a capacity that is not positive or a device that is not there, and
+    `TypeError` for what is no device.
     Source: D2L 6.7 / zh 5.6
     """
 
     def __init__(self, capacity: int, device: torch.device | str | None = None):
         self._capacity = positive("capacity", capacity)
-        self._room = None if device is None else _room(self._capacity, torch.device(device))
+        self._device = None if device is None else as_device("device", device)
+        self._rooms: list[Tensor] = []  # of `capacity` values each, all but the last one full
         self._count = 0
 
     def append(self, value: Tensor | float) -> None:
@@ -44,30 +46,25 @@ class MetricLog:
         elements or complex ones, or on an accelerator where the log is kept on the CPU.
         """
         number = _number(value)
-        if isinstance(number, float):
-            self._next_place(CPU).fill_(number)
-        else:
-            self._next_place(number.device).copy_(number)
-        self._count += 1
-
-    def _next_place(self, source: torch.device) -> Tensor:
-        if self._room is None:
-            self._room = _room(self._capacity, source)
-        if self._room.device.type == "cpu" and source.type != "cpu":
+        source = number.device if isinstance(number, Tensor) else CPU
+        device = self._device or source
+        if device.type == "cpu" and source.type != "cpu":
             raise ValueError(
                 f"`value` must be on the CPU, where this log is kept, got one on {source}, for "
                 f'which each append would wait; do MetricLog({self._capacity}, device="{source}")'
             )
-        if self._count == len(self._room):
-            full, self._room = self._room, _room(2 * self._count, self._room.device)
-            self._room[: self._count].copy_(full)
-        return self._room[self._count]
+        if self._count == len(self._rooms) * self._capacity:
+            self._rooms.append(_room(self._capacity, device))
+            self._device = self._rooms[0].device
+        place = self._rooms[-1][self._count % self._capacity]
+        # Not `room[i] = number`: on CUDA torch would bring the number over and wait.
+        place.copy_(number) if isinstance(number, Tensor) else place.fill_(number)
+        self._count += 1
 
     def values(self) -> Tensor:
         """Return what was appended, a float64 tensor (n,) on the CPU: one transfer."""
-        if self._room is None:
-            return torch.empty(0, dtype=torch.float64)
-        return self._room[: self._count].to(CPU, copy=True).double()
+        rooms = self._rooms or [_room(0, CPU)]
+        return torch.cat(rooms)[: self._count].to(CPU).double()
 
     def __len__(self) -> int:
         return self._count
@@ -76,7 +73,7 @@ class MetricLog:
         return iter(self.values().tolist())
 
     def __repr__(self) -> str:
-        device = None if self._room is None else str(self._room.device)
+        device = None if self._device is None else str(self._device)
         return f"MetricLog(length={self._count}, device={device!r})"
 
 

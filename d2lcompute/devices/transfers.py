@@ -117,7 +117,8 @@ def watch_transfers() -> Iterator[Transfers]:
     `item`, `tolist`, `bool`, `float`, printing, `equal`, `allclose`, and all whose result has a
     length that depends on values: `x[mask]`, `nonzero`, `unique`. Work on the CPU alone gives
     nothing to report. What `backward` moves is reported at the line that calls it; other threads
-    are not watched. Outside the block nothing is watched and nothing costs anything.
+    are not watched, and neither is what an operator of an accelerator waits for within itself, as
+    `torch.multinomial` may. Outside the block nothing is watched and nothing costs anything.
 
     Yields a `Transfers` report, which fills while the block runs.
     Source: D2L 6.7 / zh 5.6
@@ -205,6 +206,8 @@ def _crossings(func: Any, name: str, args: Any, kwargs: Any, result: Any) -> Ite
         yield CPU, result.device, _size(result), True
     elif name in ("index", "index_put", "index_put_"):
         yield from _indexing(*args)
+    elif name in ("masked_fill", "masked_fill_"):
+        yield from _filling(args[2])
     elif _reads(func, name, kwargs):
         read = next(value for value in args if isinstance(value, Tensor))
         if name == "_local_scalar_dense":
@@ -224,12 +227,22 @@ def _indexing(
 ) -> Iterator[Crossing]:
     masks = any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in indices)
     if masks and values is not None and values.numel() == 1:
-        return  # torch fills under the mask, for which it need not know how many it hits
+        # torch need not know how many the mask hits. On a practice device it makes a tensor of a
+        # number there, which cannot be told from a tensor that was given.
+        if values.device.type != "practice":
+            yield from _filling(values)
+        return
     for tensor in (*indices, values):
         if tensor is not None:
             yield tensor.device, x.device, _size(tensor), True
     if masks:
         yield x.device, CPU, LENGTH_BYTES, True
+
+
+def _filling(value: Any) -> Iterator[Crossing]:
+    """Under a mask an accelerator fills with a number of Python's: a tensor of its own is read."""
+    if isinstance(value, Tensor):
+        yield value.device, CPU, value.element_size(), True
 
 
 def _size(tensor: Tensor) -> int:

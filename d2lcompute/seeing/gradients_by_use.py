@@ -181,9 +181,13 @@ def _backward(
 ) -> tuple[dict[Read, Tensor], dict[int, Tensor | None]]:
     """Run backward once; return the gradient through each read, and the accumulated ones."""
     parts: dict[Read, Tensor] = {}
-    for read in chain.from_iterable(reads.values()):
-        read[0].register_hook(partial(_keep, parts, read))
-    totals = gradients(loss, list(parameters.values()))
+    every = chain.from_iterable(reads.values())
+    handles = [read[0].register_hook(partial(_keep, parts, read)) for read in every]
+    try:
+        totals = gradients(loss, list(parameters.values()))
+    finally:
+        for handle in handles:  # else node and hook keep each other alive, unseen by the collector
+            handle.remove()
     for key, found in reads.items():
         for read in found:
             if read not in parts:  # an operation may pass nothing back

@@ -49,13 +49,6 @@ def test_every_accelerator_of_the_machine_is_found(machine, kind):
     assert d2c.gpu(2) == torch.device(kind, 2)
 
 
-@pytest.mark.parametrize("find", [d2c.gpu, d2c.try_gpu])
-@pytest.mark.parametrize("i", [-1, 0.0, "0", None, True])
-def test_a_bad_number_is_refused(find, i):
-    with pytest.raises(ValueError, match=r"`i` must count accelerators from 0, got .*; do try_gpu"):
-        find(i)
-
-
 def test_the_device_of_a_tensor_is_its_own():
     assert d2c.device_of(torch.ones(2)) == torch.device("cpu")
     assert d2c.device_of(torch.ones(2, device="meta")) == torch.device("meta")
@@ -93,20 +86,6 @@ def test_a_tied_parameter_is_named_once():
     assert d2c.device_of(net).names[torch.device("cpu")] == ("0.weight", "0.bias")
 
 
-@pytest.mark.parametrize("net", [nn.ReLU(), nn.Sequential(), d2c.CenteredLayer()])
-def test_a_net_without_anything_to_place_has_no_device(net):
-    with pytest.raises(
-        ValueError, match=r"must have a parameter or a buffer, got .*: do device_of"
-    ):
-        d2c.device_of(net)
-
-
-@pytest.mark.parametrize("thing", [[torch.ones(1)], "cpu", None, 3])
-def test_only_nets_and_tensors_have_a_device(thing):
-    with pytest.raises(TypeError, match=r"`net_or_tensor` must be a module or a tensor, got .*; "):
-        d2c.device_of(thing)
-
-
 def test_copyto_always_copies_and_as_in_context_only_if_needed():
     X = torch.rand(2, 3)
     copy = d2c.copyto(X, d2c.cpu())
@@ -121,13 +100,6 @@ def test_a_gradient_flows_back_through_a_copy(move):
     X = torch.rand(2, 3, requires_grad=True)
     move(X, "cpu").sum().backward()
     assert_close(X.grad, torch.ones(2, 3))
-
-
-@pytest.mark.parametrize("move", [d2c.copyto, d2c.as_in_context])
-@pytest.mark.parametrize("thing", [nn.Linear(2, 2), [torch.ones(1)], 3])
-def test_only_tensors_are_copied(move, thing):
-    with pytest.raises(TypeError, match=r"`x` must be a tensor, got .*; do net.to\(device\)"):
-        move(thing, "cpu")
 
 
 def test_practice_accelerators_are_found_as_real_ones_are(practice):

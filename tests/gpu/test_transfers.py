@@ -46,6 +46,7 @@ READS = {
     "bincount": (lambda x: x.long().flatten().bincount(), 8),
     "repeat_interleave": (lambda x: x.repeat_interleave(x[0].long(), dim=1), 8),
     "linalg_inv": (lambda x: torch.linalg.inv(x[:, 1:]), 8),
+    "masked_fill": (lambda x: x.masked_fill(x > 2, x[0, 0]), 4),
 }
 
 
@@ -94,6 +95,7 @@ STAYING = {
     "another type": lambda x: x.half(),
     "a number in a row": lambda x: x.__setitem__(0, 3.0),
     "a number under a mask": lambda x: x.__setitem__(x > 2, 0.0),
+    "filled under a mask": lambda x: x.masked_fill(x > 2, torch.tensor(0.0)),
     "an index there": lambda x: x[torch.zeros(2, dtype=torch.long, device=x.device)],
     "a known length": lambda x: x.repeat_interleave(x[0].long(), dim=1, output_size=3),
     "to nowhere": lambda x: (x.to("meta"), torch.ones(2).to("meta")),
@@ -116,6 +118,13 @@ def test_a_number_for_one_element_crosses_over_on_cuda(x, waits):
     moved, waited = seen(lambda: x.__setitem__((0, 0), 3.0))
     assert moved == ([("x[...] =", "cpu", str(x.device), 4)] if x.is_cuda else [])
     assert waits(lambda: x.__setitem__((0, 0), 3.0)) in (waited, None)
+
+
+def test_a_tensor_that_fills_under_a_mask_is_read_on_real_devices(x, waits):
+    moved, waited = seen(lambda: x.__setitem__(x > 2, x[0, 0]))
+    practice = x.device.type == "practice"
+    assert moved == ([] if practice else [("x[...] =", str(x.device), "cpu", 4)])
+    assert waits(lambda: x.__setitem__(x > 2, x[0, 0])) in (waited, None)
 
 
 def test_a_copy_that_need_not_wait_does_not(x, waits):

@@ -5,13 +5,10 @@ The docstring of `practice_gpus` says what they do and what does not work on the
 
 from __future__ import annotations
 
-import operator
-
 import torch
 
+from ...arguments import LAST_DEVICE, integer
 from .memory import DEVICES
-
-_MOST = 128  # torch numbers devices in a signed byte
 
 
 def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.device]:
@@ -40,14 +37,17 @@ def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.devic
 
     They behave as accelerators do, with the values that the CPU computes: tensors are plain torch
     tensors with autograd, nets move and train, random numbers have a stream for each device, and
-    every copy is a copy. `torch.practice` tells of memory, random states and the current device as
-    `torch.cuda` does. Call it again to change the number of devices or their memory; 0 switches
-    them off.
+    every copy is a copy. In one thing they do not: they are synchronous. An operator has finished
+    when it returns, so that nothing runs beside Python, two devices are no faster than one, and a
+    read that would wait on a real device is counted by `watch_transfers` but costs no time.
+    `torch.practice` tells of memory, random states and the current device as `torch.cuda` does.
 
-    `count` is the number of devices. `memory` is the size of each in bytes, by default as much as
-    the machine has; what lives there already stays. Beside a real accelerator, that goes on
-    working by its name, while `torch.accelerator` speaks of the practice devices until they are
-    off.
+    `count` is the number of devices, up to 128. `memory` is the size of each in bytes, by default
+    as much as the machine has; what lives there already stays. Call it again to change either; 0
+    switches the devices off and leaves torch as it was, but for what torch cannot undo: the one
+    place that it has for a device of another package is taken in this process, and beside a real
+    accelerator no memory is pinned any more. Until then the real one goes on working by its name,
+    while `torch.accelerator` speaks of the practice devices.
 
     What does not work: `torch.compile` without `backend="aot_eager"`, `nn.DataParallel`, quantized
     tensors, nested ones of the strided layout, events, and tensors handed to another process.
@@ -57,29 +57,19 @@ def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.devic
     accelerators, and ASGD, NAdam and RAdam step with `foreach=True`, so that their last bits may
     differ from the CPU's.
 
-    Returns the devices. Raises `ValueError` for a negative number and `TypeError` for none at all,
-    and `RuntimeError` where torch is older than 2.10 or has a device of another package.
+    Returns the devices. Raises `TypeError` for what is no integer, `ValueError` for one out of
+    bounds, and `RuntimeError` where torch has the device of another package or lacks what a device
+    made in Python needs.
     Source: D2L 6.7 / zh 5.6
     """
-    count = _checked("count", count, 0, _MOST, "practice_gpus(2)")
+    count = integer("count", count, 0, LAST_DEVICE + 1, do="practice_gpus(2)")
     if memory is not None:
-        memory = _checked("memory", memory, 0, None, "practice_gpus(2, memory=2**30) for 1 GiB")
+        do = "practice_gpus(2, memory=2**30) for 1 GiB"
+        memory = integer("memory", memory, 0, do=do, what="a number of bytes")
     if count or DEVICES.count:
         _switch(on=count > 0)
     DEVICES.set(count, memory)
     return [torch.device("practice", index) for index in range(count)]
-
-
-def _checked(name: str, value: int, least: int, most: int | None, example: str) -> int:
-    wanted = f"an integer from {least}" + (f" to {most}" if most else ", a number of bytes")
-    message = f"`{name}` must be {wanted}, got {value!r}; do {example}"
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(message) from None
-    if number < least or (most is not None and number > most):
-        raise ValueError(message)
-    return number
 
 
 def _switch(on: bool) -> None:

@@ -6,6 +6,7 @@ current device.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -171,7 +172,7 @@ def _index(device: Device) -> int:
             raise ValueError(f"Expected a practice device, but got: {device}")
         device = device.index
     index = DEVICES.current if device is None else device
-    DEVICES.memory(index)
+    DEVICES.memory(operator.index(index))
     return index
 
 

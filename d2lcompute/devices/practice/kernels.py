@@ -23,8 +23,8 @@ _PLAIN = frozenset({Tensor, Parameter})  # classes whose methods nothing interce
 
 # Beside the operators that torch tags as elementwise, these word their error like them, and take a
 # CPU tensor without dimensions for a practice tensor.
-_ELEMENTWISE = ("aten::fill_", "aten::mse_loss", "aten::smooth_l1_loss", "aten::huber_loss",
-                "aten::_foreach", "aten::_fused")  # fmt: skip
+_ELEMENTWISE = ("aten::fill_", "aten::masked_fill", "aten::mse_loss", "aten::smooth_l1_loss",
+                "aten::huber_loss", "aten::_foreach", "aten::_fused")  # fmt: skip
 
 
 class Kernel:

@@ -114,9 +114,10 @@ class Devices:
                 "Cannot use practice devices in a forked subprocess. Leave the data of a "
                 "DataLoader on the CPU, or do practice_gpus() in the subprocess"
             )
+        way = f"do practice_gpus({index + 1}) to have it" if index >= 0 else "count from 0"
         raise RuntimeError(
             f"practice error: invalid device ordinal. There is no practice:{index}, as the number "
-            f"of practice devices is {self.count}; do practice_gpus({index + 1}) to have it"
+            f"of practice devices is {self.count}; {way}"
         )
 
     @property

@@ -266,6 +266,7 @@ ALLOWED = {
     "row put": lambda x, z: x.__setitem__(0, z[0]),
     "copy": lambda x, z: z.copy_(x),
     "fill": lambda x, z: x.fill_(torch.tensor(1.0)),
+    "fill under a mask": lambda x, z: x.masked_fill(x > 0, torch.tensor(1.0)),
     "lists of copies": lambda x, z: torch._foreach_copy_([x], [z]),
 }
 
