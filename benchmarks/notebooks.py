@@ -35,8 +35,8 @@ def pytest_sessionfinish():
     first, *others = ends.values()
     pathlib.Path("seconds.txt").write_text(str((others[-1] - first) / len(others)))
 """
-OURS = "pytest --d2l --warm"
-WAYS = {OURS: ("--d2l", "--warm"), "nbval": ("--nbval", "--nbval-current-env")}
+OURS = "pytest --d2l --d2l-warm"
+WAYS = {OURS: ("--d2l", "--d2l-warm"), "nbval": ("--nbval", "--nbval-current-env")}
 NBMAKE = ("--nbmake",)
 
 

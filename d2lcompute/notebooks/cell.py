@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ class CellMessages:
         self._request = request
         self._left = most
         self._shown: list[NotebookNode] = []
+        self._displays: defaultdict[str | None, list[NotebookNode]] = defaultdict(list)
         self._clear_next = False
         self.replied = False
         self._idle = False
@@ -90,9 +92,14 @@ class CellMessages:
                 self._clear()
         elif kind == "stream":
             self._print(content["name"], content["text"])
+        elif kind == "update_display_data":
+            for node in self._displays[content["transient"]["display_id"]]:
+                node.update(data=content["data"], metadata=content["metadata"])
         elif kind in SHOWN:
             self._clear()
             self._shown.append(output_from_msg(message))
+            display = content.get("transient", {}).get("display_id")
+            self._displays[display].append(self._shown[-1])
 
     def _print(self, name: str, text: str) -> None:
         self._clear()

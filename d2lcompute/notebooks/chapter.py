@@ -96,7 +96,7 @@ def validate(
 
     results = {path: Validation(_name(path), path.parent.name) for path in notebooks}
     options = ["-p", "nbval", "-p", "pytest_d2l", "--continue-on-collection-errors", "--d2l"]
-    options += ["--warm"] if warm else []
+    options += ["--d2l-warm"] if warm else []
     recorder = _Recorder(results, on_cell)
     status, said = run_session(folder(), [*options, *map(str, notebooks)], recorder)
     if status == pytest.ExitCode.INTERRUPTED:

@@ -5,31 +5,35 @@ Registered by `pytest_d2l`, which holds the options, where `--d2l` is given.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from nbformat import NotebookNode
-from nbval.plugin import IPyNbCell, IPyNbFile, coalesce_streams, nocolors
+from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
-from .agreement import Tolerance
-from .cell import KernelError, plain
+from .cell import CellError, KernelError, plain
+from .compare import Widening
 from .isolation import Limits
 from .kernel import Kernel, start_kernel
+from .outputs import Manner, difference
 from .warm import NotWarmError, WarmProcess
 
 LONGEST_NAME = 60
 TAIL = 2000
 COLD = "started cold"
+NOT_RUN = "not run"
+WHEN = {COLD: "call", NOT_RUN: "setup"}  # the report that says it
 STARTED = pytest.StashKey["WarmProcess | str"]()
 
 
 class Notebook(IPyNbFile):
-    """A notebook whose cells run in one kernel of this Python until the first that fails."""
+    """A notebook whose cells run in one kernel of this Python."""
 
     kernel: Kernel | None = None
-    failed: str | None = None
+    why_none: KernelError | None = None
+    failed: str | None = None  # the cell behind which nothing is run
     why_cold: str | None = None
 
     def collect(self) -> Iterator[IPyNbCell]:
@@ -39,13 +43,9 @@ class Notebook(IPyNbFile):
         except Exception as error:  # nbformat raises errors of many kinds
             reason = f"{self.path.name} can not be read as a notebook: {error}"
             raise self.CollectError(reason) from error
-        for test in tests:
+        for place, test in enumerate(tests):
             yield NotebookCell.from_parent(
-                self,
-                name=_name(test.cell_num, test.cell),
-                cell_num=test.cell_num,
-                cell=test.cell,
-                options=test.options,
+                self, name=_name(test.cell), cell_num=place, cell=test.cell, options=test.options
             )
 
     def setup(self) -> None:
@@ -54,10 +54,14 @@ class Notebook(IPyNbFile):
         started = self.config.stash.get(STARTED, None)
         limits = Limits(seconds=option.d2l_timeout, output_mb=option.d2l_output)
         warm_process = started if isinstance(started, WarmProcess) else None
-        self.kernel = start_kernel(
-            warm_process=warm_process, limits=limits, folder=self.path.parent
-        )
-        if option.warm:
+        try:
+            self.kernel = start_kernel(
+                warm_process=warm_process, limits=limits, folder=self.path.parent
+            )
+        except KernelError as error:
+            self.why_none = error
+            return
+        if option.d2l_warm:
             self.why_cold = started if isinstance(started, str) else self.kernel.why_cold
         self.setup_sanitize_files()
 
@@ -72,10 +76,13 @@ class NotebookCell(IPyNbCell):
 
     def setup(self) -> None:
         """Leave out what follows a failure: it would fail for no reason of its own."""
-        if not self._in_colour():
-            self.colors = nocolors
         if self.parent.failed is not None:
+            self.user_properties.append((NOT_RUN, self.parent.failed))
             pytest.skip(f"stopped at {self.parent.failed}")
+        if self.parent.why_none is not None:
+            self.parent.failed = self.name
+            reason = f"{self.parent.why_none}; the notebook was not run, which is no fault of it"
+            pytest.fail(reason, pytrace=False)
         if self.parent.why_cold is not None:
             self.user_properties.append((COLD, self.parent.why_cold))
             self.parent.why_cold = None
@@ -84,6 +91,15 @@ class NotebookCell(IPyNbCell):
         """Return what heads the report of a failure."""
         return self.path, 0, f"{self.path.name}: {self.name}"
 
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+        """Return what went wrong, and the code of the cell."""
+        error = excinfo.value
+        if not isinstance(error, NbCellError):
+            return str(excinfo.getrepr(style="short"))
+        source = "\n".join(f"    {line}" for line in self.cell.source.splitlines())
+        told = [f"{self.name.partition(':')[0]} {error}", error.inner_traceback, source]
+        return "\n\n".join(filter(None, told))
+
     def runtest(self) -> None:
         """Run the cell and compare."""
         if self.options["skip"]:
@@ -91,50 +107,49 @@ class NotebookCell(IPyNbCell):
         try:
             self._run_and_compare()
         except BaseException:
-            self.parent.failed = self.name
+            if not (self.config.option.d2l_keep_going and self.parent.kernel.is_alive()):
+                self.parent.failed = self.name
             raise
-
-    def _in_colour(self) -> bool:
-        coloured: bool = self.config.get_terminal_writer().hasmarkup
-        return coloured
 
     def _run_and_compare(self) -> None:
         timeout = self.config.option.nbval_cell_timeout
         try:
             result = self.parent.kernel.run(self.cell.source, timeout)
         except KernelError as error:
-            self.raise_cell_error(str(error), _tail(error.outputs))
+            self.raise_cell_error(f"was not run to its end: {error}", _tail(error.outputs))
         self.test_outputs = list(result.outputs)
-        if result.error is not None and not self.options["check_exception"]:
-            trace = "\n".join(result.error.traceback)
-            trace = trace if self._in_colour() else plain(trace, len(trace))
-            what = f"{result.error.name}: {result.error.text}"
-            self.raise_cell_error(f"Cell execution caused an exception, {what}", trace)
+        self._check_exception(result.error)
         unrun = self.cell.execution_count is None
         if unrun and self.cell.outputs:
-            self.raise_cell_error("Unrun reference cell has outputs")
+            self.raise_cell_error("has outputs in the notebook, but no number: it was not run")
         if self.options["check"] and not unrun:
-            self._compare(coalesce_streams(self.test_outputs))
+            self._compare()
 
-    def _compare(self, shown: list[NotebookNode]) -> None:
-        reference = coalesce_streams(self.cell.outputs)
-        if self.config.option.d2l_stderr == "ignore":
-            shown, reference = _without_stderr(shown), _without_stderr(reference)
-        self._accept_close_texts(shown, reference)
-        if not self.compare_outputs(shown, reference):
-            self.raise_cell_error("Cell outputs differ", "\n".join(self.comparison_traceback))
+    def _check_exception(self, error: CellError | None) -> None:
+        """Fail unless the cell raised nothing, or by its mark what it raised in the notebook."""
+        if not self.options["check_exception"]:
+            if error is not None:
+                trace = "\n".join(error.traceback)
+                coloured = self.config.get_terminal_writer().hasmarkup
+                trace = trace if coloured else plain(trace, len(trace))
+                self.raise_cell_error(f"raised {error.name}: {error.text}", trace)
+            return
+        stored = [output.ename for output in self.cell.outputs if output.output_type == "error"]
+        raised = "nothing" if error is None else error.name
+        if stored and raised != stored[-1]:
+            self.raise_cell_error(f"raised {raised}, in the notebook it raises {stored[-1]}")
 
-    def _accept_close_texts(self, shown: list[NotebookNode], reference: list[NotebookNode]) -> None:
-        """Replace what agrees with the reference by it; nbval then compares to the letter."""
+    def _compare(self) -> None:
         option = self.config.option
-        tolerance = Tolerance(option.d2l_rtol, option.d2l_atol)
-        wanted: defaultdict[str, deque[str]] = defaultdict(deque)
-        for kind, place, key in _texts(reference):
-            wanted[kind].append(place[key])
-        for kind, place, key in _texts(shown):
-            text = wanted[kind].popleft() if wanted[kind] else ""
-            if tolerance.agree(self.sanitize(text), self.sanitize(place[key])):
-                place[key] = text
+        manner = Manner(
+            Widening(option.d2l_rtol, option.d2l_atol),
+            stderr=option.d2l_stderr == "compare",
+            pictures=option.d2l_pictures == "bytes",
+            clean=self.sanitize,
+        )
+        found = difference(self.cell.outputs, self.test_outputs, manner)
+        if found is not None:
+            self.raise_cell_error("shows something else than in the notebook", found)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -149,11 +164,28 @@ def pytest_collect_file(
     return [*others, Notebook.from_parent(parent, path=file_path)]
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Put the cells of each notebook together, in its order, whatever plugins have shuffled."""
+    yield
+    cells: defaultdict[Notebook, list[NotebookCell]] = defaultdict(list)
+    for item in items:
+        if isinstance(item, NotebookCell):
+            cells[item.parent].append(item)
+    ordered: list[pytest.Item] = []
+    for item in items:
+        if not isinstance(item, NotebookCell):
+            ordered.append(item)
+        else:  # at the place of the first of them
+            ordered += sorted(cells.pop(item.parent, ()), key=lambda cell: cell.cell_num)
+    items[:] = ordered
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the warm process where it pays."""
     config = session.config
     notebooks = {item.parent for item in session.items if isinstance(item, NotebookCell)}
-    if not config.option.warm or config.option.collectonly:
+    if not config.option.d2l_warm or config.option.collectonly:
         return
     try:
         if len(notebooks) < 2:
@@ -165,38 +197,34 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which kernels were not warm, and why."""
+    """Say how many cells failed and were not run, and which kernels were not warm."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
-    found = Counter(
-        reason
-        for report in reports
-        for name, reason in getattr(report, "user_properties", ())
-        if name == COLD and report.when == "call"
+    cells = [report for report in reports if ".ipynb::" in getattr(report, "nodeid", "")]
+    failed = sum(report.failed and report.when == "call" for report in cells)
+    told = Counter(
+        note
+        for report in cells
+        for note in report.user_properties
+        if report.when == WHEN.get(note[0])
     )
-    for reason, count in found.items():
-        terminalreporter.write_line(f"{count} of the notebooks {COLD}: {reason}")
+    not_run = sum(count for (name, _), count in told.items() if name == NOT_RUN)
+    if failed or not_run:
+        way_out = "" if terminalreporter.config.option.d2l_keep_going else " (--d2l-keep-going)"
+        rest = f", {not_run} behind them not run{way_out}" if not_run else ""
+        terminalreporter.write_line(f"cells of notebooks: {failed} failed{rest}")
+    for (name, reason), count in told.items():
+        if name == COLD:
+            terminalreporter.write_line(f"{count} of the notebooks {COLD}: {reason}")
 
 
-def _name(number: int, cell: NotebookNode) -> str:
+def _name(cell: NotebookNode) -> str:
+    """Return the number that Jupyter shows beside a cell, and its first line of code."""
     lines = [line.strip() for line in cell.source.splitlines()]
     code = [line for line in lines if line and not line.startswith("#")]
     text = cell.metadata.get("name") or (code or lines or [""])[0]
+    number = cell.execution_count or "[ ]"
     # Two colons separate the parts of a test's name.
     return f"Cell {number}: {text[:LONGEST_NAME]}".replace("::", ":")
-
-
-def _texts(outputs: list[NotebookNode]) -> Iterator[tuple[str, NotebookNode, str]]:
-    """Yield each text that may be compared with a tolerance: its kind, and where it stands."""
-    for output in outputs:
-        if output.output_type == "stream":
-            yield output.name, output, "text"
-        for mime in output.get("data", ()):
-            if mime.startswith("text/"):
-                yield mime, output.data, mime
-
-
-def _without_stderr(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    return [output for output in outputs if output.get("name") != "stderr"]
 
 
 def _tail(outputs: tuple[NotebookNode, ...]) -> str:

@@ -1,6 +1,14 @@
+import time
+from pathlib import Path
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from d2lcompute.notebooks import plugin
+from d2lcompute.notebooks.cell import KernelError
+from d2lcompute.notebooks.kernel import Kernel
+from pytest_d2l import RULE
 
 pytest_plugins = ["pytester"]
 
@@ -36,7 +44,7 @@ def test_what_agrees_passes_and_what_does_not_fails(run):
     result = run(
         [
             cell("print('loss', 0.12345)", printed("loss 0.12346\n")),
-            cell("0.5 + 1e-9", value("0.5")),
+            cell("0.5 + 1e-9", value("0.500000002")),
             cell("6 * 7;"),
             cell("import sys; print('w', file=sys.stderr)", printed("other\n", "stderr")),
             cell("1 / 0", tags=["raises-exception", "nbval-ignore-output"]),
@@ -45,7 +53,14 @@ def test_what_agrees_passes_and_what_does_not_fails(run):
         ],
     )
     result.assert_outcomes(passed=5, skipped=1, failed=1)
-    result.stdout.fnmatch_lines(["*Cell outputs differ*", "*mismatch 'stdout'*"])
+    result.stdout.fnmatch_lines(
+        [
+            "Cell 1 shows something else than in the notebook",
+            "  stored  129",
+            "  now     128",
+            "  129 is now 128: 1 apart",
+        ]
+    )
 
 
 def test_html_is_compared_with_a_tolerance_too(run):
@@ -58,24 +73,41 @@ def test_html_is_compared_with_a_tolerance_too(run):
 def test_a_notebook_stops_at_its_first_failure_and_the_next_one_runs(run):
     result = run([cell("1 / 0"), cell("x = 1"), cell("x")], [cell("6 * 7", value("42"))])
     result.assert_outcomes(passed=1, failed=1, skipped=2)
-    result.stdout.fnmatch_lines(["*ZeroDivisionError*", "*stopped at Cell 0: 1 / 0*"])
+    result.stdout.fnmatch_lines(
+        [
+            "Cell 1 raised ZeroDivisionError: division by zero",
+            "cells of notebooks: 1 failed, 2 behind them not run (--d2l-keep-going)",
+            "*stopped at Cell 1: 1 / 0*",
+        ]
+    )
 
 
-def test_tests_have_the_names_of_what_cells_do(run):
+def test_the_rest_is_run_where_it_is_asked_for_and_there_is_a_kernel(run):
+    cells = [cell("1 / 0"), cell("x = 1", count=2), cell("x", value("2"), count=3)]
+    result = run(cells, options=["--d2l", "--d2l-keep-going"])
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(["cells of notebooks: 2 failed"])
+    dead = [cell("import os; os._exit(3)"), cell("x", count=2)]
+    result = run(dead, options=["--d2l", "--d2l-keep-going", "notebook0.ipynb"])
+    result.assert_outcomes(failed=1, skipped=1)
+    result.stdout.fnmatch_lines(["cells of notebooks: 1 failed, 1 behind them not run"])
+
+
+def test_tests_have_the_numbers_that_jupyter_shows_and_the_names_of_what_cells_do(run):
     cells = [
-        cell("# a comment\n\nx = 1  # one"),
-        cell("a = 'x::y'"),
-        cell("y = 2", name="the second"),
-        cell(""),
+        cell("# a comment\n\nx = 1  # one", count=7),
+        cell("a = 'x::y'", count=8),
+        cell("y = 2", name="the second", count=10),
+        cell("", count=None),
     ]
     result = run([cell("x" * 100 + " = 1")], cells, options=["--d2l", "--collect-only", "-q"])
     lines = [line for line in result.outlines if "::" in line]
     assert lines == [
-        f"notebook0.ipynb::Cell 0: {'x' * 60}",
-        "notebook1.ipynb::Cell 0: x = 1  # one",
-        "notebook1.ipynb::Cell 1: a = 'x:y'",
-        "notebook1.ipynb::Cell 2: the second",
-        "notebook1.ipynb::Cell 3: ",
+        f"notebook0.ipynb::Cell 1: {'x' * 60}",
+        "notebook1.ipynb::Cell 7: x = 1  # one",
+        "notebook1.ipynb::Cell 8: a = 'x:y'",
+        "notebook1.ipynb::Cell 10: the second",
+        "notebook1.ipynb::Cell [ ]: ",
     ]
 
 
@@ -102,6 +134,99 @@ def test_a_cell_has_nbvals_time_limit(run):
     result.stdout.fnmatch_lines(["*the cell took longer than 0.5 s and was interrupted*"])
 
 
+def test_the_clock_of_a_notebook_starts_when_its_kernel_is_there(run, monkeypatch):
+    begin = Kernel._wait_until_ready
+    monkeypatch.setattr(Kernel, "_wait_until_ready", lambda kernel: begin(kernel) or time.sleep(2))
+    run([cell("6 * 7", value("42"))], options=["--d2l", "--d2l-timeout=2"]).assert_outcomes(
+        passed=1
+    )
+
+
+def test_a_kernel_that_does_not_start_is_no_failure_of_the_notebook(run, monkeypatch):
+    def start_kernel(**arguments):
+        raise KernelError("the kernel did not start within 600 s")
+
+    monkeypatch.setattr(plugin, "start_kernel", start_kernel)
+    result = run([cell("6 * 7", value("42")), cell("x", count=2)])
+    result.assert_outcomes(errors=1, skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "the kernel did not start within 600 s; the notebook was not run, *no fault of it",
+            "cells of notebooks: 0 failed, 1 behind them not run*",
+        ]
+    )
+
+
+def raises(name):
+    return new_output("error", ename=name, evalue="division by zero", traceback=[])
+
+
+@pytest.mark.parametrize(
+    "tags", [["raises-exception"], ["raises-exception", "nbval-ignore-output"]]
+)
+def test_a_marked_cell_must_still_raise_what_it_raised(run, tags):
+    cells = [
+        cell("1 / 0", raises("ZeroDivisionError"), tags=tags),
+        cell("1 / 0", raises("ValueError"), tags=tags, count=2),
+        cell("x = 1", raises("ValueError"), tags=tags, count=3),
+    ]
+    result = run(cells, options=["--d2l", "--d2l-keep-going"])
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "Cell 2 raised ZeroDivisionError, in the notebook it raises ValueError",
+            "Cell 3 raised nothing, in the notebook it raises ValueError",
+        ]
+    )
+
+
+def test_a_display_that_is_updated_counts_as_it_is_at_last(run):
+    code = "from IPython.display import display\n"
+    code += "bar = display('10 %', display_id=True)\nbar.update('100 %')"
+    run([cell(code, new_output("display_data", {"text/plain": "'100 %'"}))]).assert_outcomes(
+        passed=1
+    )
+
+
+def test_pictures_are_compared_to_the_byte_where_it_is_asked_for(run):
+    code = "from IPython.display import display\n"
+    code += "display({'image/png': 'AAAA', 'text/plain': 'a'}, raw=True)"
+    kept = new_output("display_data", {"image/png": "AAAA", "text/plain": "a"})
+    run([cell(code, kept)], options=["--d2l", "--d2l-pictures=bytes"]).assert_outcomes(passed=1)
+
+
+SHUFFLE = """
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    items[:] = items[1::2] + items[::-2]
+"""
+
+
+def test_a_plugin_that_shuffles_does_not_part_the_cells_of_a_notebook(run, pytester):
+    pytester.makeconftest(SHUFFLE)
+    pytester.makepyfile("def test_other(): pass")
+    one, two = ([cell(f"x = {n}"), cell("x += 1"), cell("x", value(f"{n + 1}"))] for n in (1, 5))
+    run(one, two).assert_outcomes(passed=7)
+
+
+def test_a_project_may_have_options_of_our_names_without_prefix(pytester):
+    options = ["--warm", "--keep-going", "--rtol", "--timeout"]
+    code = "".join(f"    parser.addoption({name!r}, action='store_true')\n" for name in options)
+    pytester.makeconftest(f"def pytest_addoption(parser):\n{code}")
+    pytester.makepyfile("def test_warm(request): assert request.config.option.warm")
+    pytester.runpytest("-p", "pytest_d2l", "--warm").assert_outcomes(passed=1)
+
+
+def test_the_rule_is_said_in_the_help_and_in_the_documentation(pytester):
+    said = "".join(pytester.runpytest("-p", "pytest_d2l", "--help").stdout.str().split())
+    assert "".join(RULE.split()) in said
+    assert RULE.count(". ") == 2
+    page = Path(__file__).parents[2] / "docs" / "notebooks-compare.md"
+    assert RULE in " ".join(page.read_text(encoding="utf-8").split())
+
+
 def test_options_change_tolerance_and_stderr(run):
     cells = [
         cell("print(0.5)", printed("0.6\n")),
@@ -109,6 +234,13 @@ def test_options_change_tolerance_and_stderr(run):
     ]
     result = run(cells, options=["--d2l", "--d2l-rtol=0.5", "--d2l-stderr=compare"])
     result.assert_outcomes(passed=1, failed=1)
+
+
+@pytest.mark.parametrize("value", ["-1", "inf", "nan", "much"])
+def test_a_tolerance_is_a_number_of_at_least_zero(pytester, value):
+    result = pytester.runpytest("-p", "pytest_d2l", f"--d2l-rtol={value}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--d2l-rtol: must be a number of at least 0, got '{value}'"])
 
 
 def test_a_text_may_be_sanitized_before_it_is_compared(run, pytester):
@@ -171,7 +303,7 @@ def test_without_nbval_the_way_out_is_said(pytester):
 def test_warm_kernels_are_forked_where_there_are_two_notebooks(run):
     code = "import sys; print('torch' in sys.modules)"
     warm = [cell(code, printed("True\n"))]
-    run(warm, warm, options=["--d2l", "--warm"]).assert_outcomes(passed=2)
-    result = run(warm, options=["--d2l", "--warm", "notebook0.ipynb"])
+    run(warm, warm, options=["--d2l", "--d2l-warm"]).assert_outcomes(passed=2)
+    result = run(warm, options=["--d2l", "--d2l-warm", "notebook0.ipynb"])
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["1 of the notebooks started cold: one notebook alone*"])
