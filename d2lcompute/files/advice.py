@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..tables import listed
-from .report import FitReport, Kind, Match, cell, shape_fits
+from .names import Rename
+from .report import EXTRA, KEPT, LEFT_OUT, MISSING, FitReport, Kind, Match, cell, shape_fits
 
 _FEW = 8  # entries of `rename` that are worth writing out
 _MOST = 400  # names that are compared with one another
+_UNUSED = "unused."  # put before the names of what fits nowhere
 
 
-def complaint(report: FitReport, old_names: Mapping[str, str], given: Mapping[str, object]) -> str:
-    """Return the message with every misfit and, as far as there is one, the line to write.
+def complaint(
+    report: FitReport,
+    old_names: Mapping[str, str],
+    given: Mapping[str, Any],
+    fit_again: Callable[[Rename], Sequence[Match]],
+) -> str:
+    """Return the message with every misfit and, if there is one, the line that loads the file.
 
-    `old_names` are those in the file by those in the net, `given` are the options of the call.
+    `old_names` are those in the file by those in the net, `given` are the options of the call, and
+    `fit_again` tells what would come of another `rename`, with leave to miss and to ignore names.
     """
     misfits = [
         f"  {m.name}: {_text(m.found)} in the file, {_text(m.wanted)} in the net: "
@@ -28,11 +36,12 @@ def complaint(report: FitReport, old_names: Mapping[str, str], given: Mapping[st
     count = f"{len(misfits)} misfit{'s' if len(misfits) > 1 else ''}"
     head = f"`path` must fit the net, got '{report.path}' with {count}"
     index = _index_beside(report.path)
-    advice = (
-        [f"do load_parameters(net, {index!r}), of which this file is a part"]
-        if index
-        else ["do load the file that belongs to this net", *_line(report, old_names, dict(given))]
-    )
+    if index:
+        advice = [f"do load_parameters(net, {index!r}), of which this file is a part"]
+    else:
+        rename = _other_rename(report, old_names, given["rename"])
+        line = _line(report.path, {**given, "rename": rename}, fit_again)
+        advice = ["do load the file that belongs to this net", *line]
     return "\n".join([f"{head}; nothing was loaded:", *misfits, *advice])
 
 
@@ -47,70 +56,52 @@ def _index_beside(path: str) -> str:
 
 
 def _line(
-    report: FitReport, old_names: Mapping[str, str], given: dict[str, object]
+    path: str, options: dict[str, Any], fit_again: Callable[[Rename], Sequence[Match]]
 ) -> Iterator[str]:
-    missing = {m.name: m for m in report.misfits if m.kind == "missing"}
-    extra = {m.name: m for m in report.misfits if m.kind == "extra"}
-    others = [m.name for m in report.misfits if m.name not in missing and m.name not in extra]
-    rename: Any = given["rename"]
-    if not callable(rename):
-        fitting = [old_names[m.name] for m in report.matches if m.fits and m.name in old_names]
-        table = _suggested(missing, extra, old_names, fitting)
-        table.update({old_names[name]: f"unused.{name}" for name in others if name in old_names})
-        if len(table) > _FEW or not (fitting or len(table) > len(others)):
-            return
-        given["rename"] = {**(rename or {}), **table} or None
-    elif others:
+    """Yield the line that loads the file, if it does, and what that means."""
+    matches = fit_again(options["rename"])
+    if not all(match.fits for match in matches) or all(m.kind in (KEPT, LEFT_OUT) for m in matches):
         return
-    if missing or others:
-        given["allow_missing"] = True
-    if extra or others:
-        given["ignore_extra"] = True
-    options = [f"{name}={value!r}" for name, value in given.items() if value not in (None, False)]
-    yield f"or write load_parameters({', '.join(['net', repr(report.path), *options])})"
-    if missing or others:
-        yield f"  it keeps the net's own {listed([*missing, *others], _FEW)}"
-    if extra:
-        yield f"  it does not load {listed([*extra], _FEW)}"
+    kept = [match.name for match in matches if match.kind == KEPT]
+    left_out = [match.name for match in matches if match.kind == LEFT_OUT]
+    options["allow_missing"], options["ignore_extra"] = bool(kept), bool(left_out)
+    said = [f"{name}={value!r}" for name, value in options.items() if value not in (None, False)]
+    yield f"or write load_parameters({', '.join(['net', repr(path), *said])})"
+    if kept:
+        yield f"  it keeps the net's own {listed(kept, _FEW)}"
+    left_out = [name for name in left_out if not name.startswith(_UNUSED)]
+    if left_out:
+        yield f"  it does not load {listed(left_out, _FEW)}"
 
 
-def _suggested(
-    missing: dict[str, Match],
-    extra: dict[str, Match],
-    old_names: Mapping[str, str],
-    fitting: Iterable[str],
-) -> dict[str, str]:
-    """Return the renaming by which most of what is extra becomes what is missing.
-
-    What was found a place is taken out of `missing` and `extra`.
-    """
-    table: dict[str, str] = {}
-    if len(missing) > _MOST or len(extra) > _MOST:
-        return table
-    while votes := _votes(missing, extra, old_names):
+def _other_rename(report: FitReport, old_names: Mapping[str, str], rename: Rename) -> Rename:
+    """Return the renaming by which most of what is extra becomes what is missing."""
+    if callable(rename):
+        return rename
+    missing = {m.name: m for m in report.misfits if m.kind == MISSING}
+    extra = {old_names[m.name]: m for m in report.misfits if m.kind == EXTRA}
+    others = [m.name for m in report.misfits if m.kind not in (MISSING, EXTRA)]
+    fitting = [old_names[m.name] for m in report.matches if m.fits and m.name in old_names]
+    table = {old_names[name]: _UNUSED + name for name in others if name in old_names}
+    while len(table) <= _FEW and (votes := _votes(missing, extra)):
         (old, new), _ = votes.most_common(1)[0]
-        moved = {
-            name: _moved(old_names[name], old, new)
-            for name in extra
-            if _is_under(old_names[name], old)
-        }
+        moved = {name: _moved(name, old, new) for name in extra if _is_under(name, old)}
         moved = {name: target for name, target in moved.items() if target in missing}
-        also_there = any(_is_under(name, old) for name in fitting)
-        if also_there or any(_is_under(one, old) or _is_under(old, one) for one in table):
-            table.update({old_names[name]: target for name, target in moved.items()})
+        if any(_is_under(name, old) or _is_under(old, name) for name in (*fitting, *table)):
+            table.update(moved)
         else:
             table[old] = new
         for name, target in moved.items():
             del extra[name], missing[target]
-    return table
+    return {**(rename or {}), **table} or None if len(table) <= _FEW else rename
 
 
-def _votes(
-    missing: Mapping[str, Match], extra: Mapping[str, Match], old_names: Mapping[str, str]
-) -> Counter[tuple[str, str]]:
+def _votes(missing: Mapping[str, Match], extra: Mapping[str, Match]) -> Counter[tuple[str, str]]:
     """Count the pairs of prefixes that would make a name of the file one of the net."""
+    if len(missing) > _MOST or len(extra) > _MOST:
+        return Counter()
     return Counter(
-        _prefixes(old_names[name], target)
+        _prefixes(name, target)
         for name, match in extra.items()
         for target, other in missing.items()
         if name.rpartition(".")[2] == target.rpartition(".")[2]

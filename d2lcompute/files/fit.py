@@ -15,7 +15,7 @@ from ..parameters.names import Entry, entries, known_shape, slots, tied_entries,
 from ..passes.keep import is_waiting
 from ..words.language import mark
 from .format import repeats
-from .report import LOSSES, Kind, Match, shape_fits
+from .report import EXTRA, KEPT, LEFT_OUT, LOSSES, MISSING, Kind, Match, shape_fits
 from .restore import Lesson, learn
 
 _EXTRA_STATE = "_extra_state"  # torch's name for what a module saves beside parameters and buffers
@@ -73,13 +73,13 @@ class _Check:
                 tie = self.stand_ins[name]
                 self.matches[name] = Match(name, None, wanted, mark("tied to {tie}"), tie=tie)
             else:
-                outcome = mark("missing, kept as it was") if allow_missing else mark("missing")
-                self.matches[name] = Match(name, None, wanted, outcome, allow_missing)
+                kind = KEPT if allow_missing else MISSING
+                self.matches[name] = Match(name, None, wanted, kind, allow_missing)
         for name in self.found:
             if name not in self.targets:
-                outcome = mark("extra, left out") if ignore_extra else mark("extra")
+                kind = LEFT_OUT if ignore_extra else EXTRA
                 found = kind_of(self.found[name])
-                self.matches[name] = Match(name, found, None, outcome, ignore_extra)
+                self.matches[name] = Match(name, found, None, kind, ignore_extra)
 
     def _is_cut(self, name: str) -> bool:
         """Tell whether a name is tied to another in the file and not in the net."""

@@ -103,9 +103,11 @@ def _inside(folder: FilePath) -> str:
             ", of torch.distributed.checkpoint; do "
             f"torch.distributed.checkpoint.format_utils.dcp_to_torch_save('{folder}', 'net.pt')"
         )
-    patterns = "*.index.json", "*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt"
-    found = [f"'{path}'" for pattern in patterns for path in sorted(folder.glob(pattern))]
-    return f"; do give a file in it, {listed(found, 3)}" if found else ""
+    for pattern in ("*.index.json", "*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt"):
+        found = [f"'{path}'" for path in sorted(folder.glob(pattern))]
+        if found:
+            return f"; do give a file in it, {listed(found, 3)}"
+    return ""
 
 
 def _pick(path: Path, value: Any, names: Collection[str]) -> dict[str, Any]:

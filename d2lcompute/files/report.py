@@ -18,6 +18,9 @@ Shape = tuple[int | None, ...]
 # Shape and dtype of a tensor, or what else there is.
 Kind = tuple[Shape | None, torch.dtype] | str
 
+# What becomes of a name that only one of the two has, without and with leave.
+MISSING, KEPT = marks("missing", "missing, kept as it was")
+EXTRA, LEFT_OUT = marks("extra", "extra, left out")
 # What may come of values that are converted.
 LOSSES: dict[str, Callable[[int], str]] = {
     "infinite": lambda n: ngettext("{n} value is infinite now", "{n:,} values are infinite now", n),

@@ -17,7 +17,7 @@ from .format import write
 from .names import Rename, check_rename, find
 from .read import read
 from .replace import check_path
-from .report import FileError, FileReport, FitReport, Path
+from .report import FileError, FileReport, FitReport, Match, Path
 from .restore import restore, state_of
 
 
@@ -88,7 +88,8 @@ def load(
 
     def copy(tensor: Tensor) -> Tensor:
         if id(tensor) not in copies:
-            copies[id(tensor)] = tensor.detach().to(place, copy=True)
+            plain = tensor.detach()
+            copies[id(tensor)] = plain if plain.is_meta else plain.to(place, copy=True)
         return copies[id(tensor)]
 
     loaded = tree_map_only(Tensor, copy, value)
@@ -189,14 +190,20 @@ def load_parameters(
     _check_flags(allow_missing=allow_missing, ignore_extra=ignore_extra)
     check_rename(rename)
     place = _device(device)
-    targets = state_of(net)
-    found = find(path, read(path).value, targets.keys(), rename)
+    value, targets = read(path).value, state_of(net)
+    found = find(path, value, targets.keys(), rename)
     flags = {"allow_missing": allow_missing, "ignore_extra": ignore_extra}
     fitting = fit(net, targets, found.entries, **flags)
     report = FitReport(os.fspath(path), fitting.matches, True, tuple(found.notes))
     if report.misfits:
-        given = {"rename": rename, **flags, "device": device}
-        raise FileError(complaint(report, found.old_names, given), replace(report, loaded=False))
+
+        def fit_again(rename: Rename) -> tuple[Match, ...]:
+            found = find(path, value, targets.keys(), rename)
+            return fit(net, targets, found.entries, **dict.fromkeys(flags, True)).matches
+
+        given = {"rename": rename, **flags, "device": place and str(place)}
+        said = complaint(report, found.old_names, given, fit_again)
+        raise FileError(said, replace(report, loaded=False))
     restore(net, fitting.values, fitting.lessons, place)
     return report
 

@@ -118,6 +118,13 @@ def test_options_that_were_given_are_in_the_line(path):
     )
 
 
+def test_what_is_tied_to_a_renamed_one_is_not_said_to_be_kept(path):
+    d2c.save_parameters(nn.Linear(2, 2), path)
+    net = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
+    d2c.tie(net, "a", "b")
+    assert follow(net, path, device=torch.device("cpu")).endswith("rename={'': 'a'}, device='cpu')")
+
+
 def test_a_net_that_differs_in_most_gets_no_line(path):
     d2c.save_parameters(nn.Sequential(*(nn.Linear(2, 2) for _ in range(6))), path)
     text = complaint(nn.Sequential(*(nn.Linear(3, 3) for _ in range(6))), path)
