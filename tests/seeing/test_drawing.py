@@ -248,6 +248,27 @@ def test_a_picture_folds_until_it_can_be_read_on_a_slide(name):
         assert len(whole.alt) > len(drawn.alt)
 
 
+PAGE = 17.0  # inches: that of a tabloid
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ["T5", "Whisper", "Llama", "ViT"])
+def test_families_fit_on_a_page_with_two_levels_open(family):
+    transformers = pytest.importorskip("transformers", reason="comes with the extra `test`")
+    with torch.device("meta"):
+        net = getattr(transformers, f"{family}Model")(getattr(transformers, f"{family}Config")())
+        tokens = torch.zeros(1, 16, dtype=torch.long)
+        inputs = {
+            "T5": {"input_ids": tokens, "decoder_input_ids": tokens[:, :5]},
+            "Whisper": {"input_features": torch.zeros(1, 80, 3000), "decoder_input_ids": tokens},
+            "Llama": {"input_ids": tokens},
+            "ViT": {"pixel_values": torch.zeros(1, 3, 224, 224)},
+        }[family]
+    drawn = d2c.draw(net.eval(), depth=2, **inputs)
+    assert "stopped here" not in drawn.alt
+    assert max(drawn._scene.width, drawn._scene.height) < PAGE
+
+
 def test_what_is_asked_for_is_drawn():
     net, *inputs = FAMILIES["resnet"][0]()
     shown = [len(texts(d2c.draw(net, *inputs, depth=d)._repr_svg_())) for d in (0, 1, 2, 3, "all")]

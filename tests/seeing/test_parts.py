@@ -168,24 +168,27 @@ def test_what_grows_by_joining_is_alike():
 
 def test_what_takes_more_of_some_and_the_last_of_others_is_alike():
     class Block(nn.Module):
+        """A layer with two caches, as decoders have them."""
+
         def __init__(self):
             super().__init__()
             self.layer = nn.Linear(4, 4)
 
-        def forward(self, X, memory, mask):
-            memory.append(self.layer(X))
-            return torch.stack(memory).sum(0) * mask
+        def forward(self, X, keys, mask, values):
+            keys.append(self.layer(X))
+            values.append(X * mask)
+            return torch.stack([*keys, *values]).sum(0)
 
     def remembering(net, X, mask):
-        memory = []
+        keys, values = [], []
         for block in net.blocks:
-            X = block(X, memory, mask)
+            X = block(X, keys, mask, values)
         return X
 
-    net = Net(remembering, blocks=nn.ModuleList(Block() for _ in range(4)))
+    net = Net(remembering, blocks=nn.ModuleList(Block() for _ in range(5)))
     assert parts(net, X, X) == [
         "blocks.0: Block",  # its stack joins nothing that came in
-        "blocks.1 to 3: Block, 3 in a row, each on all before",
+        "blocks.1 to 4: Block, 4 in a row, each on all before",
     ]
 
 

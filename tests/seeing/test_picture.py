@@ -312,3 +312,25 @@ def test_a_loop_takes_each_thing_apart():
     assert {(f.source, f.target) for f in loop.flows} == {
         (~0, 0), (0, 1), (~1, 1), (~2, 1), (1, EXIT),
     }  # fmt: skip
+
+
+def test_an_encoder_and_a_decoder_stand_side_by_side_each_with_its_own_input():
+    class Coding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = nn.Sequential(*(nn.Linear(n, n + 1) for n in range(4, 20)))
+            self.decoder = nn.Sequential(*(nn.Linear(n, n + 1) for n in range(24, 40)))
+
+        def forward(self, source, target):
+            memory = self.encoder(source)
+            return self.decoder(torch.cat([target, memory], -1)), memory
+
+    root = graph(Coding(), (2, 4), (2, 4))
+    root.entries = ["source", "target"]
+    whole, *inner = boxes(root)
+    encoder, decoder = (box for box in inner if box.node.title.endswith("coder: Sequential"))
+    assert encoder.x + encoder.width < decoder.x
+    assert encoder.x < whole.entries[0] < encoder.x + encoder.width
+    assert encoder.x + encoder.width < whole.entries[1]
+    ends = [line.points[-1] for line in whole.lines if not line.has_head]
+    assert sum(end == (whole.leave, whole.height) for end in ends) >= 1

@@ -39,10 +39,11 @@ def _around(node: Node, boxes: Sequence[Box], arrows: bool) -> Box:
     """Return the box of a node with these boxes in it, in as many columns as are best to see."""
 
     def framed(parts: list[list[int]]) -> Box:
-        nodes = [_part(node, part, part is parts[0], part is parts[-1]) for part in parts]
+        entering = _entering(node, parts)
+        nodes = [_part(node, parts, number, entering[number]) for number in range(len(parts))]
         inner = [[boxes[index] for index in part] for part in parts]
         columns = [Rows(n, b, arrows) for n, b in zip(nodes, inner, strict=True)]
-        return _Frame(node, columns, arrows).box()
+        return _Frame(node, columns, entering, arrows).box()
 
     whole = [list(range(len(boxes)))]
     if _share(framed(whole)) <= ROOMY:
@@ -82,19 +83,30 @@ def _breaks(ends: Sequence[tuple[float, int]], most: float) -> list[int]:
     return breaks
 
 
-def _part(node: Node, indices: Sequence[int], is_first: bool, is_last: bool) -> Node:
-    places = {index: number for number, index in enumerate(indices)}
+def _entering(node: Node, parts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return for each part what comes into the node there: where it is taken first."""
+    part_of = {index: number for number, part in enumerate(parts) for index in part}
+    firsts = dict.fromkeys(range(len(node.entries)), 0)
+    for flow in sorted(node.flows, key=lambda flow: flow.target, reverse=True):
+        if flow.source < 0:
+            firsts[~flow.source] = part_of.get(flow.target, 0)
+    return [[k for k in sorted(firsts) if firsts[k] == number] for number in range(len(parts))]
+
+
+def _part(node: Node, parts: Sequence[Sequence[int]], number: int, entering: list[int]) -> Node:
+    """Return a part as a node; what comes from the part before comes in first."""
+    before = min(number, 1)
+    is_last = number == len(parts) - 1
+    places = {index: place for place, index in enumerate(parts[number])}
+    own = {~k: ~(before + place) for place, k in enumerate(entering)}
+    sources = places | own
     flows = [
-        Flow(
-            places.get(flow.source, flow.source if is_first else ~0),
-            places.get(flow.target, EXIT),
-            flow.shape,
-            flow.into,
-        )
-        for flow in node.flows
-        if flow.source in places or flow.target in places or (is_first and flow.source < 0)
+        Flow(sources.get(f.source, ~0), places.get(f.target, EXIT), f.shape, f.into)
+        for f in node.flows
+        if f.source in sources or f.target in places or (is_last and f.target == EXIT)
     ]
-    part = Node("", node.kind if is_last else "column", entries=node.entries if is_first else [])
+    labels = [node.entries[k] if k < len(node.entries) else "" for k in entering]
+    part = Node("", node.kind if is_last else "column", entries=[*[""] * before, *labels])
     part.children = [node.children[index] for index in places]
     part.flows = list(dict.fromkeys(flows))
     return part
@@ -103,8 +115,11 @@ def _part(node: Node, indices: Sequence[int], is_first: bool, is_last: bool) -> 
 class _Frame:
     """Columns side by side, the line from each to the next, and gutters for arcs."""
 
-    def __init__(self, node: Node, columns: Sequence[Rows], arrows: bool) -> None:
+    def __init__(
+        self, node: Node, columns: Sequence[Rows], entering: Sequence[list[int]], arrows: bool
+    ) -> None:
         self._node = node
+        self._entering = entering
         self._columns = [column.box() for column in columns]
         self._arrows = arrows
         self._title = title_width(node)
@@ -123,8 +138,7 @@ class _Frame:
             column.move_inside(left, top)
         inner = lefts[-1] + self._columns[-1].width
         width = max(inner + PAD, self._title + 2 * PAD)
-        first, last = self._columns[0], self._columns[-1]
-        box = Box(self._node, width, bottom, list(first.entries), last.leave)
+        box = Box(self._node, width, bottom, self._entries(), self._columns[-1].leave)
         for column in self._columns:
             box.children += column.children
             box.lines += column.lines
@@ -136,6 +150,16 @@ class _Frame:
         stack = stack_height(self._node)
         box.width, box.height = box.width + stack, box.height + stack
         return box
+
+    def _entries(self) -> list[float]:
+        """Return where each thing comes in, above the column that takes it first."""
+        found = {0: self._columns[0].entries[0]}
+        for number, (column, entering) in enumerate(
+            zip(self._columns, self._entering, strict=True)
+        ):
+            own = column.entries[min(number, 1) :]
+            found |= dict(zip(entering, own, strict=False))
+        return [found.get(k, found[0]) for k in range(max(found) + 1)]
 
     def _lefts(self) -> Iterator[float]:
         """Yield where each column begins, right of its gutters."""

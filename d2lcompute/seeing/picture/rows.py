@@ -69,10 +69,16 @@ class Rows:
         return box
 
     def cuts(self) -> list[tuple[float, int]]:
-        """Return how far down the rows begin that only one flow comes down to, and which."""
+        """Return how far down the rows begin that only one child leads to, and which."""
         crossing: list[set[int]] = [set() for _ in self.rows]
-        for flow in self.node.flows:
-            source, target = self._places[flow.source].row, self._places[flow.target].row
+        first: dict[int, int] = {}  # what comes into the node crosses only where it is taken again
+        for flow in sorted(self.node.flows, key=lambda flow: self._row[flow.target]):
+            target = self._row[flow.target]
+            source = (
+                self._row[flow.source]
+                if flow.source >= 0
+                else first.setdefault(flow.source, target)
+            )
             for row in range(source + 1, min(target + 1, len(self.rows))):
                 crossing[row].add(flow.source)
         tops = [min(self._places[index].top for index in row) for row in self.rows]
