@@ -7,6 +7,14 @@ The name `d2l` is then the module `d2l.torch` itself, as `from d2l import torch 
 
 That module imports torchvision first, which is missing or broken on many machines and which only
 its image sections need. There a stand-in takes its place inside `d2l.torch`, and only there.
+
+The book asks for NVIDIA's devices alone. Here its `num_gpus` and `gpu` are those of this package,
+and with them `try_gpu`, `try_all_gpus` and `Trainer(num_gpus=1)` use whatever accelerator torch
+knows: NVIDIA's, AMD's, Intel's and Apple's, and practice devices while they are on.
+
+Since pandas 3 columns of text have a type of their own, so that `dtypes != 'object'`, by which
+the book's cell of `KaggleHouse` finds the columns of numbers, finds all columns. Write
+`features.select_dtypes("number").columns` there.
 """
 
 from __future__ import annotations
@@ -17,6 +25,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from .devices import devices
 
 PACKAGES = {"IPython": "ipython", "PIL": "pillow", "matplotlib_inline": "matplotlib-inline"}
 PINS_EXCLUDE = (3, 12)  # from here on: d2l 1.0.3 pins a numpy that has no release for it
@@ -66,13 +76,16 @@ def _stand_ins() -> dict[str, StandIn]:
 def _book() -> ModuleType:
     try:
         with _torchvision_or_stand_in():
-            return importlib.import_module("d2l.torch")
+            book: Any = importlib.import_module("d2l.torch")
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         raise ModuleNotFoundError(
             f"`d2l` must be installed with what it imports, got {error}; do {_command(missing)}",
             name=missing,
         ) from None
+    book.num_gpus, book.gpu = devices.num_gpus, devices.gpu
+    module: ModuleType = book
+    return module
 
 
 def _command(missing: str) -> str:

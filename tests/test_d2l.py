@@ -181,11 +181,21 @@ def test_our_blocks_train_under_the_books_trainer(d2l, task, make):
 
 
 @with_the_book
-def test_the_trainer_trains_on_the_device_that_we_name(d2l, task, practice):
+def test_the_book_knows_every_accelerator_that_torch_knows(d2l, practice):
+    assert (d2l.num_gpus(), d2l.gpu(1)) == (2, practice[1])
+    assert [d2l.try_gpu(), d2l.try_gpu(1), d2l.try_gpu(2)] == [*practice, d2l.cpu()]
+    assert d2l.try_all_gpus() == practice
+    d2c.practice_gpus(0)
+    assert d2l.num_gpus() == d2c.num_gpus()
+    assert d2l.try_gpu() == d2c.try_gpu()
+
+
+@with_the_book
+def test_the_books_trainer_trains_on_a_practice_device(d2l, task, practice):
     model, data = task(d2c.MLP(32, 2))
-    trainer = d2l.Trainer(max_epochs=1)
-    trainer.gpus = d2c.try_all_gpus()  # the book's trainer itself knows NVIDIA's devices alone
+    trainer = d2l.Trainer(max_epochs=1, num_gpus=1)
     trainer.fit(model, data)
+    assert trainer.gpus == [practice[0]]
     assert d2c.device_of(model) == practice[0]
     assert len(model.board.data["val_acc"]) == 1
 

@@ -24,8 +24,6 @@ _QUANTIZED = (torch.qint8, torch.quint8, torch.qint32, torch.quint4x2, torch.qui
 _set_storage = torch.ops.aten.set_.source_Storage_storage_offset._handle.redispatch_boxed
 _alias = torch.ops.aten.alias.default._handle.redispatch_boxed
 _point_at = torch._C._construct_storage_from_data_pointer
-_guards: Any = torch._C._dynamo.guards
-_viewed = _guards._reinterpret_tensor  # a view, without any check or dispatch
 _many_threads = torch._C._is_multithreading_enabled
 _inference = torch.is_inference_mode_enabled
 _this_thread = threading.local()
@@ -34,36 +32,30 @@ _this_thread = threading.local()
 class Lent:
     """The CPU tensor that owns the bytes of a practice storage, on loan from a device."""
 
-    __slots__ = ("changes", "host", "index", "last", "size")
+    __slots__ = ("changes", "host", "index", "size")
 
     def __init__(self, host: Tensor, index: int, size: int, changes: deque[int]) -> None:
         self.host = host
         self.index = index
         self.size = size
         self.changes = changes
-        self.last: tuple[Any, Tensor] = None, host  # what was last asked for: its form, and itself
 
     def __del__(self) -> None:
         self.changes.append(-self.size)
 
     def seen_as(self, tensor: Tensor) -> Tensor:
         """Return the CPU tensor with the shape, strides and type of `tensor`."""
-        # Not `tensor.shape`, which an uninitialized parameter hides.
-        form = tensor.size(), tensor.stride(), tensor.storage_offset(), tensor.dtype
-        known, host = self.last
-        if form != known:
-            host = self._view(*form)
-            self.last = form, host
-        if tensor.dtype.is_complex and tensor.is_conj():
+        host, dtype = self.host, tensor.dtype
+        shape = tensor.size()  # not `tensor.shape`, which an uninitialized parameter hides
+        strides, offset = tensor.stride(), tensor.storage_offset()
+        if dtype is not host.dtype:
+            owner = host.untyped_storage()
+            host = torch.empty(0, dtype=dtype, device=CPU).set_(owner, offset, shape, strides)
+        elif shape != host.size() or strides != host.stride() or offset != host.storage_offset():
+            host = host.as_strided(shape, strides, offset)
+        if dtype.is_complex and tensor.is_conj():
             host = torch._conj(host)
         return torch._neg_view(host) if tensor.is_neg() else host
-
-    def _view(self, shape: Any, strides: Any, offset: Any, dtype: torch.dtype) -> Tensor:
-        if dtype is self.host.dtype:
-            view: Tensor = _viewed(self.host, shape, strides, offset - self.host.storage_offset())
-            return view
-        storage = self.host.untyped_storage()
-        return torch.empty(0, dtype=dtype, device=CPU).set_(storage, offset, shape, strides)
 
 
 def place(host: Tensor, index: int) -> Tensor:
