@@ -62,6 +62,7 @@ from .seeing.draw import draw as draw
 from .seeing.gradients_by_use import gradients_by_use as gradients_by_use
 from .seeing.plot import plot_gradients as plot_gradients
 from .seeing.plot import plot_parameters as plot_parameters
+from .seeing.swap import swap as swap
 from .seeing.trace import Trace as Trace
 from .seeing.trace import trace as trace
 from .seeing.use_report import GradientsByUse as GradientsByUse

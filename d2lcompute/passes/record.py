@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 import weakref
-from collections.abc import Callable, Container, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from time import perf_counter
+from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    _global_forward_hooks_with_kwargs,
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
+from torch._C._autograd import _get_sequence_nr
+from torch.autograd.graph import Node
+from torch.nn.parameter import is_lazy
+from torch.utils.hooks import RemovableHandle
 
 from ..parameters.names import Shape
 from .flops import Flops
+from .hooks import hooked
 from .keep import Writes
+from .memory import Memory, storage_of
 from .modes import Functions, Operators, Run
+from .statistics import Statistics, can_be_read, statistics
 from .steps import step_name, writes_or_reads_values
 from .values import tensors_in
 
@@ -43,8 +45,14 @@ class Event:
     parameters: frozenset[int] = frozenset()  # ids of those that it read itself
     value: bool | int | float | None = None  # what a step that reads values gave
     flops: int = 0
+    bytes: int = 0  # of its outputs, as far as they are new memory
+    kept: int = 0  # bytes that autograd keeps of what was made inside
+    values: tuple[Statistics | None, ...] = ()  # of each output
+    gradients: list[Statistics | None] = field(default_factory=list)  # that came to each output
+    backward_flops: int = 0
     failed: bool = True
     first_inside: int = 0  # where in the list of events those inside a block begin
+    first_made: int = 0  # how many storages there were before
     has_blocks: bool = False
     is_of_torch: bool = False  # its steps are not shown, if it runs no blocks
     is_leaf: bool = False
@@ -73,19 +81,22 @@ class Watcher(Protocol):
 class Recorder:
     """Record what runs inside `with recorder:` on this thread, also if it raises.
 
-    `inputs` are the tensors that the net takes, `parameters` the ids of those to watch. `writes` is
-    told what is about to be written to. `steps` asks for functions that blocks call themselves, and
-    for FLOPs. `compute` runs the operators. `failure` is the innermost call that raised, if the
-    net did.
+    `inputs` are the tensors that the net takes, `watched` those whose reading is noted. `writes` is
+    told what is about to be written to. `steps` asks for functions that blocks call themselves, for
+    FLOPs and for memory, `values` for statistics of all outputs and of the gradients that come to
+    them, `saves` for what autograd keeps. `compute` runs the operators. `failure` is the innermost
+    call that raised, if the net did.
     """
 
     def __init__(
         self,
         inputs: list[Tensor],
-        parameters: Container[int] = (),
+        watched: Sequence[Tensor] = (),
         *,
         writes: Writes | None = None,
         steps: bool = True,
+        values: bool = False,
+        saves: bool = True,
         compute: Run | None = None,
         watcher: Watcher | None = None,
     ) -> None:
@@ -93,12 +104,19 @@ class Recorder:
         self.failure: Event | None = None
         self.error: Exception | None = None
         self.inputs = inputs
-        self._parameters = parameters
+        self._watched = {id(tensor) for tensor in watched}
+        self._weights = {storage_of(t) for t in watched if not is_lazy(t) and t.dim() > 1} - {0}
         self._writes = writes
         self._steps = steps
+        self._values = values
+        self.saves = saves
         self._compute = compute
         self.watcher = watcher
-        self._flops = Flops()
+        self.flops, self.backward_flops = Flops(), Flops()
+        self.memory = Memory([*inputs, *watched])
+        self._handles: list[RemovableHandle] = []
+        self._is_apart = False  # what runs now is our own
+        self._marks: list[tuple[int, Event | None]] = [(0, None)]  # who runs from which node on
         self._makers: dict[int, _Made] = {}  # by the id of the tensor, which is used again later
         self._shapes: dict[tuple[Shape, ...], tuple[Shape, ...]] = {}
         self._block: Event | None = None  # the innermost that is running
@@ -112,6 +130,8 @@ class Recorder:
                 exits.enter_context(Operators(self._run_operator))
             if self._writes or self._steps or self.watcher:
                 exits.enter_context(Functions(self._run_function))
+            if self._steps and self.saves:
+                exits.enter_context(self.memory.hooks)
             self._exits = exits.pop_all()
         return self
 
@@ -127,18 +147,43 @@ class Recorder:
             self.error = error
             return None
 
-    @property
-    def uncounted(self) -> dict[str, int]:
-        """How often each operator ran that reads weights and has no formula for its FLOPs."""
-        return self._flops.uncounted
+    def at(self, node: Node) -> Event | None:
+        """Return the innermost call that a node of the graph of autograd was made in.
+
+        Torch numbers the nodes in the order of their making, so the number that comes next when a
+        call begins and ends tells its nodes from those of others.
+        """
+        return self._marks[bisect_right(self._marks, node._sequence_nr(), key=itemgetter(0)) - 1][1]
+
+    @contextmanager
+    def watching_backward(self) -> Iterator[None]:
+        """Count the FLOPs of a backward pass inside, for the calls whose nodes it goes through."""
+        with Operators(self._run_backward):
+            yield
+        for handle in self._handles:
+            handle.remove()
+
+    def _run_backward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        before = self.backward_flops.total
+        self.backward_flops.count(func, args, kwargs, result, self._weights)
+        node = torch._C._current_autograd_node()
+        event = self.at(node) if node and self.backward_flops.total > before else None
+        while event:
+            event.backward_flops += self.backward_flops.total - before
+            event = event.parent
+        return result
 
     def _run_operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._is_apart:
+            return func(*args, **kwargs)
         if self._writes:
             self._writes.before_operator(func, args, kwargs)
         with torch._C.DisableTorchFunction():  # or compiled blocks would show their operators
             result = self._compute(func, args, kwargs) if self._compute else func(*args, **kwargs)
             if self._steps:
-                self._flops.count(func, args, kwargs, result, self._parameters)
+                self.flops.count(func, args, kwargs, result, self._weights)
+                self.memory.note(result)
                 if self._user is self._block:  # no function of torch called it: in compiled blocks
                     self._read(args)
         return result
@@ -168,7 +213,7 @@ class Recorder:
 
     def _run_step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         inputs = tensors_in((args, kwargs))
-        step = self._user = Event(self._block, flops=-self._flops.total)
+        step = self._user = self._begun(None)
         self._read(inputs)
         try:
             result = func(*args, **kwargs)
@@ -177,7 +222,7 @@ class Recorder:
             raise
         finally:
             self._user = self._block
-            step.flops += self._flops.total
+            self._end(step)
         outputs = tensors_in(result)
         if outputs or writes_or_reads_values(func):
             self._start(step, step_name(func, args), inputs)
@@ -186,7 +231,7 @@ class Recorder:
         return result
 
     def _enter_block(self, block: nn.Module, args: tuple[Any, ...]) -> None:
-        event = Event(self._block, block, flops=-self._flops.total)
+        event = self._begun(block)
         event.is_of_torch = type(block).__module__.startswith("torch.nn.")
         event.is_leaf = event.is_of_torch and not block._modules
         self._start(event, type_name(block), tensors_in(args) if self._block else self.inputs)
@@ -204,7 +249,7 @@ class Recorder:
         if event is None:
             return
         self._block = self._user = event.parent
-        event.flops += self._flops.total
+        self._end(event)
         if event.is_of_torch and not event.has_blocks:
             self._hide_inside(event)
         if len(rest) < 2:  # with one thing only, None, `forward` has raised
@@ -223,6 +268,18 @@ class Recorder:
         for step in self.events[event.first_inside :]:
             event.parameters |= step.parameters
         del self.events[event.first_inside :]
+
+    def _begun(self, block: nn.Module | None) -> Event:
+        """Return an event that costs what will have been spent when it ends."""
+        event = Event(self._block, block, flops=-self.flops.total, kept=-self.memory.kept)
+        event.first_made = self.memory.made
+        self._marks.append((_get_sequence_nr(), event))
+        return event
+
+    def _end(self, event: Event) -> None:
+        event.flops += self.flops.total
+        event.kept += self.memory.kept
+        self._marks.append((_get_sequence_nr(), event.parent))
 
     def _start(self, event: Event, name: str, inputs: list[Tensor]) -> None:
         event.name = name
@@ -255,7 +312,29 @@ class Recorder:
             inside = event if event.is_leaf else None
             made = [self._making(tensor) for tensor in outputs]
             event.origins = tuple([found.maker if found else inside for found in made])
+            event.bytes = self.memory.bytes_since(event.first_made, outputs)
             self._made(outputs, event)
+        if self._values:
+            self._look_at(event, outputs)
+
+    def _look_at(self, event: Event, outputs: list[Tensor]) -> None:
+        """Keep statistics of the outputs, and of the gradients when they come."""
+        event.values = tuple([self._statistics(tensor) for tensor in outputs])
+        event.gradients = [None] * len(outputs)
+        for port, tensor in enumerate(outputs):
+            if tensor.requires_grad and can_be_read(tensor):
+                note = partial(self._note_gradient, event, port)
+                self._handles.append(tensor.register_hook(note))
+
+    def _note_gradient(self, event: Event, port: int, gradient: Tensor) -> None:
+        event.gradients[port] = self._statistics(gradient)
+
+    def _statistics(self, tensor: Tensor) -> Statistics | None:
+        self._is_apart = True
+        try:
+            return statistics(tensor)
+        finally:
+            self._is_apart = False
 
     def _made(self, tensors: list[Tensor], event: Event) -> None:
         for port, tensor in enumerate(tensors):
@@ -263,58 +342,9 @@ class Recorder:
             made.maker, made.port = event, port
 
     def _read(self, tensors: Iterable[Any]) -> None:
-        found = [id(tensor) for tensor in tensors if id(tensor) in self._parameters]
+        found = [id(tensor) for tensor in tensors if id(tensor) in self._watched]
         if found and self._user:
             self._user.parameters |= frozenset(found)
-
-
-def time_blocks(run: Callable[[], Any]) -> list[tuple[nn.Module, float]]:
-    """Return each call of a block in `run()`, in order, with the seconds that it took."""
-    blocks: list[nn.Module] = []
-    seconds: list[float] = []
-    still_open: list[int] = []
-
-    def enter(block: nn.Module, args: Any) -> None:
-        still_open.append(len(seconds))
-        blocks.append(block)
-        seconds.append(_now())
-
-    def leave(block: nn.Module, *rest: Any) -> None:
-        first = still_open.pop()
-        seconds[first] = _now() - seconds[first]
-
-    with hooked(enter, leave):
-        run()
-    return list(zip(blocks, seconds, strict=True))
-
-
-@contextmanager
-def hooked(enter: Callable[..., Any], leave: Callable[..., Any]) -> Iterator[None]:
-    """Call `enter` before and `leave` after each call of a block on this thread.
-
-    Hooks cost a frame a level, so the recursion limit makes room for nets that just fit.
-    """
-    thread = threading.get_ident()
-    limit = sys.getrecursionlimit()
-
-    def only_here(hook: Callable[..., Any]) -> Callable[..., None]:
-        def guarded(*args: Any) -> None:
-            if threading.get_ident() == thread:
-                with torch._C.DisableTorchFunction():  # what a hook looks at is no step
-                    hook(*args)
-
-        return guarded
-
-    before = register_module_forward_pre_hook(only_here(enter))
-    after = register_module_forward_hook(only_here(leave), with_kwargs=True, always_call=True)
-    sys.setrecursionlimit(2 * limit)
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
-        before.remove()
-        after.remove()
-        _global_forward_hooks_with_kwargs.pop(after.id, None)  # torch's `remove` forgets it
 
 
 def shape(tensor: Tensor) -> Shape:
@@ -328,10 +358,3 @@ def shape(tensor: Tensor) -> Shape:
 def type_name(block: nn.Module) -> str:
     """Return the name of the class, that of the original for a scripted block."""
     return str(getattr(block, "original_name", type(block).__name__))
-
-
-def _now() -> float:
-    """Return the time when all work given to an accelerator so far is done, in seconds."""
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
-    return perf_counter()

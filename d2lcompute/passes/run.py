@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import warnings
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -14,15 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from ..parameters.names import shape_text, slots, walk
+from .hooks import time_blocks
 from .inputs import Inputs
 from .keep import Writes, kept, undone_on_error
 from .meta import remembered
 from .random_states import random_states_kept
-from .record import Recorder, Watcher, time_blocks, type_name
+from .record import Recorder, Watcher, type_name
 from .twin import copy_if_lazy, meta_twin
 from .values import tensors_in
 
 _COMPILER = "torch._dynamo"  # the module: it takes a second to import, and runs functions meanwhile
+_NO_HOOKS = "support saved tensor hooks"  # what transforms of torch.func say of counting these
 _SHARDED = {"FSDPModule", "FullyShardedDataParallel", "DTensor"}
 
 
@@ -50,22 +52,27 @@ class Pass:
 
     def record(
         self,
-        parameters: Container[int] = (),
+        watched: Sequence[Tensor] = (),
         *,
         steps: bool = True,
+        values: bool = False,
         watch: Callable[[], Watcher] | None = None,
         then: Callable[[Recorder, Any], object] | None = None,
     ) -> Recorder:
         """Make the pass and return what was recorded.
 
-        `parameters` and `steps` are as for `Recorder`, and `watch` makes its watcher. `then` is
-        shown the recorder and the output; nothing of what it does to the net stays either.
+        `watched`, `steps` and `values` are as for `Recorder`, and `watch` makes its watcher. `then`
+        is shown the recorder and the output; nothing of what it does to the net stays either.
         """
-        make = partial(self._record, parameters, steps, watch, then)
+        options: dict[str, Any] = {"watched": watched, "steps": steps, "values": values}
+        make = partial(self._record, options, watch, then)
         had_compiler = _COMPILER in sys.modules
         is_open = bool(self.inputs.tensors() and self.inputs.shapes())
         recorder = self._try_shapes(make) if is_open else make()
-        if _COMPILER in sys.modules and not had_compiler:  # its import was recorded, too
+        imported_more = _COMPILER in sys.modules and not had_compiler  # which was recorded, too
+        refused = _NO_HOOKS in str(recorder.error)
+        if imported_more or refused:
+            options["saves"] = not refused
             return make()
         return recorder
 
@@ -93,19 +100,17 @@ class Pass:
 
     def _record(
         self,
-        parameters: Container[int],
-        steps: bool,
+        options: dict[str, Any],
         watch: Callable[[], Watcher] | None,
         then: Callable[[Recorder, Any], object] | None,
     ) -> Recorder:
         with self._scope() as (args, kwargs, writes):
             recorder = Recorder(
                 tensors_in((args, kwargs)),
-                parameters,
                 writes=writes,
-                steps=steps,
                 compute=remembered if self.on_meta else None,
                 watcher=watch() if watch else None,
+                **options,
             )
             output = recorder.call(self.net, args, kwargs)
             if then:

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from ..parameters.names import Shape, walk
 from ..passes.record import Event, shape
+from ..passes.statistics import Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,10 @@ class Call:
     counts the calls of one block. `parameters` are the names of those that the call itself read,
     `lazy` is whether some of them had no shape before it, and `decided` what shapes these got.
     `parameter_count` (elements, each parameter once), `flops` and `seconds` include the calls
-    inside. `value` is the number that a step such as `item()` or `bool()` gave.
+    inside, and so does `backward_flops`. `bytes` is the memory of its outputs, as far as the call
+    made it, and `kept` what autograd keeps for the backward pass of all that ran inside. `values`
+    and `gradients` are statistics of the outputs and of the gradients that came to them, None
+    where there are none to see. `value` is the number that a step such as `item()` gave.
     """
 
     depth: int
@@ -52,6 +56,11 @@ class Call:
     flops: int
     seconds: float | None
     failed: bool
+    bytes: int = 0
+    kept: int = 0
+    backward_flops: int = 0
+    values: tuple[Statistics | None, ...] = ()
+    gradients: tuple[Statistics | None, ...] = ()
     value: bool | int | float | None = None
 
 
@@ -159,6 +168,11 @@ def as_calls(events: Sequence[Event], names: Names, seconds: Iterable[float]) ->
             flops=event.flops,
             seconds=next(clock, None) if is_block else None,
             failed=event.failed,
+            bytes=event.bytes,
+            kept=event.kept,
+            backward_flops=event.backward_flops,
+            values=event.values,
+            gradients=tuple(event.gradients),
             value=event.value,
         )
 

@@ -19,8 +19,9 @@ from torch.nn.parameter import is_lazy
 
 from ..parameters.names import slots, walk
 from ..passes.backward import gradients
+from ..passes.hooks import hooked
 from ..passes.keep import dry_run
-from ..passes.record import hooked, type_name
+from ..passes.record import type_name
 from ..passes.run import as_written, check_whole
 from .use_report import GradientsByUse, Use, UsedParameter, joined
 

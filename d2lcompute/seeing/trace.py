@@ -2,53 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from ..passes.backward import gradients
 from ..passes.inputs import Inputs
-from ..passes.record import Event
+from ..passes.record import Event, Recorder
 from ..passes.run import Pass, collector_paused
-from ..tables import Report, Table, listed
+from ..passes.values import tensors_in
+from ..tables import Rows, Table, listed, size_text
+from ..words.language import _
 from .calls import Call, Names, as_calls
 from .trace_table import MOST_NAMES, table_of
 
 
 @dataclass(frozen=True, repr=False)
-class Trace(Report):
-    """Every call of a forward pass, in order.
+class Trace(Rows[Call]):
+    """Every call of a forward pass, in order: a sequence of `Call` objects, of blocks and of steps.
 
-    `calls` are `Call` objects, of blocks and of steps. `unused` names the parameters that the
-    pass did not read. `error` is the exception that ended the pass early, or None. A second pass
-    that was made for times and `went_another_way` called other blocks, so there are no times.
+    `unused` names the parameters that the pass did not read, and `uncounted` how often operators
+    ran that compute with a weight and have no formula for their FLOPs. `peak` is how many bytes of
+    activations were there at a time, and `kept` how many bytes autograd keeps for the backward
+    pass, parameters and inputs apart, None where torch does not tell; without computing, both are
+    about right where kernels differ (`is_about`). `error` is the exception that ended the pass
+    early, or None. A second pass that was made for times and `went_another_way` called other
+    blocks, so there are no times.
     """
 
     calls: tuple[Call, ...]
     unused: tuple[str, ...]
     error: Exception | None
+    uncounted: Mapping[str, int] = field(default_factory=dict)
+    peak: int = 0
+    kept: int | None = 0
+    is_about: bool = False
     went_another_way: bool = False
+    depth: int | str | None = None
+
+    def _rows(self) -> Sequence[Call]:
+        return self.calls
 
     def _table(self) -> Table:
-        return table_of(self.calls, list(self._notes()))
+        return table_of(self.calls, list(self._notes()), self.depth)
 
     def _notes(self) -> Iterator[str]:
         if self.calls:
-            net = self.calls[0]
-            yield f"{net.parameter_count:,} parameters read, each counted once; {net.flops:,} FLOPs"
+            yield self._counted()
+            yield self._measured()
+        if self.uncounted:
+            names = [f"{name} × {count:,}" for name, count in self.uncounted.items()]
+            yield _("not counted: {operators}", operators=listed(names, MOST_NAMES))
         if self.unused:
-            yield f"not read: {listed(self.unused, MOST_NAMES)}"
+            yield _("not read: {names}", names=listed(self.unused, MOST_NAMES))
         if self.went_another_way:
-            yield "no times: the pass that was timed called other blocks, as by chance"
+            yield _("no times: the pass that was timed called other blocks, as by chance")
         if self.error:
-            yield f"stopped by {type(self.error).__name__}: {self.error}"
+            error = f"{type(self.error).__name__}: {self.error}"
+            yield _("stopped by {error}", error=error)
+
+    def _counted(self) -> str:
+        net = self.calls[0]
+        count = f"{net.parameter_count:,}"
+        text = _("{count} parameters read, each counted once", count=count)
+        flops = _("{count} FLOPs", count=f"{net.flops:,}")
+        back = _("{count} FLOPs back", count=f"{net.backward_flops:,}")
+        return "; ".join([text, flops, *([back] if net.backward_flops else [])])
+
+    def _measured(self) -> str:
+        about = _("about ") if self.is_about else ""
+        return _(
+            "activations: {about}{peak} at their peak, {kept} kept for the backward pass",
+            about=about,
+            peak=size_text(self.peak),
+            kept="?" if self.kept is None else size_text(self.kept),
+        )
 
 
 @collector_paused()
 def trace(
     net: nn.Module,
     *inputs: Any,
+    depth: int | str | None = None,
+    values: bool = False,
+    backward: bool = False,
+    loss_fn: Callable[[Any], Tensor] | None = None,
     time: bool = False,
     forward_kwargs: Mapping[str, Any] | None = None,
     **named_inputs: Any,
@@ -72,28 +114,75 @@ def trace(
 
     Steps are functions of torch that a block calls itself; those inside torch's own layers are
     left out, and what a loop repeats is shown once, with its count. `parameters` and `FLOPs`
-    include the calls inside. FLOPs are those of torch's own counter: products of matrices,
-    convolutions and attention.
+    include the calls inside. FLOPs are those of products of matrices and vectors, of convolutions
+    and of attention; what computes with a weight and is not counted is named.
 
     `net` is any module; it stays as it is, lazy layers and random states too. `inputs` and
     `named_inputs` are what it takes. They may be shapes, and then nothing is computed; as a shape
     stands for floats, write `torch.zeros(2, 8, dtype=torch.long, device="meta")` for token ids.
     `forward_kwargs` are named inputs that are passed as they are, whatever their names.
-    `time` asks for the microseconds that each call takes, in a second pass.
+    `depth` is how many levels of calls to show, "all" for all of them. `values` asks for mean,
+    deviation and the like of each output, `backward` for a backward pass, and for its FLOPs, from
+    `loss_fn(output)` or the sum of all floating outputs; with both, for the size of the gradient
+    that comes to each output, a root mean square. `time` asks for the microseconds that each call
+    takes, in a second pass.
 
     Returns a report whose `calls` are data. If the pass fails, the report ends there, and `error`
     is the exception. Raises `TypeError` if `net` is no module, and `ValueError` for shapes if the
     net reads values, as `while x.sum() > 1` does.
     Source: D2L 6.1 / zh 5.1
     """
+    if loss_fn is not None and not backward:
+        raise ValueError("`loss_fn` must come with a backward pass, got backward=False; do True")
     made = Pass(net, Inputs(inputs, named_inputs, forward_kwargs or {}))
     names = Names(made.net)
-    recorder = made.record(names.parameters)
+    recorder = made.record(
+        [parameter for _name, parameter in names.parameters.values()],
+        values=values,
+        then=partial(_go_back, loss_fn=loss_fn) if backward else None,
+    )
     if recorder.error and made.on_meta and _wants_values(recorder.error):
         raise _values_wanted(list(as_calls(recorder.events, names, []))) from recorder.error
     seconds = _seconds(made, recorder.events) if time and not recorder.error else []
     calls = tuple(as_calls(recorder.events, names, seconds or []))
-    return Trace(calls, _unused(names, calls), recorder.error, went_another_way=seconds is None)
+    return Trace(
+        calls,
+        _unused(names, calls),
+        recorder.error,
+        recorder.flops.uncounted + recorder.backward_flops.uncounted,
+        recorder.memory.peak,
+        recorder.memory.kept if recorder.saves else None,
+        is_about=made.on_meta and any(map(_has_several_kernels, recorder.events)),
+        went_another_way=seconds is None,
+        depth=depth,
+    )
+
+
+def _go_back(recorder: Recorder, output: Any, loss_fn: Callable[[Any], Tensor] | None) -> None:
+    """Make a backward pass; what fails in it ends the trace as what fails in `forward` does."""
+    if recorder.error:
+        return
+    try:
+        loss = loss_fn(output) if loss_fn else _sum_of_floats(output)
+        if not isinstance(loss, Tensor) or loss.grad_fn is None:
+            raise ValueError(
+                f"`loss_fn` must return a scalar that depends on parameters, got "
+                f"{type(loss).__name__} without a graph; do trace in grad mode, and no item()"
+            )
+        with recorder.watching_backward():
+            gradients(loss, [])
+    except Exception as error:
+        recorder.error = error
+
+
+def _sum_of_floats(output: Any) -> Tensor | None:
+    floats = [t for t in tensors_in(output) if t.requires_grad and not t.is_complex()]
+    return torch.stack([one.sum().to(floats[0]) for one in floats]).sum() if floats else None
+
+
+def _has_several_kernels(event: Event) -> bool:
+    layers = nn.RNNBase | nn.MultiheadAttention | nn.TransformerEncoderLayer
+    return isinstance(event.block, layers) or event.name == "scaled_dot_product_attention"
 
 
 def _seconds(made: Pass, events: Sequence[Event]) -> list[float] | None:

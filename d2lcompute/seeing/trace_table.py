@@ -14,8 +14,12 @@ from .calls import Call, reader
 from .parts import Part, calls_text, parts_of, title
 from .wiring import Wiring
 
-HEADERS = marks("call", "input", "output", "parameters", "FLOPs", "µs", "remarks")
+HEADERS = marks(
+    "call", "input", "output", "parameters", "FLOPs", "FLOPs back", "mean", "deviation", "zeros",
+    "not finite", "gradient", "µs", "remarks", "memory", "kept",
+)  # fmt: skip
 ALWAYS = 5  # of these columns are there even if they are empty
+HIDDEN = HEADERS[-2:]  # bytes, which are there to be chosen
 MOST_SHAPES = 3
 MOST_NAMES = 8
 MOST_ROWS = 100
@@ -34,11 +38,15 @@ def table_of(calls: Sequence[Call], notes: Sequence[str], depth: int | str | Non
     rows = [tree.row(part) for _indent, part in shown]
     hidden = sum(call.depth > deepest for call in calls) if depth is None else 0
     text = _('{count:,} calls deeper inside are not shown; depth="all" shows them', count=hidden)
-    filled = [i < ALWAYS or any(row[i] is not None for row in rows) for i in range(len(HEADERS))]
+    filled = [
+        i < ALWAYS or header in HIDDEN or any(row[i] is not None for row in rows)
+        for i, header in enumerate(HEADERS)
+    ]
     return Table(
         tuple(compress(HEADERS, filled)),
         [tuple(compress(row, filled)) for row in rows],
         notes=[*([text] if hidden else []), *notes],
+        hidden=HIDDEN,
         depths=[indent for indent, _part in shown],
         paths=[tree.path(part) for _indent, part in shown],
     )
@@ -75,8 +83,12 @@ class _Tree:
             _grown(calls[0].outputs, calls[-1].outputs),
             _parameter_count(calls) or None,
             sum(call.flops for call in calls) or None,
+            sum(call.backward_flops for call in calls) or None,
+            *_values(calls),
             round(1e6 * sum(seconds)) if seconds else None,
             "; ".join(self._remarks(part)) or None,
+            sum(call.bytes for call in calls) or None,
+            sum(call.kept for call in calls) or None,
         )
 
     def path(self, part: Part) -> str:
@@ -133,6 +145,28 @@ def _held(call: Call) -> list[str]:
     """Return what the net calls the buffers and constants that a step was given."""
     names = dict.fromkeys(name for name in call.held if name and name not in call.parameters)
     return [] if call.is_block else list(names)
+
+
+def _values(calls: Sequence[Call]) -> list[object]:
+    """Return what there is to say about the first output, and about its gradient."""
+    seen = [call.values[0] for call in calls if call.values and call.values[0]]
+    back = [call.gradients[0] for call in calls if call.gradients and call.gradients[0]]
+    return [
+        _first_to_last([one.mean for one in seen]),
+        _first_to_last([one.deviation for one in seen]),
+        _first_to_last([one.zeros for one in seen], "{:.0%}"),
+        sum(one.not_finite for one in seen) or None,
+        _first_to_last([one.size for one in back]),
+    ]
+
+
+def _first_to_last(numbers: Sequence[float], form: str = "{:.3g}") -> Shown | None:
+    if not numbers:
+        return None
+    first, last = (form.format(number) for number in (numbers[0], numbers[-1]))
+    if first == last:
+        return Shown(numbers[0], first)
+    return Shown((numbers[0], numbers[-1]), _("{first} to {last}", first=first, last=last))
 
 
 def _parameter_count(calls: Sequence[Call]) -> int:

@@ -1,6 +1,7 @@
 import functools
 import re
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -78,12 +79,18 @@ def test_what_initialize_deferred_is_neither_done_nor_announced(capsys):
 # ------------------------------------------------------------------------------------- shapes only
 
 
+def without_memory(report):
+    """A report but for bytes, which are about right where kernels differ."""
+    calls = tuple(replace(call, bytes=0, kept=0) for call in report.calls)
+    return replace(report, calls=calls, peak=0, kept=0, is_about=False)
+
+
 @pytest.mark.parametrize("name", sorted(NETS.keys() - READ_VALUES))
 def test_shapes_give_the_calls_that_tensors_give(name):
     net, inputs = build(name)
     imagined = d2c.trace(net, *(torch.empty_like(X, device="meta") for X in inputs))
     with unchanged(net):
-        assert imagined == d2c.trace(net, *inputs)
+        assert without_memory(imagined) == without_memory(d2c.trace(net, *inputs))
     if all(X.is_floating_point() for X in inputs):
         assert d2c.trace(net, *(tuple(X.shape) for X in inputs)) == imagined
 

@@ -168,9 +168,10 @@ def _record(made: Pass, backward: Callable[[Seen], object] | None) -> _Notes:
             backward(notes.seen)
         found.append(notes)
 
-    watched = {id(entry.tensor) for entry in entries(made.net) if not entry.is_buffer}
+    watched = [entry.tensor for entry in entries(made.net) if not entry.is_buffer]
     constants = {id(tensor): key for key, tensor in _constants(made.net)}
-    made.record(watched | constants.keys(), watch=lambda: _Notes(made.net), then=finish)
+    plain = [tensor for _, tensor in _constants(made.net)]
+    made.record([*watched, *plain], watch=lambda: _Notes(made.net), then=finish)
     seen = found[-1].seen
     seen.constants = {constants[key] for key in seen.read & constants.keys()}
     return found[-1]

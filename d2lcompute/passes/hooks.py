@@ -1,0 +1,74 @@
+"""Hooks on every block, wherever it hangs, and the times that blocks take."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import (
+    _global_forward_hooks_with_kwargs,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+
+
+def time_blocks(run: Callable[[], Any]) -> list[tuple[nn.Module, float]]:
+    """Return each call of a block in `run()`, in order, with the seconds that it took."""
+    blocks: list[nn.Module] = []
+    seconds: list[float] = []
+    still_open: list[int] = []
+
+    def enter(block: nn.Module, args: Any) -> None:
+        still_open.append(len(seconds))
+        blocks.append(block)
+        seconds.append(_now())
+
+    def leave(block: nn.Module, *rest: Any) -> None:
+        first = still_open.pop()
+        seconds[first] = _now() - seconds[first]
+
+    with hooked(enter, leave):
+        run()
+    return list(zip(blocks, seconds, strict=True))
+
+
+@contextmanager
+def hooked(enter: Callable[..., Any], leave: Callable[..., Any]) -> Iterator[None]:
+    """Call `enter` before and `leave` after each call of a block on this thread.
+
+    Hooks cost a frame a level, so the recursion limit makes room for nets that just fit.
+    """
+    thread = threading.get_ident()
+    limit = sys.getrecursionlimit()
+
+    def only_here(hook: Callable[..., Any]) -> Callable[..., None]:
+        def guarded(*args: Any) -> None:
+            if threading.get_ident() == thread:
+                with torch._C.DisableTorchFunction():  # what a hook looks at is no step
+                    hook(*args)
+
+        return guarded
+
+    before = register_module_forward_pre_hook(only_here(enter))
+    after = register_module_forward_hook(only_here(leave), with_kwargs=True, always_call=True)
+    sys.setrecursionlimit(2 * limit)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+        before.remove()
+        after.remove()
+        _global_forward_hooks_with_kwargs.pop(after.id, None)  # torch's `remove` forgets it
+
+
+def _now() -> float:
+    """Return the time when all work given to an accelerator so far is done, in seconds."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+    return perf_counter()

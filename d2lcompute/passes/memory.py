@@ -1,0 +1,81 @@
+"""The memory that a pass takes: of what is alive at a time, and of what backward will need."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from .values import tensors_in
+
+
+class Memory:
+    """Count bytes, each storage once, those of `given` tensors (parameters, inputs) apart.
+
+    `peak` is the most that were alive at a time, of what was made since the start. `kept` is how
+    many bytes autograd keeps for the backward pass.
+    """
+
+    def __init__(self, given: Iterable[Tensor]) -> None:
+        self.alive = 0
+        self.peak = 0
+        self.kept = 0
+        self.made = 0  # how many storages so far
+        self.hooks = saved_tensors_hooks(self._keep, _as_it_is)
+        self._given = set(map(storage_of, given))
+        self._numbers: dict[int, int] = {}  # in which order storages were made, while they live
+        self._kept: set[int] = set()
+        self._refs: dict[int, weakref.ref[Any]] = {}
+
+    def note(self, result: Any) -> None:
+        """Count what an operator has given, if its memory is new."""
+        for tensor in (result,) if isinstance(result, Tensor) else tensors_in(result):
+            key = storage_of(tensor)
+            if key and key not in self._numbers and key not in self._given:
+                storage = tensor.untyped_storage()
+                size = storage.nbytes()
+                self._refs[key] = weakref.ref(storage, partial(self._forget, key, size))
+                self._numbers[key] = self.made
+                self.made += 1
+                self.alive += size
+                self.peak = max(self.peak, self.alive)
+
+    def bytes_since(self, start: int, tensors: Iterable[Tensor]) -> int:
+        """Return the bytes of these tensors, without those that were there `start` storages ago."""
+        found = {}
+        for tensor in tensors:
+            key = storage_of(tensor)
+            if self._numbers.get(key, -1) >= start:
+                found[key] = tensor.untyped_storage().nbytes()
+        return sum(found.values())
+
+    def _forget(self, key: int, size: int, ref: object) -> None:
+        self.alive -= size
+        for place in (self._numbers, self._refs):
+            place.pop(key, None)
+        self._kept.discard(key)
+
+    def _keep(self, tensor: Tensor) -> Tensor:
+        with torch._C.DisableTorchFunction():  # this is no step of the net
+            key = storage_of(tensor)
+            if key and key not in self._kept and key not in self._given:
+                self._kept.add(key)
+                self.kept += tensor.untyped_storage().nbytes()
+            return tensor.detach()  # itself, an output would keep its own graph alive for ever
+
+
+def storage_of(tensor: Tensor) -> int:
+    """Return what tells the memory of tensors apart, 0 where it has none of its own."""
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (RuntimeError, NotImplementedError, ValueError):  # sparse; lazy; wrapped by a transform
+        return 0
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
