@@ -22,7 +22,7 @@ from torch.nn.parameter import is_lazy
 from ..parameters.memory import extent
 from .nest import flatten
 from .replace import check_path, replacing
-from .report import FileError, FileReport, Part, Path
+from .report import AnyPath, FileError, FileReport, Part
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -96,7 +96,7 @@ def bytes_of(tensor: Tensor) -> memoryview:
     return memoryview(flat)
 
 
-def write(path: Path, data: Any, argument: str = "data") -> None:
+def write(path: AnyPath, data: Any, argument: str = "data") -> None:
     """Write tensors and what holds them, each tensor once; the old file stays if that fails."""
     check_path(path)
     kind, structure, tensors = flatten(data)
@@ -129,7 +129,7 @@ def write(path: Path, data: Any, argument: str = "data") -> None:
         _write_all(file, memoryview(_header(places, known)))
 
 
-def _check_storable(path: Path, tensors: Mapping[str, Tensor], argument: str) -> None:
+def _check_storable(path: AnyPath, tensors: Mapping[str, Tensor], argument: str) -> None:
     faults: dict[tuple[str, str], list[str]] = {}
     for name, tensor in tensors.items():
         fault = _fault(name, tensor)
@@ -144,7 +144,7 @@ def _fault(name: str, tensor: Tensor) -> tuple[str, str] | None:
     if is_lazy(tensor):
         return "lazy ones", "materialize(net, X) or one forward pass first"
     if tensor.is_meta:
-        return "ones on the meta device", "give them memory by to_empty(device=...)"
+        return "ones on the meta device", "give them memory by to_empty(device=...), and values"
     if tensor.is_nested or tensor.layout is not torch.strided:
         kind = type(tensor).__name__ if tensor.is_nested else tensor.layout
         return f"{kind} ones", "convert them to ordinary tensors"
@@ -163,7 +163,7 @@ def _is_text(name: str) -> bool:
 
 
 def _unwritten(
-    path: Path, argument: str, what: str, mend: str, names: Iterable[str] = ()
+    path: AnyPath, argument: str, what: str, mend: str, names: Iterable[str] = ()
 ) -> FileError:
     """Return the error for what is not written to a file."""
     parts = tuple(Part(name, 0, fault=what) for name in names)
@@ -202,7 +202,7 @@ def _header(places: Mapping[str, Any], known: Mapping[str, Any]) -> bytes:
     return blank.replace(BLANK.encode(), checksum(blank).encode(), 1)
 
 
-def _bytes(path: Path, argument: str, name: str, tensor: Tensor) -> memoryview:
+def _bytes(path: AnyPath, argument: str, name: str, tensor: Tensor) -> memoryview:
     try:
         return bytes_of(tensor)
     except (RuntimeError, TypeError) as error:  # a subclass that only looks like a tensor

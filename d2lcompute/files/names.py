@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..tables import listed
 from ..words.language import _, ngettext
-from .report import FileError, FileReport, Part, Path, refusal
+from .report import AnyPath, FileError, FileReport, Part, refusal
 
 Rename = Mapping[str, str] | Callable[[str], str] | None
 # What torch.compile, FSDP and activation checkpointing put into the names of what they wrap.
@@ -45,7 +45,7 @@ def check_rename(rename: object) -> None:
     )
 
 
-def find(path: Path, value: Any, wanted: Set[str], rename: Rename = None) -> Found:
+def find(path: AnyPath, value: Any, wanted: Set[str], rename: Rename = None) -> Found:
     """Return what a file holds for a net that saves the names `wanted`.
 
     A checkpoint may hold several dicts of tensors: the one with most of the names is meant.
@@ -178,7 +178,7 @@ def _bare(name: str) -> str:
     return name
 
 
-def _several(path: Path, places: list[str]) -> FileError:
+def _several(path: AnyPath, places: list[str]) -> FileError:
     names = [place[:-1] for place in places]
     report = FileReport(str(path), tuple(Part(name, 0) for name in names), "", refused=True)
     return FileError(

@@ -9,7 +9,7 @@ import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ from .format import (
 )
 from .nest import names_in, rebuild, structure
 from .replace import check_path
-from .report import FileError, Part, Path, refusal
+from .report import AnyPath, FileError, Part, refusal
 
 PROTECTED = mark("every byte is under one of these checksums")
 UNPROTECTED = mark(
@@ -54,7 +54,7 @@ class Contents:
     note: str
 
 
-def read(path: Path, names: Collection[str] | None = None) -> Contents:
+def read(path: AnyPath, names: Collection[str] | None = None) -> Contents:
     """Return what a file holds, if every check of it passes, or only what is under some names."""
     check_path(path)
     start = _start(path)
@@ -65,17 +65,17 @@ def read(path: Path, names: Collection[str] | None = None) -> Contents:
     return (_read_shards if is_text else _read_one)(path, names)
 
 
-def _read_one(path: Path, names: Collection[str] | None) -> Contents:
+def _read_one(path: AnyPath, names: Collection[str] | None) -> Contents:
     if _start(path)[:4] != b"PK\3\4":
         return _read_safetensors(path, names)
     value, parts, note = torch_save.read(path)
     return Contents(value if names is None else _pick(path, value, names), parts, note)
 
 
-def _start(path: Path) -> bytes:
+def _start(path: AnyPath) -> bytes:
     try:
-        _require_file(FilePath(path))
-        with FilePath(path).open("rb") as file:
+        _require_file(Path(path))
+        with Path(path).open("rb") as file:
             return file.read(8)
     except OSError as error:
         raise OSError(
@@ -83,7 +83,7 @@ def _start(path: Path) -> bytes:
         ) from None
 
 
-def _require_file(target: FilePath) -> None:
+def _require_file(target: Path) -> None:
     mode = target.stat().st_mode if target.exists() else 0
     if stat.S_ISREG(mode):
         return
@@ -96,7 +96,7 @@ def _require_file(target: FilePath) -> None:
     raise OSError(code, reason)
 
 
-def _inside(folder: FilePath) -> str:
+def _inside(folder: Path) -> str:
     """Return what to load from a folder instead."""
     if (folder / ".metadata").is_file():
         return (
@@ -110,7 +110,7 @@ def _inside(folder: FilePath) -> str:
     return ""
 
 
-def _pick(path: Path, value: Any, names: Collection[str]) -> dict[str, Any]:
+def _pick(path: AnyPath, value: Any, names: Collection[str]) -> dict[str, Any]:
     """Return what a dict holds under these names."""
     if not isinstance(value, Mapping):
         reason = f"it holds a {type(value).__name__}"
@@ -123,7 +123,7 @@ def _pick(path: Path, value: Any, names: Collection[str]) -> dict[str, Any]:
     return {name: value[name] for name in names}
 
 
-def _read_safetensors(path: Path, names: Collection[str] | None) -> Contents:
+def _read_safetensors(path: AnyPath, names: Collection[str] | None) -> Contents:
     from safetensors import safe_open
 
     try:
@@ -156,7 +156,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_ours(
-    path: Path, raw: bytes, file: Any, metadata: Mapping[str, str], names: Collection[str] | None
+    path: AnyPath, raw: bytes, file: Any, metadata: Mapping[str, str], names: Collection[str] | None
 ) -> Contents:
     header = _checked_header(path, raw, metadata.get(CHECKSUM, ""))
     known, content = _known(path, metadata, file.keys())
@@ -182,13 +182,13 @@ def _tensor(file: Any, name: str) -> Tensor:
     return tensor.clone() if tensor.data_ptr() % tensor.element_size() else tensor
 
 
-def _raw_header(path: Path) -> bytes:
-    with FilePath(path).open("rb") as file:
+def _raw_header(path: AnyPath) -> bytes:
+    with Path(path).open("rb") as file:
         start = file.read(8)
         return start + file.read(min(int.from_bytes(start, "little"), LONGEST_HEADER))
 
 
-def _checked_header(path: Path, raw: bytes, recorded: str) -> Part:
+def _checked_header(path: AnyPath, raw: bytes, recorded: str) -> Part:
     blank = raw.replace(recorded.encode(), BLANK.encode(), 1)
     if not recorded or checksum(blank) != recorded:
         reason = "its header was changed since it was saved: the checksum does not match"
@@ -197,7 +197,7 @@ def _checked_header(path: Path, raw: bytes, recorded: str) -> Part:
 
 
 def _known(
-    path: Path, metadata: Mapping[str, str], stored: Iterable[str]
+    path: AnyPath, metadata: Mapping[str, str], stored: Iterable[str]
 ) -> tuple[dict[str, Any], Any]:
     """Return what only files of ours say: unchanged by accident, but perhaps written to harm."""
     try:
@@ -215,7 +215,7 @@ def _known(
 
 
 def _checked_parts(
-    path: Path, header: Part, tensors: Mapping[str, Tensor], checksums: Mapping[str, str]
+    path: AnyPath, header: Part, tensors: Mapping[str, Tensor], checksums: Mapping[str, str]
 ) -> list[Part]:
     size = sum(tensor.nbytes for tensor in tensors.values())
     found = in_threads(lambda tensor: checksum(bytes_of(tensor)), tensors.values(), size)
@@ -233,9 +233,9 @@ def _checked_parts(
     return [header, *parts]
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(path: AnyPath, error: Exception) -> str:
     """Say what is wrong with a file that the safetensors library refuses."""
-    raw, size = _raw_header(path), FilePath(path).stat().st_size
+    raw, size = _raw_header(path), Path(path).stat().st_size
     for magic, what in _LOOKS_LIKE.items():
         if raw.startswith(magic):
             return f"its header is damaged, or it is another kind of file (it looks like {what})"
@@ -259,7 +259,7 @@ def _end(header: bytes) -> int:
     return max((entry["data_offsets"][1] for entry in entries.values()), default=0)
 
 
-def _read_shards(path: Path, names: Collection[str] | None) -> Contents:
+def _read_shards(path: AnyPath, names: Collection[str] | None) -> Contents:
     """Read a checkpoint in several files, of which `path` is the index."""
     homes = _homes(path)
     wanted = homes if names is None else _pick(path, homes, names)
@@ -269,7 +269,7 @@ def _read_shards(path: Path, names: Collection[str] | None) -> Contents:
     for shard in dict.fromkeys(wanted.values()):
         inside = [name for name in wanted if wanted[name] == shard]
         try:
-            contents = _read_one(FilePath(path).with_name(shard), inside)
+            contents = _read_one(Path(path).with_name(shard), inside)
         except FileNotFoundError:
             raise refusal(path, f"the file {shard!r} that it names is not beside it") from None
         except FileError as error:
@@ -282,12 +282,12 @@ def _read_shards(path: Path, names: Collection[str] | None) -> Contents:
     return Contents({name: tensors[name] for name in wanted}, parts, "; ".join(sorted(notes)))
 
 
-def _homes(path: Path) -> dict[str, str]:
+def _homes(path: AnyPath) -> dict[str, str]:
     """Return in which file each tensor is, by the index of a checkpoint in several files."""
     try:
-        with FilePath(path).open("rb") as file:
+        with Path(path).open("rb") as file:
             homes: dict[str, str] = json.loads(file.read(LONGEST_HEADER))["weight_map"]
-        sound = all(home and FilePath(home).name == home for home in homes.values())
+        sound = all(home and Path(home).name == home for home in homes.values())
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         sound = False
     if not sound:

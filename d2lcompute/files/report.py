@@ -13,7 +13,7 @@ from ..parameters.names import dtype_name, shape_text
 from ..tables import Report, Rows, Shown, Table
 from ..words.language import _, marks, ngettext
 
-Path = str | os.PathLike[str]
+AnyPath = str | os.PathLike[str]
 Shape = tuple[int | None, ...]
 # Shape and dtype of a tensor, or what else there is.
 Kind = tuple[Shape | None, torch.dtype] | str
@@ -172,7 +172,7 @@ class FitReport(Report, Mapping[str, Match]):
 
 
 def refusal(
-    path: Path,
+    path: AnyPath,
     reason: str,
     parts: Iterable[Part] = (),
     *,

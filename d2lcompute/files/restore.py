@@ -146,11 +146,18 @@ def _complete(layer: Any, attribute: str, size: int) -> None:
 
 
 def _require_memory(net: nn.Module) -> None:
-    meta = [entry.name for entry in entries(net) if entry.tensor.is_meta]
+    held = entries(net)
+    meta = [entry.name for entry in held if entry.tensor.is_meta]
     if meta:
         raise ValueError(
             f"`net` must have memory for its values, got {', '.join(meta)} on the meta device; "
             "do `with keep_ties(net): net.to_empty(device='cpu')` first"
+        )
+    spread = [entry.name for entry in held if type(entry.tensor).__name__ == "DTensor"]
+    if spread:
+        raise ValueError(
+            f"`net` must hold its values whole, got {', '.join(spread)} spread over processes; "
+            "do load before it is sharded, or use torch.distributed.checkpoint"
         )
 
 

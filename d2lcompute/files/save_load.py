@@ -17,11 +17,11 @@ from .format import write
 from .names import Rename, check_rename, find
 from .read import read
 from .replace import check_path
-from .report import FileError, FileReport, FitReport, Match, Path
+from .report import AnyPath, FileError, FileReport, FitReport, Match
 from .restore import restore, state_of
 
 
-def save(path: Path, data: Any) -> None:
+def save(path: AnyPath, data: Any) -> None:
     """Save a tensor, a list or dict of tensors, or what is nested of these and of numbers and text.
 
     >>> X, y = torch.arange(4), torch.zeros(4)
@@ -57,7 +57,7 @@ def save(path: Path, data: Any) -> None:
 
 
 def load(
-    path: Path,
+    path: AnyPath,
     device: torch.device | str | None = None,
     *,
     names: str | Iterable[str] | None = None,
@@ -96,7 +96,7 @@ def load(
     return loaded[names] if isinstance(names, str) else loaded
 
 
-def save_parameters(net: nn.Module, path: Path) -> None:
+def save_parameters(net: nn.Module, path: AnyPath) -> None:
     """Save the values of a net: its parameters and what else its `state_dict` holds.
 
     >>> net = d2c.mlp(256, 10, in_units=20)
@@ -119,7 +119,7 @@ def save_parameters(net: nn.Module, path: Path) -> None:
     write(path, state_of(net), "net")
 
 
-def verify(path: Path) -> FileReport:
+def verify(path: AnyPath) -> FileReport:
     """Read all of a file and hold it against the checksums in it.
 
     >>> d2c.save_parameters(nn.Linear(20, 256), "linear.safetensors")
@@ -150,7 +150,7 @@ def verify(path: Path) -> FileReport:
 
 def load_parameters(
     net: nn.Module,
-    path: Path,
+    path: AnyPath,
     *,
     allow_missing: bool = False,
     ignore_extra: bool = False,

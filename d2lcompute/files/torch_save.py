@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,10 +14,10 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 from ..words.language import _
 from .format import in_threads
 from .nest import is_too_deep
-from .report import Part, Path, refusal
+from .report import AnyPath, Part, refusal
 
 
-def read(path: Path) -> tuple[Any, list[Part], str]:
+def read(path: AnyPath) -> tuple[Any, list[Part], str]:
     """Return what a torch.save file holds, its parts, and how far checksums protect it."""
     parts = _records(path)
     if any(part.name.endswith("/constants.pkl") for part in parts):
@@ -40,7 +40,7 @@ def read(path: Path) -> tuple[Any, list[Part], str]:
         raise refusal(path, reason, parts, mend=mend)
     if is_too_deep(found):
         raise refusal(path, "what it holds is nested too deeply, or contains itself", parts)
-    covered, size = sum(part.bytes for part in parts), FilePath(path).stat().st_size
+    covered, size = sum(part.bytes for part in parts), Path(path).stat().st_size
     note = _(
         "{covered:,} of {size:,} bytes are under a CRC, the others hold the archive together",
         covered=covered,
@@ -49,14 +49,14 @@ def read(path: Path) -> tuple[Any, list[Part], str]:
     return found, parts, note
 
 
-def _load(path: Path) -> Any:
+def _load(path: AnyPath) -> Any:
     if os.fspath(path).endswith(".safetensors"):  # torch would take the name for the content
-        with FilePath(path).open("rb") as file:
+        with Path(path).open("rb") as file:
             return torch.load(file, "cpu", weights_only=True)
     return torch.load(path, "cpu", weights_only=True, mmap=True)
 
 
-def _records(path: Path) -> list[Part]:
+def _records(path: AnyPath) -> list[Part]:
     """Read all of the archive against its CRCs and return what it consists of."""
     try:
         with zipfile.ZipFile(path) as archive, contextlib.ExitStack() as stack:

@@ -17,7 +17,7 @@ from ..files.fit import fit, kind_of
 from ..files.format import repeats
 from ..files.names import Rename, check_rename, find
 from ..files.read import read
-from ..files.report import FitReport, Kind, Path, cell
+from ..files.report import AnyPath, FitReport, Kind, cell
 from ..files.restore import state_of
 from ..tables import Report, Table
 from ..words.language import _, marks, ngettext
@@ -86,7 +86,7 @@ class Comparison(Report, Mapping[str, Pair]):
 
 
 def compare(
-    net: nn.Module | Path, other: nn.Module | Path, *, rename: Rename = None
+    net: nn.Module | AnyPath, other: nn.Module | AnyPath, *, rename: Rename = None
 ) -> FitReport | Comparison:
     """Report how a file fits a net, or what differs between two nets or two files.
 
@@ -139,18 +139,18 @@ def _check_side(argument: str, value: object) -> None:
         )
 
 
-def _fit_report(net: nn.Module, path: Path, rename: Rename) -> FitReport:
+def _fit_report(net: nn.Module, path: AnyPath, rename: Rename) -> FitReport:
     targets = state_of(net)
     found = find(path, read(path).value, targets.keys(), rename)
     fitting = fit(net, targets, found.entries, allow_missing=False, ignore_extra=False)
     return FitReport(os.fspath(path), fitting.matches, False, tuple(found.notes))
 
 
-def _label(one: nn.Module | Path) -> str:
+def _label(one: nn.Module | AnyPath) -> str:
     return type(one).__name__ if isinstance(one, nn.Module) else os.fspath(one)
 
 
-def _content(one: nn.Module | Path) -> Any:
+def _content(one: nn.Module | AnyPath) -> Any:
     return state_of(one) if isinstance(one, nn.Module) else read(one).value
 
 

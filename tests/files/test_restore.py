@@ -492,3 +492,21 @@ def test_no_values_are_lost_on_the_meta_device(path):
     rename = {"2.weight": "1.weight", "2.bias": "1.bias"}
     with unchanged(net), pytest.raises(ValueError, match=r"got 0\.weight, .* on the meta device"):
         d2c.load_parameters(net, path, rename=rename, device="meta")
+
+
+def test_a_net_that_is_spread_over_processes_is_refused(path):
+    distributed = pytest.importorskip("torch.distributed.tensor")
+    mesh_of = torch.distributed.device_mesh.init_device_mesh
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=store)
+    try:
+        net = nn.Linear(2, 2)
+        d2c.save_parameters(net, path)
+        whole = distributed.distribute_tensor(net.weight.detach(), mesh_of("cpu", (1,)))
+        net.weight = nn.Parameter(whole)
+        with pytest.raises(ValueError, match="got weight spread over processes; do load before"):
+            d2c.load_parameters(net, path)
+        with pytest.raises(d2c.FileError, match=r"got DTensor ones \(weight\)"):
+            d2c.save_parameters(net, path)
+    finally:
+        torch.distributed.destroy_process_group()
