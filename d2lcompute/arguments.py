@@ -66,8 +66,8 @@ def as_device(name: str, value: Any, *, do: str = "try_gpu()") -> torch.device:
     ValueError: `device` must be a device or its name, such as 'cpu' or 'cuda:0', got 'gpu'; do
     try_gpu()
 
-    Raises `TypeError` for what is neither, `ValueError` for a name that torch does not know or a
-    kind of device that it was built without, and torch's own error for one that is not there.
+    Raises `TypeError` for what is neither, and `ValueError` for a name that torch does not know and
+    for a device that is not there.
     """
     wanted = f"`{name}` must be a device or its name, such as 'cpu' or 'cuda:0', got"
     if not isinstance(value, str | torch.device):
@@ -77,11 +77,13 @@ def as_device(name: str, value: Any, *, do: str = "try_gpu()") -> torch.device:
         device = torch.device(value)
     except RuntimeError:
         raise ValueError(f"{wanted} {value!r}; do {do}") from None
-    if device.index is not None and device.index > LAST_DEVICE:
+    if device.index is not None and not 0 <= device.index <= LAST_DEVICE:
         raise ValueError(f"{wanted} {value!r}, and {LAST_DEVICE} is the last number; do {do}")
     try:
         torch.empty(0, device=device)
-    except AssertionError as error:
-        problem = f"got {str(device)!r} ({error})"
-        raise ValueError(f"`{name}` must be a device of this machine, {problem}; do {do}") from None
+    except (AssertionError, RuntimeError) as error:
+        problem = str(error).splitlines()[0]
+        raise ValueError(
+            f"`{name}` must be a device of this machine, got {str(device)!r} ({problem}); do {do}"
+        ) from None
     return device

@@ -167,7 +167,7 @@ def copyto(x: Tensor, device: torch.device | str) -> Tensor:
     copy. To write into a tensor `y`, as Gluon's `x.copyto(y)` did, do `y.copy_(x)`.
 
     Raises `TypeError` for an `x` that is no tensor and a `device` that is none, and `ValueError`
-    for a name of a device that torch does not know or was built without.
+    for a name that torch does not know and for a device that this machine does not have.
     Source: D2L (first edition) 4.6
     """
     return _tensor(x).to(_device(device), copy=True)

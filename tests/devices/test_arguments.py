@@ -85,10 +85,12 @@ def test_a_tensor_in_the_place_of_a_device_is_told_how_to_be_written_into(move):
     assert y.sum() == 0
 
 
-@pytest.mark.skipif(torch.backends.cuda.is_built(), reason="this torch knows CUDA")
-@pytest.mark.parametrize(
-    "act", [lambda: d2c.copyto(X, d2c.gpu()), lambda: d2c.MetricLog(3, "cuda")]
-)
-def test_a_device_that_torch_was_built_without_is_told_so(act):
-    with pytest.raises(ValueError, match=r"must be a device of this machine, got 'cuda.*try_gpu"):
-        act()
+@pytest.mark.parametrize("act", [lambda d: d2c.copyto(X, d), lambda d: d2c.MetricLog(3, d)])
+def test_a_device_that_is_not_there_is_told_so(act, practice):
+    with pytest.raises(
+        ValueError, match=r"must be a device of this machine, got 'practice:7' \(.*"
+    ):
+        act("practice:7")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=r"of this machine, got 'cuda:0' \(.*\); do try_gpu"):
+            act("cuda:0")

@@ -16,7 +16,7 @@ ROWS = pytest.StashKey[list[tuple[str, float, float]]]()
 
 def real_device():
     """The first real accelerator of this machine, None if there is none."""
-    found = torch.accelerator.current_accelerator()
+    found = torch.accelerator.current_accelerator(check_available=True)
     return None if found is None or found.type == "practice" else torch.device(found.type, 0)
 
 

@@ -12,6 +12,7 @@ def replaced():
         "compile": torch._TorchCompileInductorWrapper.__call__,
         "scatter": getattr(torch._C, "_scatter", None),
         "methods": [vars(torch.Tensor).get(name) for name in ("new", "new_tensor")],
+        "shares": torch.UntypedStorage._share_fd_cpu_,
         "threads": torch._C._is_multithreading_enabled(),
     }
 

@@ -68,7 +68,7 @@ class Memory:
 
     def _require(self, size: int) -> None:
         allocated = self._counted()
-        if allocated + size > self.capacity:
+        if size and allocated + size > self.capacity:
             free = max(0, self.capacity - allocated)
             raise torch.OutOfMemoryError(
                 f"practice out of memory. Tried to allocate {readable(size)}. "

@@ -61,6 +61,8 @@ def _patches() -> Iterator[_Patch]:
     yield torch.Tensor, "new", naming_device
     yield torch._TorchCompileInductorWrapper, "__call__", refusing_to_generate
     yield torch._C, "_scatter", refusing_to_scatter  # nothing where torch comes without CUDA
+    yield torch.UntypedStorage, "_share_fd_cpu_", refusing_to_share
+    yield torch.UntypedStorage, "_share_filename_cpu_", refusing_to_share
 
 
 def patch_for_good() -> None:
@@ -139,5 +141,20 @@ def refusing_to_scatter(scatter: _Function) -> _Function:
             "nn.DataParallel does not run on practice devices; do net.to(device) for a copy of the "
             "net on each, and give each its part of the batch"
         )
+
+    return mended
+
+
+def refusing_to_share(share: _Function) -> _Function:
+    """Return what hands the memory of a CPU tensor to a process that is started afresh."""
+
+    @wraps(share)
+    def mended(self: torch.UntypedStorage, *args: Any) -> Any:
+        if self.device.type == "practice":
+            raise RuntimeError(
+                "Cannot hand the tensors of practice devices to another process. Leave the data of "
+                "a DataLoader on the CPU, and move each batch when it comes"
+            )
+        return share(self, *args)
 
     return mended

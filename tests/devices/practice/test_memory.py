@@ -104,6 +104,7 @@ def test_a_limit_below_what_is_in_use_lets_that_live():
     assert x.add_(1)[0].cpu() == 2
     with pytest.raises(torch.OutOfMemoryError, match="of which 0 bytes is free"):
         x + 1
+    assert torch.empty(0, device="practice:6").shape == (0,)  # nothing fits always
     d2c.practice_gpus(COUNT)
     assert (x + 1).sum() == 300
 

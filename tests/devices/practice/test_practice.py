@@ -3,10 +3,12 @@ import io
 import pickle
 import subprocess
 import sys
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 from torch import nn
 from torch.nn import functional as F
 
@@ -230,11 +232,28 @@ def test_other_threads_train_on_any_device():
     assert found == [torch.device("practice:1")]
 
 
+@pytest.mark.skipif("fork" not in mp.get_all_start_methods(), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_forked_process_is_refused_with_the_way_out():
     data = torch.utils.data.TensorDataset(torch.ones(4, 1, device="practice:0"))
-    loader = torch.utils.data.DataLoader(data, num_workers=1)
+    loader = torch.utils.data.DataLoader(data, num_workers=1, multiprocessing_context="fork")
     with pytest.raises(RuntimeError, match="Cannot use practice devices in a forked subprocess"):
         next(iter(loader))
+
+
+@pytest.mark.parametrize("strategy", sorted(mp.get_all_sharing_strategies()))
+def test_a_process_that_starts_afresh_gets_no_tensor_of_theirs(strategy):
+    """As the workers of a DataLoader do on Windows, macOS and from Python 3.14 on."""
+    before = mp.get_sharing_strategy()
+    mp.set_sharing_strategy(strategy)
+    try:
+        with pytest.raises(
+            RuntimeError, match="Leave the data of a DataLoader on the CPU, and move"
+        ):
+            ForkingPickler.dumps(torch.ones(4, device="practice:0"))
+        assert ForkingPickler.dumps(torch.ones(4)) is not None
+    finally:
+        mp.set_sharing_strategy(before)
 
 
 @pytest.mark.filterwarnings("ignore:The argument 'device' of Tensor")
