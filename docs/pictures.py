@@ -1,6 +1,12 @@
-"""The contact sheet of `d2lcompute.draw`: nets of many families, each drawn as it comes."""
+"""The contact sheet of `draw`, nets of many families, each as it comes: `python docs/pictures.py`.
+
+It writes `docs/pictures.md` and the pictures that this page shows.
+"""
 
 from __future__ import annotations
+
+from html import escape
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -219,18 +225,54 @@ def swin():
     return SwinModel(config).eval(), torch.rand(1, 3, 224, 224)
 
 
-NETS = {
-    "chimera": (chimera, {}),
-    "resnet": (resnet, {}),
-    "resnet_1": (resnet, {"depth": 1}),
-    "resnet_2": (resnet, {"depth": 2}),
-    "translator": (translator, {}),
-    "bert": (bert, {}),
-    "t5": (t5, {}),
-    "unet": (unet, {}),
-    "lstm_cells": (lstm_cells, {}),
-    "mixture": (mixture, {}),
-    "densenet": (densenet, {}),
-    "graph_net": (graph_net, {}),
-    "swin": (swin, {"depth": 2}),
-}
+# A name for the file, a title, what makes net and inputs, and options of `draw`.
+SHEET = (
+    ("chimera", "The chimera of section 1", chimera, {}),
+    ("lstm_cells", "LSTM cells, a loop over 35 steps", lstm_cells, {}),
+    ("mixture", "A mixture of experts", mixture, {}),
+    ("graph_net", "A graph convolutional net", graph_net, {}),
+    ("translator", "A transformer that ties its embeddings and its output layer", translator, {}),
+    ("unet", "A U-Net", unet, {}),
+    ("resnet_1", "ResNet-18, `depth=1`", resnet, {"depth": 1}),
+    ("resnet_2", "ResNet-18, `depth=2`", resnet, {"depth": 2}),
+    ("resnet", "ResNet-18, as it comes", resnet, {}),
+    ("densenet", "DenseNet-121", densenet, {}),
+    ("bert", "BERT, four layers", bert, {}),
+    ("t5", "T5, three layers", t5, {}),
+    ("swin", "A Swin transformer, `depth=2`", swin, {"depth": 2}),
+)
+NETS = {name: (make, options) for name, _title, make, options in SHEET}
+FOLDER = Path(__file__).parent
+INTRODUCTION = """# Pictures of nets
+
+What `d2lcompute.draw(net, X)` shows, made by `python docs/pictures.py`. The pictures are SVG: they
+are dark where the page is, stay sharp at any size, and say in words what they show.
+
+* A box is a block, a box in a box a block in a block. Blue ones have parameters; a dashed blue one
+  is lazy and gets its shapes in this pass. Rounder ones are functions that `forward` calls itself.
+  Small ones are tensors that the net holds: buffers and constants.
+* Arrows carry data, with its shape. What comes into a net has the name of its argument.
+* A stack is several alike, drawn once: in a row or side by side, as it says.
+* What is one block that is called again, or shares a parameter, has one colour and is joined.
+* Where a value decided which way to go, the box behind says why it ran.
+* A net that is too large for a slide is drawn with its inner blocks closed, and says so;
+  `depth="all"` opens them all.
+"""
+
+
+def main() -> None:
+    """Write the page and its pictures."""
+    (FOLDER / "pictures").mkdir(exist_ok=True)
+    page = [INTRODUCTION]
+    for name, title, make, options in SHEET:
+        torch.manual_seed(0)
+        net, *inputs = make()
+        drawing = d2c.draw(net, *inputs, **options)
+        drawing.save(FOLDER / "pictures" / f"{name}.svg")
+        image = f'<img src="pictures/{name}.svg" alt="{escape(drawing.alt)}">'
+        page.append(f"## {title}\n\n{image}\n")
+    (FOLDER / "pictures.md").write_text("\n".join(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

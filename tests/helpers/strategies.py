@@ -60,6 +60,62 @@ class Twice(nn.Module):
         return F.linear(torch.tanh(F.linear(X, self.weight)), self.weight.t())
 
 
+class Heads(nn.Module):
+    """Alike layers side by side."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(width, width) for _ in range(width))
+
+    def forward(self, X):
+        return torch.stack([head(X) for head in self.heads]).mean(0)
+
+
+class Recurrent(nn.Module):
+    """A cell in a loop over the features, from a state that is a buffer."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.cell = nn.GRUCell(1, width)
+        self.register_buffer("start", torch.zeros(1, width))
+
+    def forward(self, X):
+        H = self.start.expand(len(X), -1)
+        for t in range(X.shape[1]):
+            H = self.cell(X[:, t : t + 1], H)
+        return H
+
+
+class Dense(nn.Module):
+    """Layers of which each takes what all before it gave."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(width + i, 1) for i in range(width))
+
+    def forward(self, X):
+        features = [X]
+        for layer in self.layers:
+            features.append(layer(torch.cat(features, 1)))
+        return torch.cat(features[1:], 1)
+
+
+class Deciding(nn.Module):
+    """A branch and a loop that values decide."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.yes, self.no = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, X):
+        X = self.yes(X) if X.sum() > 0 else self.no(X)
+        for _ in range(9):
+            if X.abs().max() <= 1:
+                break
+            X = X / 2
+        return X
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     width: int
@@ -108,6 +164,10 @@ class _Builder:
             "loose": lambda: Loose(self.width),
             "buffered": lambda: Buffered(self.width),
             "twice": lambda: Twice(self.width),
+            "heads": lambda: Heads(self.width),
+            "recurrent": lambda: Recurrent(self.width),
+            "dense": lambda: Dense(self.width),
+            "deciding": lambda: Deciding(self.width),
         }
         return made[name]()
 
@@ -147,10 +207,11 @@ class _Builder:
         return drawn if self.lazy is None else self.lazy
 
 
-def parts(*, lazy, ties, aliases):
+def parts(*, lazy, ties, aliases, wired):
     """Draw one part of a plan, nested parts included."""
     may_be_lazy = st.booleans() if lazy else st.just(False)
-    names = st.sampled_from(["relu", "empty", "loose", "buffered", "twice"])
+    more = ["heads", "recurrent", "dense", "deciding"] if wired else []
+    names = st.sampled_from(["relu", "empty", "loose", "buffered", "twice", *more])
     index = st.integers(0, 7)
     leaves = [
         st.tuples(st.just("linear"), may_be_lazy, st.booleans()),
@@ -170,11 +231,13 @@ def parts(*, lazy, ties, aliases):
     )
 
 
-def plans(*, lazy=True, ties=True, aliases=False, max_parts=4):
+def plans(*, lazy=True, ties=True, aliases=False, wired=False, max_parts=4):
     """Draw a `Plan`.
 
     `lazy` mixes lazy layers with sized ones, `ties` adds modules placed repeatedly and layers
-    that share parameters, `aliases` adds parameters that share memory but not the object.
+    that share parameters, `aliases` adds parameters that share memory but not the object, `wired`
+    adds branches, loops, and layers that take more and more.
     """
-    drawn = st.lists(parts(lazy=lazy, ties=ties, aliases=aliases), min_size=1, max_size=max_parts)
+    part = parts(lazy=lazy, ties=ties, aliases=aliases, wired=wired)
+    drawn = st.lists(part, min_size=1, max_size=max_parts)
     return st.builds(Plan, width=st.integers(2, 4), parts=drawn.map(tuple))

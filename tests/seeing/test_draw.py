@@ -11,13 +11,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
-from nets import CHAPTER, WELL_KNOWN
+from nets import WELL_KNOWN
+from pictures import NETS, drawing_of
 from torch import nn
 
 import d2lcompute as d2c
 from d2lcompute.seeing.picture.palette import SHADES
 
-NETS = CHAPTER | WELL_KNOWN
 matplotlib.use("agg")
 
 
@@ -93,8 +93,7 @@ def segments(ax):
 
 @pytest.mark.parametrize("name", NETS)
 def test_texts_never_overlap_nor_leave_their_boxes(name):
-    net, inputs = NETS[name]()
-    check_texts(drawn(net, *inputs))
+    check_texts(drawing_of(name).ax)
 
 
 def test_texts_fit_between_boxes_of_several_columns():

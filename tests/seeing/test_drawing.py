@@ -2,6 +2,7 @@
 
 import base64
 import io
+import pathlib
 import re
 import sys
 import types
@@ -11,7 +12,8 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from nets import CHAPTER, WELL_KNOWN
+from nets import CHAPTER
+from pictures import NETS, drawing_of, fresh
 from torch import nn
 
 import d2lcompute as d2c
@@ -21,15 +23,8 @@ from d2lcompute.seeing.picture.boxes import measure
 from d2lcompute.seeing.picture.palette import DARK, LIGHT
 from docs.pictures import NETS as FAMILIES
 
-NETS = CHAPTER | WELL_KNOWN
 SVG = "{http://www.w3.org/2000/svg}"
 every_net = pytest.mark.parametrize("name", NETS)
-
-
-def drawing(name="chimera", **options):
-    torch.manual_seed(0)
-    net, inputs = NETS[name]()
-    return d2c.draw(net, *inputs, **options)
 
 
 def texts(svg):
@@ -38,26 +33,26 @@ def texts(svg):
 
 @every_net
 def test_the_svg_shows_what_the_figure_shows(name):
-    drawn = drawing(name)
+    drawn = drawing_of(name)
     assert texts(drawn._repr_svg_()) == [text.get_text() for text in drawn.ax.texts]
 
 
-@every_net
+@pytest.mark.parametrize("name", [*CHAPTER, "gpt", "mixture_of_experts"])
 def test_the_svg_is_the_same_each_time(name):
-    svg = drawing(name)._repr_svg_()
-    assert svg == drawing(name)._repr_svg_()
+    svg = fresh(name)._repr_svg_()
+    assert svg == fresh(name)._repr_svg_()
     assert not re.search(r"\d{4}-\d\d-\d\d|\bid=", svg)
 
 
 def test_the_svg_has_its_words_first():
-    drawn = drawing()
+    drawn = drawing_of("chimera")
     title, words, *_ = ElementTree.fromstring(drawn._repr_svg_())
     assert (title.tag, title.text) == (f"{SVG}title", "Sequential")
     assert (words.tag, words.text) == (f"{SVG}desc", drawn.alt)
 
 
 def test_a_picture_is_small():
-    assert len(drawing()._repr_svg_()) < 15_000
+    assert len(drawing_of("chimera")._repr_svg_()) < 15_000
 
 
 def colours(svg):
@@ -68,7 +63,7 @@ def colours(svg):
 
 
 def test_the_svg_has_two_schemes_with_the_same_classes():
-    svg = drawing()._repr_svg_()
+    svg = drawing_of("chimera")._repr_svg_()
     light, dark = colours(svg)
     assert (
         light.keys() == dark.keys() == set(re.findall(r"\b[fs]-[\w-]+", svg.split("</style>")[1]))
@@ -105,7 +100,7 @@ def test_badges_can_be_read(palette):
 
 
 def test_letters_outside_of_boxes_have_a_ground():
-    scene = drawing()._scene
+    scene = drawing_of("chimera")._scene
     outside = [shape for shape in scene.shapes if getattr(shape, "text", "") in ("(2, 20)", "()")]
     assert {shape.ground for shape in outside if not 0 < shape.y < scene.height - 1} == {"paper"}
 
@@ -129,7 +124,7 @@ def displayed(monkeypatch):
 
 
 def test_a_drawing_shows_itself_once_with_its_words(displayed):
-    drawn = drawing()
+    drawn = drawing_of("chimera")
     drawn._ipython_display_()
     ((data, metadata),) = displayed
     assert data["image/svg+xml"] == drawn._repr_svg_()
@@ -144,7 +139,7 @@ def test_a_drawing_shows_itself_once_with_its_words(displayed):
 
 def test_a_drawing_on_axes_of_others_leaves_it_to_them(displayed):
     ax = Figure().subplots()
-    drawn = drawing(ax=ax)
+    drawn = fresh("chimera", ax=ax)
     drawn._ipython_display_()
     assert displayed == []
     assert drawn.ax is ax
@@ -152,8 +147,9 @@ def test_a_drawing_on_axes_of_others_leaves_it_to_them(displayed):
 
 
 def test_a_page_may_shrink_the_picture_but_not_until_it_cannot_be_read():
-    style = ElementTree.fromstring(drawing()._repr_html_()).find("img").get("style")
-    assert style == f"max-width:100%;min-width:{0.6 * drawing()._scene.width * 96:.0f}px"
+    drawn = drawing_of("chimera")
+    style = ElementTree.fromstring(drawn._repr_html_()).find("img").get("style")
+    assert style == f"max-width:100%;min-width:{0.6 * drawn._scene.width * 96:.0f}px"
 
 
 # --------------------------------------------------------------------------------------- to files
@@ -162,7 +158,7 @@ def test_a_page_may_shrink_the_picture_but_not_until_it_cannot_be_read():
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg", "SVG"])
 def test_a_drawing_is_saved_as_the_suffix_says(tmp_path, suffix, own):
-    drawn = drawing(ax=None if own else Figure().subplots(1, 2)[0])
+    drawn = fresh("chimera", ax=None if own else Figure().subplots(1, 2)[0])
     path = tmp_path / f"net.{suffix}"
     drawn.save(path)
     start = {"png": b"\x89PNG", "pdf": b"%PDF"}.get(suffix, b"<svg")
@@ -171,9 +167,18 @@ def test_a_drawing_is_saved_as_the_suffix_says(tmp_path, suffix, own):
 
 def test_what_is_saved_is_the_picture_alone(tmp_path):
     figure = Figure()
-    drawing(ax=figure.subplots(1, 2)[0]).save(tmp_path / "on_axes.png")
-    drawing().save(tmp_path / "alone.png")
+    fresh("chimera", ax=figure.subplots(1, 2)[0]).save(tmp_path / "on_axes.png")
+    drawing_of("chimera").save(tmp_path / "alone.png")
     assert (tmp_path / "on_axes.png").read_bytes() == (tmp_path / "alone.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["chimera", "graph_net", "mixture", "unet"])
+def test_the_sheet_in_the_documentation_is_up_to_date(name):
+    make, options = FAMILIES[name]
+    torch.manual_seed(0)
+    net, *inputs = make()
+    path = pathlib.Path(__file__).parents[2] / "docs" / "pictures" / f"{name}.svg"
+    assert d2c.draw(net, *inputs, **options)._repr_svg_() == path.read_text(encoding="utf-8")
 
 
 # ------------------------------------------------------------------------------------ its words
@@ -200,12 +205,12 @@ TOLD = {
 @pytest.mark.parametrize("name", TOLD)
 def test_the_words_tell(name):
     net, words = TOLD[name]
-    assert words in drawing(net).alt
+    assert words in drawing_of(net).alt
 
 
 @every_net
 def test_every_box_is_in_the_words(name):
-    drawn = drawing(name, depth="all")
+    drawn = drawing_of(name)
     titles = [shape.text for shape in drawn._scene.shapes if getattr(shape, "size", 0) == 10.0]
     assert titles
     assert all(title in drawn.alt for title in titles)
@@ -225,7 +230,7 @@ def chinese():
 
 
 def test_pictures_speak_chinese(chinese):
-    drawn = drawing("gpt")
+    drawn = fresh("gpt")
     assert re.search("[\u4e00-\u9fff]", drawn.alt)
     assert not re.search(r"\b(Picture|consists|share|in a row|parameters)\b", drawn.alt)
     drawn.figure.savefig(io.BytesIO())
@@ -234,7 +239,7 @@ def test_pictures_speak_chinese(chinese):
 # ---------------------------------------------------------------------------------- how large it is
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "swin"])
+@pytest.mark.parametrize("name", ["chimera", "resnet", "translator", "unet", "densenet", "t5"])
 def test_a_picture_folds_until_it_can_be_read_on_a_slide(name):
     net, *inputs = FAMILIES[name][0]()
     drawn = d2c.draw(net, *inputs)

@@ -4,13 +4,13 @@ import itertools
 
 import pytest
 import torch
-from nets import CHAPTER, WELL_KNOWN
+from pictures import NETS, calls_of, check_alike, graph_of, nodes
 from torch import nn
 from torch.nn import functional as F
 
 import d2lcompute as d2c
 from d2lcompute.seeing.parts import parts_of, title
-from d2lcompute.seeing.picture.graph import Graph
+from d2lcompute.seeing.trace_table import table_of
 from d2lcompute.seeing.wiring import Wiring
 from docs.pictures import NETS as FAMILIES
 
@@ -282,53 +282,21 @@ def test_numbers_in_names_are_joined():
     assert parts(every_other, X) == ["layers.0, 2, 4: Linear, 3 in a row"]
 
 
-def nodes(root):
-    every = [root]
-    for node in every:
-        every += node.children
-    return every
-
-
-def made(name):
-    if name in FAMILIES:
-        net, *inputs = FAMILIES[name][0]()
-    else:
-        net, inputs = (CHAPTER | WELL_KNOWN)[name]()
-    return net, inputs
-
-
-QUICK = [name for name in FAMILIES if name not in ("swin", "t5", "bert")]
-
-
-@pytest.mark.parametrize("name", [*CHAPTER, *WELL_KNOWN, *QUICK])
+@pytest.mark.parametrize("name", NETS)
 def test_every_box_stands_for_the_calls_of_one_row(name):
-    net, inputs = made(name)
-    calls = d2c.trace(net, *inputs).calls
-    graph = Graph(calls, [])
-    rows = {frozenset(part.calls): part for part in walk(parts_of(calls, Wiring(calls)))}
-    boxes = [node for node in nodes(graph.root(graph.deepest)) if node.kind != "held"]
-    shown = {frozenset(box.calls) for box in boxes}
-    assert shown <= set(rows)
-    assert all(
-        calls_of in shown for calls_of, part in rows.items() if calls[part.calls[0]].is_block
-    )
-    assert {box.title for box in boxes} <= {title(calls, part) for part in rows.values()}
+    check_alike(calls_of(name))
 
 
-def walk(part):
-    every = [part]
-    for one in every:
-        every += one.parts
-    return every
+@pytest.mark.parametrize("name", ["densenet", "unet", "translator", "lstm_cells", "graph_net"])
+def test_every_box_of_a_family_stands_for_the_calls_of_one_row(name):
+    net, *inputs = FAMILIES[name][0]()
+    check_alike(d2c.trace(net, *inputs).calls)
 
 
-@pytest.mark.parametrize("name", ["mixture_of_experts", "gpt", "densenet", "lstm_cells"])
+@pytest.mark.parametrize("name", ["mixture_of_experts", "gpt", "densenet", "residual_lstm"])
 def test_the_table_and_the_picture_tell_the_same_repeats(name):
-    net, inputs = made(name)
-    report = d2c.trace(net, *inputs)
-    graph = Graph(report.calls, [])
-    told = repr(report)
-    repeated = [node for node in nodes(graph.root(graph.deepest)) if node.count > 1]
+    told = repr(table_of(calls_of(name), [], "all"))
+    repeated = [node for node in nodes(graph_of(calls_of(name))) if node.count > 1]
     assert repeated
     for node in repeated:
         assert node.kind == "loop" or f"{node.title} " in told

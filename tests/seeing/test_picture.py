@@ -1,27 +1,32 @@
 import functools
+import itertools
+from xml.etree import ElementTree
 
 import pytest
 import torch
-from nets import CHAPTER, WELL_KNOWN
+from hypothesis import given
+from pictures import NETS, calls_of, check_alike, graph_of
+from strategies import plans
 from torch import nn
 
 import d2lcompute as d2c
 from d2lcompute.seeing.draw import structure
+from d2lcompute.seeing.picture.alt import alt_text
 from d2lcompute.seeing.picture.boxes import placed
 from d2lcompute.seeing.picture.columns import SLIDE, arrange
-from d2lcompute.seeing.picture.graph import EXIT, Graph
+from d2lcompute.seeing.picture.graph import EXIT
 from d2lcompute.seeing.picture.rows import LABEL_GAP, flow_label, rows_of
-from d2lcompute.seeing.picture.scene import Way
+from d2lcompute.seeing.picture.scene import Way, scene_of
+from d2lcompute.seeing.picture.svg import svg
 
-NETS = CHAPTER | WELL_KNOWN
 every_net = pytest.mark.parametrize("name", NETS)
 
 
 ENTRY = ~0
 
 
-def graph(net, *inputs, depth=1000):
-    return Graph(d2c.trace(net, *inputs).calls, []).root(depth)
+def graph(net, *inputs):
+    return graph_of(d2c.trace(net, *inputs).calls)
 
 
 def boxes(root, wired=True):
@@ -146,16 +151,18 @@ def test_rows_put_each_child_below_what_feeds_it():
 
 @every_net
 def test_boxes_lie_inside_the_ones_around_and_never_overlap(name):
-    net, inputs = NETS[name]()
-    for box in boxes(graph(net, *inputs)):
-        for i, child in enumerate(box.children):
-            assert box.x < child.x < child.x + child.width < box.x + box.width
-            assert box.y < child.y < child.y + child.height < box.y + box.height
-            for other in box.children[:i]:
-                apart = child.x >= other.x + other.width or other.x >= child.x + child.width
-                assert (
-                    apart or child.y >= other.y + other.height or other.y >= child.y + child.height
-                )
+    for box in boxes(graph_of(calls_of(name))):
+        check_apart(box)
+
+
+def check_apart(box):
+    """The children of a box lie inside, and apart from each other."""
+    for i, child in enumerate(box.children):
+        assert box.x < child.x < child.x + child.width < box.x + box.width
+        assert box.y < child.y < child.y + child.height < box.y + box.height
+        for other in box.children[:i]:
+            apart = child.x >= other.x + other.width or other.x >= child.x + child.width
+            assert apart or child.y >= other.y + other.height or other.y >= child.y + child.height
 
 
 def check_labels(root):
@@ -176,8 +183,7 @@ def check_labels(root):
 
 @every_net
 def test_labels_tell_what_leaves_the_box_above(name):
-    net, inputs = NETS[name]()
-    check_labels(graph(net, *inputs))
+    check_labels(graph_of(calls_of(name)))
 
 
 def test_labels_tell_so_in_columns_with_branches_too():
@@ -197,8 +203,7 @@ def test_labels_tell_so_in_columns_with_branches_too():
 
 @every_net
 def test_lines_are_as_many_as_flows_and_turn_at_right_angles(name):
-    net, inputs = NETS[name]()
-    for box in boxes(graph(net, *inputs)):
+    for box in boxes(graph_of(calls_of(name))):
         heads = sum(line.has_head for line in box.lines)
         if box.children:
             assert heads == len(
@@ -207,6 +212,37 @@ def test_lines_are_as_many_as_flows_and_turn_at_right_angles(name):
         for line in box.lines:
             for (x, y), (next_x, next_y) in zip(line.points, line.points[1:], strict=False):
                 assert x == pytest.approx(next_x) or y == pytest.approx(next_y)
+
+
+def clashes(box):
+    """Pairs of lines between other ends that run on each other for a while."""
+    pieces = [(line, ends) for line in box.lines for ends in itertools.pairwise(line.points)]
+    for (one, (a, b)), (other, (c, d)) in itertools.combinations(pieces, 2):
+        if one.points[0] == other.points[0] or one.points[-1] == other.points[-1]:
+            continue
+        for i, j in ((0, 1), (1, 0)):
+            parallel = abs(a[i] - b[i]) + abs(c[i] - d[i]) < 1e-6 and abs(a[i] - c[i]) < 0.03
+            overlap = min(max(a[j], b[j]), max(c[j], d[j])) - max(min(a[j], b[j]), min(c[j], d[j]))
+            if parallel and overlap > 0.02:
+                yield one, other
+
+
+@every_net
+def test_lines_never_run_on_each_other(name):
+    assert [pair for box in boxes(graph_of(calls_of(name))) for pair in clashes(box)] == []
+
+
+@given(plans(wired=True))
+def test_the_picture_of_any_net_is_in_order(plan):
+    calls = d2c.trace(plan.build(), plan.inputs()).calls
+    check_alike(calls)
+    box, *inner = boxes(graph_of(calls))
+    for one in (box, *inner):
+        assert list(clashes(one)) == []
+        check_apart(one)
+    scene = scene_of(arrange(graph_of(calls), True), True, "", "")
+    assert all(shape.text.strip() for shape in scene.shapes if hasattr(shape, "text"))
+    ElementTree.fromstring(svg(scene, "any", alt_text(box.node, True, "", "")))
 
 
 def test_a_tall_net_is_broken_into_columns_that_fit_a_slide():

@@ -133,6 +133,9 @@ class Router:
             for place in self._places.values()
             if first <= place.row <= last
         )
+        entries = [p.out for number, p in self._places.items() if number < 0 and number != source]
+        if first == 0 and any(abs(x - entry) < CHANNEL * 0.99 for entry in entries):
+            return False
         return boxes and all(
             abs(x - column) >= CHANNEL * 0.99 or begin > last + 1 or end < first or owner == source
             for column, begin, end, owner in self._columns
