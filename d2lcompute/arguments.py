@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -52,6 +53,13 @@ def integer(
     return number
 
 
+def flag(name: str, value: Any) -> bool:
+    """Return `value`, or say which argument must be True or False; 1 and None may be a mistake."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False, got {value!r}; do {name}=True")
+    return value
+
+
 def accelerator_index(name: str, value: Any, *, do: str) -> int:
     """Return the number of an accelerator, whether there is one of that number or not."""
     return integer(name, value, 0, LAST_DEVICE, do=do)
@@ -81,9 +89,20 @@ def as_device(name: str, value: Any, *, do: str = "try_gpu()") -> torch.device:
         raise ValueError(f"{wanted} {value!r}, and {LAST_DEVICE} is the last number; do {do}")
     try:
         torch.empty(0, device=device)
-    except (AssertionError, RuntimeError) as error:
-        problem = str(error).splitlines()[0]
+    except (AssertionError, ImportError, RuntimeError) as error:
+        problem = str(error).splitlines()[0].partition(". ")[0]
         raise ValueError(
             f"`{name}` must be a device of this machine, got {str(device)!r} ({problem}); do {do}"
         ) from None
     return device
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """Return names for an error, which is English in every language: the first `most` of many.
+
+    >>> from d2lcompute.arguments import some
+    >>> some(["a", "b", "c"], 1)
+    'a and 2 more'
+    """
+    hidden = len(names) - most
+    return f"{', '.join(names[:most])} and {hidden:,} more" if hidden > 0 else ", ".join(names)

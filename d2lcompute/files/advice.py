@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..tables import listed
+from ..arguments import some
 from .names import Rename
 from .report import EXTRA, KEPT, LEFT_OUT, MISSING, FitReport, Kind, Match, cell, shape_fits
 
@@ -68,10 +68,10 @@ def _line(
     said = [f"{name}={value!r}" for name, value in options.items() if value not in (None, False)]
     yield f"or write load_parameters({', '.join(['net', repr(path), *said])})"
     if kept:
-        yield f"  it keeps the net's own {listed(kept, _FEW)}"
+        yield f"  it keeps the net's own {some(kept, _FEW)}"
     left_out = [name for name in left_out if not name.startswith(_UNUSED)]
     if left_out:
-        yield f"  it does not load {listed(left_out, _FEW)}"
+        yield f"  it does not load {some(left_out, _FEW)}"
 
 
 def _other_rename(report: FitReport, old_names: Mapping[str, str], rename: Rename) -> Rename:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ..arguments import some
 from ..tables import listed
 from ..words.language import _, ngettext
 from .report import AnyPath, FileError, FileReport, Part, refusal
@@ -24,7 +25,7 @@ class Found(NamedTuple):
 
     entries: dict[str, Any]
     old_names: dict[str, str]
-    notes: list[str]
+    notes: tuple[str, ...]
     place: str
     hits: int
 
@@ -65,19 +66,22 @@ def find(path: AnyPath, value: Any, wanted: Set[str], rename: Rename = None) -> 
     if not tried:
         raise problem
     best = max(tried, key=lambda one: (one.hits, 0 if one.hits else len(one.entries)))
-    rivals = [one.place for one in tried if one.hits == best.hits > 0 and one.place]
+    rivals = [one for one in tried if one.hits == best.hits > 0 and one.place]
     if best.place and len(rivals) > 1:
         raise _several(path, rivals)
-    if best.place:
-        top = best.place.split(".")[0]
-        beside = listed([f"`{key}`" for key in value if key != top], 6)
-        best.notes.insert(
-            0,
-            _("taken from `{place}`, beside {others}", place=best.place[:-1], others=beside)
-            if beside
-            else _("taken from `{place}`", place=best.place[:-1]),
-        )
-    return best
+    return best._replace(notes=(*_whereabouts(best.place, value), *best.notes))
+
+
+def _whereabouts(place: str, value: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where in a checkpoint the tensors were, and what else is there."""
+    if not place:
+        return
+    others = [f"`{key}`" for key in value if key != place.split(".")[0]]
+    if others:
+        beside = listed(others, 6)
+        yield _("taken from `{place}`, beside {others}", place=place[:-1], others=beside)
+    else:
+        yield _("taken from `{place}`", place=place[:-1])
 
 
 def _states(value: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -136,7 +140,7 @@ def _by_prefix(names: Mapping[str, Any], rename: Mapping[str, str]) -> Callable[
     if unknown:
         raise ValueError(
             f"`rename` must map names that the file has, or prefixes of them, "
-            f"got {', '.join(map(repr, unknown))}; it has {listed([*map(repr, names)], 20)}"
+            f"got {', '.join(map(repr, unknown))}; it has {some([*map(repr, names)], 20)}"
         )
     return changed.__getitem__
 
@@ -154,20 +158,20 @@ def _tried(
             changed.append((name, mine))
             name = mine
         old_names[name] = old
-    notes: list[str] = []
-    if changed:
-        notes.append(
-            ngettext(
-                "{old} is {new}, without what DataParallel or torch.compile adds to names",
-                "{old} is {new} and so on, {n:,} names without what DataParallel or torch.compile "
-                "adds",
-                len(changed),
-                old=f"`{changed[0][0]}`",
-                new=f"`{changed[0][1]}`",
-            )
-        )
     found = {name: entries[old] for name, old in old_names.items()}
+    notes = (_without(changed),) if changed else ()
     return Found(found, old_names, notes, place, len(found.keys() & wanted))
+
+
+def _without(changed: list[tuple[str, str]]) -> str:
+    (old, new), *_more = changed
+    return ngettext(
+        "{old} is {new}, without what DataParallel or torch.compile adds to names",
+        "{old} is {new} and so on, {n:,} names without what DataParallel or torch.compile adds",
+        len(changed),
+        old=f"`{old}`",
+        new=f"`{new}`",
+    )
 
 
 def _bare(name: str) -> str:
@@ -178,12 +182,13 @@ def _bare(name: str) -> str:
     return name
 
 
-def _several(path: AnyPath, places: list[str]) -> FileError:
-    names = [place[:-1] for place in places]
-    report = FileReport(str(path), tuple(Part(name, 0) for name in names), "", refused=True)
+def _several(path: AnyPath, rivals: list[Found]) -> FileError:
+    names = [one.place[:-1] for one in rivals]
+    sizes = [sum(getattr(item, "nbytes", 0) for item in one.entries.values()) for one in rivals]
+    parts = tuple(map(Part, names, sizes))
     return FileError(
         f"`path` must hold the tensors of one net, got '{path}' with several: "
         f"{', '.join(names)}; nothing was loaded, do choose one, the first by "
         f"load_parameters(net, {str(path)!r}, rename={{{names[0]!r}: ''}}, ignore_extra=True)",
-        report,
+        FileReport(str(path), parts, "several with the names of the net", refused=True),
     )

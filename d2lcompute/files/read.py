@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..tables import listed
+from ..arguments import some
 from ..words.language import _, mark
 from . import torch_save
 from .format import (
@@ -106,7 +106,7 @@ def _inside(folder: Path) -> str:
     for pattern in ("*.index.json", "*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt"):
         found = [f"'{path}'" for path in sorted(folder.glob(pattern))]
         if found:
-            return f"; do give a file in it, {listed(found, 3)}"
+            return f"; do give a file in it, {some(found, 3)}"
     return ""
 
 
@@ -118,7 +118,7 @@ def _pick(path: AnyPath, value: Any, names: Collection[str]) -> dict[str, Any]:
     unknown = [name for name in names if name not in value]
     if unknown:
         wanted = f"hold {', '.join(map(repr, unknown))}"
-        reason = f"it holds {listed([*map(repr, value)], 20)}"
+        reason = f"it holds {some([*map(repr, value)], 20)}"
         raise refusal(path, reason, wanted=wanted, mend="do give other `names`")
     return {name: value[name] for name in names}
 
@@ -141,7 +141,7 @@ def _read_safetensors(path: AnyPath, names: Collection[str] | None) -> Contents:
     except Exception as error:  # a damaged file, or one of a newer format, may raise nearly any
         raise refusal(path, _reason(path, error)) from None
     parts = [
-        Part("header", len(_raw_header(path))),
+        Part("header", len(raw)),
         *(Part(n, t.nbytes) for n, t in tensors.items()),
     ]
     return Contents(tensors, parts, _(UNPROTECTED))

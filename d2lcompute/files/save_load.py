@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from ..arguments import as_device, flag
 from .advice import complaint
 from .fit import fit
 from .format import write
@@ -82,7 +83,7 @@ def load(
     be read. Source: D2L 6.6 / zh 5.5
     """
     keys = _keys(names)
-    place = _device(device) or torch.device("cpu")
+    place = as_device("device", "cpu" if device is None else device)
     value = read(path, keys).value
     copies: dict[int, Tensor] = {}
 
@@ -187,14 +188,16 @@ def load_parameters(
     be read. Source: D2L 6.6 / zh 5.5
     """
     check_path(path)
-    _check_flags(allow_missing=allow_missing, ignore_extra=ignore_extra)
+    flags = {
+        "allow_missing": flag("allow_missing", allow_missing),
+        "ignore_extra": flag("ignore_extra", ignore_extra),
+    }
     check_rename(rename)
-    place = _device(device)
+    place = None if device is None else as_device("device", device)
     value, targets = read(path).value, state_of(net)
     found = find(path, value, targets.keys(), rename)
-    flags = {"allow_missing": allow_missing, "ignore_extra": ignore_extra}
     fitting = fit(net, targets, found.entries, **flags)
-    report = FitReport(os.fspath(path), fitting.matches, True, tuple(found.notes))
+    report = FitReport(os.fspath(path), fitting.matches, True, found.notes)
     if report.misfits:
 
         def fit_again(rename: Rename) -> tuple[Match, ...]:
@@ -217,27 +220,3 @@ def _keys(names: object) -> list[str] | None:
             f"`names` must be a name or several, got {names!r}; do names=['0.weight', '0.bias']"
         )
     return [str(key) for key in keys]
-
-
-def _device(device: object) -> torch.device | None:
-    """Return the device, if there is one of that name on this machine."""
-    if device is None:
-        return None
-    try:
-        if not isinstance(device, str | torch.device | int) or isinstance(device, bool):
-            raise TypeError("no name of a device")
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except Exception as error:  # each backend has errors of its own for what is not there
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(
-            f"`device` must be a device of this machine, got {device!r} "
-            f"({str(error).splitlines()[0]}); do device='cpu' or device=d2c.try_gpu()"
-        ) from None
-    return found
-
-
-def _check_flags(**flags: object) -> None:
-    for name, value in flags.items():
-        if not isinstance(value, bool):
-            raise TypeError(f"`{name}` must be True or False, got {value!r}; do {name}=True")

@@ -127,7 +127,7 @@ def compare(
     if not found.hits:
         mine = find(_label(net), first, found.entries.keys()).entries
     pairs = tuple(_pairs(mine, found.entries))
-    return Comparison(_label(net), label, pairs, tuple(found.notes))
+    return Comparison(_label(net), label, pairs, found.notes)
 
 
 def _check_side(argument: str, value: object) -> None:
@@ -143,7 +143,7 @@ def _fit_report(net: nn.Module, path: AnyPath, rename: Rename) -> FitReport:
     targets = state_of(net)
     found = find(path, read(path).value, targets.keys(), rename)
     fitting = fit(net, targets, found.entries, allow_missing=False, ignore_extra=False)
-    return FitReport(os.fspath(path), fitting.matches, False, tuple(found.notes))
+    return FitReport(os.fspath(path), fitting.matches, False, found.notes)
 
 
 def _label(one: nn.Module | AnyPath) -> str:

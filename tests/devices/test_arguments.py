@@ -94,3 +94,9 @@ def test_a_device_that_is_not_there_is_told_so(act, practice):
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match=r"of this machine, got 'cuda:0' \(.*\); do try_gpu"):
             act("cuda:0")
+
+
+@pytest.mark.parametrize("name", ["xla", "hpu", "vulkan:0"])
+def test_a_kind_of_device_that_no_package_here_brings_is_told_in_one_line(name):
+    with pytest.raises(ValueError, match=rf"^`device` .* got '{name}' \([^\n]*\); do [^\n]*$"):
+        d2c.copyto(X, name)

@@ -60,11 +60,11 @@ NETS = [
 SIDES = [(value, error, said.partition(",")[0].replace("Module", "Module or the name of a file"))
          for value, error, said in NETS]  # fmt: skip
 DEVICES = [
-    ("nonsense", ValueError, "be a device of this machine, got 'nonsense' (Expected one of cpu"),
+    ("nonsense", ValueError, "be a device or its name, such as 'cpu' or 'cuda:0', got 'nonsense'"),
     ("xla:0", ValueError, "be a device of this machine, got 'xla:0' ("),
-    (2.5, TypeError, "be a device of this machine, got 2.5 (no name of a device); do device="),
-    (True, TypeError, "be a device of this machine, got True (no name of a device); do device="),
-    (torch.ones(1), TypeError, "be a device of this machine, got tensor([1.]) (no name"),
+    (2.5, TypeError, "be a device or its name, such as 'cpu' or 'cuda:0', got 2.5; do try_gpu()"),
+    (True, TypeError, "be a device or its name, such as 'cpu' or 'cuda:0', got True; do try_gpu"),
+    (torch.ones(1), TypeError, "be a device or its name, such as 'cpu' or 'cuda:0', got a tensor"),
 ]
 RENAMES = [
     ("weight", TypeError, "be a dict from names to names or a function, got str; do rename={"),

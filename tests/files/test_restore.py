@@ -470,7 +470,7 @@ def test_a_move_that_fails_leaves_the_net_where_it_was(path, monkeypatch):
 def test_an_unknown_device_is_an_error_before_anything_changes(path):
     net = nn.Linear(2, 2)
     d2c.save_parameters(net, path)
-    with unchanged(net), pytest.raises(ValueError, match="`device` must be a device"):
+    with unchanged(net), pytest.raises(ValueError, match="`device` must be a device or its name"):
         d2c.load_parameters(net, path, device="nonsense")
 
 
