@@ -73,6 +73,50 @@ def test_a_trace_there_is_the_trace_of_the_cpu(device, net, X):
     assert d2c.infer_shapes(net, X).output == there.calls[0].outputs == ((16, 10),)
 
 
+def test_a_trace_waits_for_values_alone(net, X):
+    with d2c.watch_transfers() as transfers:
+        d2c.trace(net, X, backward=True)
+        d2c.infer_shapes(net, X)
+        d2c.draw(net, X)
+    assert transfers.count == 0
+    with d2c.watch_transfers() as transfers:
+        calls = d2c.trace(net, X, values=True).calls
+    assert 0 < transfers.bytes < 200 * len(calls)  # a few numbers each, and no tensor
+
+
+def test_values_and_gradients_are_those_of_the_cpu(net, X):
+    both = [(copy.deepcopy(net).cpu(), X.cpu()), (net, X)]
+    here, there = (d2c.trace(*one, values=True, backward=True).calls for one in both)
+    for a, b in zip(here, there, strict=True):
+        for found, wanted in ((b.values, a.values), (b.gradients, a.gradients)):
+            assert len(found) == len(wanted)
+            for one, other in zip(found, wanted, strict=True):
+                assert (one is None) == (other is None)
+                if one is not None:
+                    assert_close(tuple(one), tuple(other), rtol=1e-3, atol=1e-5)
+    assert [c.backward_flops for c in here] == [c.backward_flops for c in there]
+
+
+def test_memory_is_told_as_the_device_gives_it(device):
+    allocated = torch.accelerator.memory_allocated
+    before = allocated(device)
+    net = d2c.mlp(512, 256, 10, in_units=128).to(device)
+    blocks = 2**10 * len(list(net.parameters()))  # a device gives memory in blocks
+    assert 0 <= allocated(device) - before - d2c.describe(net).bytes <= blocks
+    X = torch.randn(8192, 128, device=device)
+    report = d2c.trace(net, X)
+    net(X)  # what a device keeps for its products is there now
+    gc.collect()
+    before = allocated(device)
+    torch.accelerator.reset_peak_memory_stats(device)
+    Y = net(X)
+    torch.accelerator.synchronize()
+    peak = torch.accelerator.max_memory_allocated(device) - before
+    workspace = 0 if device.type == "practice" else 2**26
+    assert report.peak <= peak <= report.peak + blocks + workspace
+    assert 0 <= allocated(device) - before - Y.nbytes - report.kept <= blocks
+
+
 def test_time_is_told_for_every_call(net, X):
     assert all(call.seconds > 0 for call in d2c.trace(net, X, time=True).calls)
 
