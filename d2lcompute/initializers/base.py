@@ -133,18 +133,14 @@ def _is_vector(tensor: Tensor) -> bool:
     return is_lazy(tensor) or sum(size > 1 for size in tensor.shape) <= 1
 
 
-def stream(seed: int, name: str, device: torch.device) -> torch.Generator:
-    """Return a generator that depends on nothing but its arguments.
+def stream(seed: int, name: str) -> torch.Generator:
+    """Return a generator of the CPU that depends on nothing but its arguments.
 
     >>> from d2lcompute.initializers.base import stream
-    >>> draws = [torch.rand((), generator=stream(0, name, d2c.cpu())) for name in "aab"]
+    >>> draws = [torch.rand((), generator=stream(0, name)) for name in "aab"]
     >>> draws[0] == draws[1], draws[0] == draws[2]
     (tensor(True), tensor(False))
     """
-    try:
-        generator = torch.Generator(device)
-    except RuntimeError:  # a device without a generator of its own draws from the CPU's
-        generator = torch.Generator()
     digest = hashlib.blake2b(f"{seed} {name}".encode(), digest_size=4).digest()
     # The CPU's generator reads no more than 32 bits of its seed.
-    return generator.manual_seed(int.from_bytes(digest, "little"))
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))

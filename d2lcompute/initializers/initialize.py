@@ -58,8 +58,9 @@ def initialize(
     for. `init` is an initializer, by default `Uniform(0.07)` as in Gluon. `pattern` selects
     parameters as in `collect_params`. What was initialized before, by this function, is kept with
     a warning unless `force_reinit` is True. With `seed` every parameter draws from a stream of its
-    own, keyed by its name: a net gets the same values whether it is sized, lazy or born on the
-    meta device. `verbose` prints one line a parameter at the moment when it is filled.
+    own, keyed by its name and drawn on the CPU: a net gets the same values whether it is sized,
+    lazy or born on the meta device, and on whichever device it is. `verbose` prints one line a
+    parameter at the moment when it is filled.
 
     A tied parameter is filled once. The rows of zeros that `padding_idx` names stay zeros, and
     weights that are computed (weight_norm) get the values through their parts.
@@ -100,8 +101,13 @@ def _order(one: Assignment, seed: int | None, verbose: bool) -> Order:
 def _fill(
     initializer: Initializer, role: Role, name: str, key: str, seed: int | None, data: Tensor
 ) -> None:
-    generator = None if seed is None else stream(seed, key, data.device)
-    initializer.fill(role, name, data, generator)
+    if seed is None:
+        initializer.fill(role, name, data)
+        return
+    here = data.detach().cpu()  # each device draws in a way of its own, the CPU for all of them
+    initializer.fill(role, name, here, stream(seed, key))
+    if not data.is_cpu:
+        data.detach().copy_(here)
 
 
 def _announce(initializer: Initializer, role: Role, name: str, data: Tensor) -> None:

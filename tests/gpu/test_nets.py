@@ -53,7 +53,7 @@ def test_a_seed_gives_the_values_of_the_cpu_by_name(device, initializer):
     for net in (here, there):
         d2c.initialize(net, initializer, seed=7)
     for name, parameter in here.named_parameters():
-        assert_close(there.get_parameter(name).cpu(), parameter, msg=name)
+        assert torch.equal(there.get_parameter(name).cpu(), parameter), name
 
 
 def test_describe_reads_gradients_where_they_are(device):

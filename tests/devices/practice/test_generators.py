@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import d2lcompute as d2c
+from d2lcompute.devices.practice.generators import PracticeGenerator
 
 pytestmark = pytest.mark.usefixtures("practice")
 
@@ -94,12 +95,23 @@ def test_dropout_repeats_and_leaves_the_cpu_alone():
     assert 0.4 < first.bool().double().mean().item() < 0.6
 
 
-def test_our_initializers_draw_on_the_device():
-    net = nn.Linear(3, 2, device="practice:1")
-    d2c.initialize(net, d2c.initializers.Normal(0.1), seed=1)
-    other = nn.Linear(3, 2)
-    d2c.initialize(other, d2c.initializers.Normal(0.1), seed=1)
-    torch.testing.assert_close(net.weight.cpu(), other.weight)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_seed_of_ours_gives_the_values_of_the_cpu_though_the_device_draws_others(
+    monkeypatch, lazy
+):
+    """As CUDA does; without this the practice devices draw what the CPU draws."""
+    own = torch._C.Generator.manual_seed
+    monkeypatch.setattr(PracticeGenerator, "manual_seed", lambda self, seed: own(self, seed + 1))
+    nets = [nn.LazyLinear(2) if lazy else nn.Linear(3, 2) for _ in range(2)]
+    nets[1].to("practice:1")
+    before = torch.practice.get_rng_state(1)
+    for net in nets:
+        d2c.initialize(net, d2c.initializers.Normal(0.1), seed=1)
+    assert torch.equal(torch.practice.get_rng_state(1), before)
+    for net in nets:
+        net(torch.ones(1, 3, device=net.weight.device))
+    assert nets[1].weight.device == torch.device("practice:1")
+    torch.testing.assert_close(nets[1].weight.cpu(), nets[0].weight, rtol=0, atol=0)
 
 
 def test_forked_random_state_covers_the_devices():
