@@ -60,6 +60,7 @@ from .seeing.diagnose.findings import Finding as Finding
 from .seeing.draw import Drawing as Drawing
 from .seeing.draw import draw as draw
 from .seeing.gradients_by_use import gradients_by_use as gradients_by_use
+from .seeing.plot import plot_activations as plot_activations
 from .seeing.plot import plot_gradients as plot_gradients
 from .seeing.plot import plot_parameters as plot_parameters
 from .seeing.swap import swap as swap

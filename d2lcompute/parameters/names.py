@@ -116,7 +116,7 @@ def select(
 
     With `buffers` they are among them, each in its place in the net.
     """
-    matches = _matcher(pattern)
+    matches = matcher(pattern)
     first: dict[int, Slot] = {}
     for slot in found:
         name, _, _, tensor, is_buffer = slot
@@ -218,12 +218,13 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _matcher(pattern: str | re.Pattern[str] | None) -> Callable[[str], object]:
+def matcher(pattern: str | re.Pattern[str] | None) -> Callable[[str], object]:
+    """Return what tells whether a name fits a pattern, from its start; without one, all do."""
     if pattern is None:
         return lambda name: True
     try:
         return re.compile(pattern).match
-    except re.error as error:
+    except (re.error, TypeError) as error:
         raise ValueError(
             f"`pattern` must be a regular expression, got {pattern!r} ({error}); "
             f"write '.*' where a file pattern has '*'"

@@ -19,6 +19,7 @@ from ..passes.record import Event, shape, type_name
 from ..passes.values import replaced, tensors_in
 from ..words.language import _
 from .calls import Call, Names, as_calls
+from .parts import check_depth
 from .picture.alt import alt_text
 from .picture.boxes import Box
 from .picture.columns import SLIDE, arrange
@@ -145,8 +146,7 @@ def draw(
     none or not flat, and `ValueError` for another `depth`.
     Source: D2L 6.1 / zh 5.1
     """
-    if not (depth is None or depth == "all" or (type(depth) is int and depth >= 0)):
-        raise ValueError(f'`depth` must be None, "all" or at least 0, got {depth!r}; do depth=2')
+    check_depth(depth)
     if ax is not None:
         from .picture.artists import check_axes
 

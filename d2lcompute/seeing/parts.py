@@ -44,6 +44,13 @@ class Part:
         return _(self.wiring, count=self.count) if self.count > 1 else ""
 
 
+def check_depth(depth: object) -> None:
+    """Raise unless `depth` says how many levels of calls to show."""
+    is_number = isinstance(depth, int) and not isinstance(depth, bool) and depth >= 0
+    if not (depth is None or depth == "all" or is_number):
+        raise ValueError(f'`depth` must be None, "all" or at least 0, got {depth!r}; do depth=2')
+
+
 def parts_of(calls: Sequence[Call], wiring: Wiring) -> Part:
     """Return the net as a part, with all inside; repeats are folded.
 

@@ -1,20 +1,23 @@
-"""How parameters and gradients are distributed: `plot_parameters` and `plot_gradients`."""
+"""How parameters, gradients and what layers give are distributed: the family of `plot_`."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..parameters.names import collect_params
+from ..parameters.names import collect_params, matcher
 from ..words.language import _, ngettext
+from .calls import Call
+from .parts import ordinal
 from .picture.palette import Palette, palette_for, tint
+from .trace import trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,12 +76,53 @@ def plot_gradients(
     return plot_strips(strips, _("gradient"), ax)
 
 
+def plot_activations(
+    net: nn.Module,
+    *inputs: Any,
+    ax: Axes | None = None,
+    pattern: str | re.Pattern[str] | None = None,
+    forward_kwargs: Mapping[str, Any] | None = None,
+    **named_inputs: Any,
+) -> Axes:
+    """Plot how what each layer gives is distributed, one strip a call, in their order.
+
+    >>> net = d2c.mlp(256, 10, in_units=20)
+    >>> ax = d2c.plot_activations(net, torch.rand(2, 20))
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['0: Linear', '1: ReLU', '2: Linear']
+
+    A line goes from the least to the greatest value, the dot is the mean, and the thick line spans
+    a standard deviation to both sides; the numbers above are these two and the share of zeros, as
+    of a ReLU. `net`, `inputs`, `forward_kwargs` and `named_inputs` are as for `trace`; `pattern`
+    selects layers, blocks without others inside, by their names. `ax` are axes to plot on.
+
+    Returns the axes. Raises `ValueError` if there is nothing to plot, as for shapes, from which
+    nothing is computed, and the error of a pass that fails.
+    Source: D2L 5.4 / zh 4.8
+    """
+    _check(ax)
+    fits = matcher(pattern)
+    report = trace(net, *inputs, values=True, forward_kwargs=forward_kwargs, **named_inputs)
+    if report.error:
+        raise report.error
+    strips = {
+        _title(call): _activation_strip(call) for call in _layers(report.calls) if fits(call.name)
+    }
+    if not any(isinstance(strip, Strip) for strip in strips.values()):
+        which = "layers" if pattern is None else f"layers whose name fits {pattern!r}"
+        raise ValueError(
+            f"`net` must have {which} that give numbers, got none; "
+            "do pass tensors, and trace(net, X) to see the names"
+        )
+    return plot_strips(strips, _("activation"), ax)
+
+
 @dataclass(frozen=True)
 class Strip:
     """How some values are distributed; what is not finite is left out, but for its number `lost`.
 
-    `outline` has pairs of a value and of how many there are about it, 1 where there are most; it
-    is empty if nobody knows.
+    `zeros` is the share of those that are zero, if that is worth telling. `outline` has pairs of a
+    value and of how many there are about it, 1 where there are most; it is empty if nobody knows.
     """
 
     mean: float
@@ -86,14 +130,16 @@ class Strip:
     least: float
     most: float
     lost: int = 0
+    zeros: float = 0.0
     outline: Sequence[tuple[float, float]] = ()
 
     def text(self) -> str:
         """Return the numbers that stand above a strip."""
         known = f"{self.mean:.3g} ± {self.deviation:.2g}"
         text = _("no finite value") if math.isnan(self.mean) else known
+        zeros = _("{share:.0%} zeros", share=self.zeros) if self.zeros else ""
         lost = ngettext("{n} not finite", "{n:,} not finite", self.lost) if self.lost else ""
-        return ", ".join(filter(None, [text, lost]))
+        return ", ".join(filter(None, [text, zeros, lost]))
 
 
 def strip_of(tensor: Tensor) -> Strip:
@@ -107,7 +153,7 @@ def strip_of(tensor: Tensor) -> Strip:
     finite = finite / scale
     deviation, mean = (item.item() * scale for item in torch.std_mean(finite, correction=0))
     outline = [(place * scale, height) for place, height in _outline(finite)]
-    return Strip(mean, deviation, outline[0][0], outline[-1][0], lost, outline)
+    return Strip(mean, deviation, outline[0][0], outline[-1][0], lost, outline=outline)
 
 
 def plot_strips(strips: Mapping[str, Strip | str], label: str, ax: Axes | None = None) -> Axes:
@@ -144,13 +190,35 @@ def plot_strips(strips: Mapping[str, Strip | str], label: str, ax: Axes | None =
     return ax
 
 
-def _chosen(
-    net: nn.Module, pattern: str | re.Pattern[str] | None, ax: Axes | None
-) -> dict[str, nn.Parameter]:
+def _check(ax: Axes | None) -> None:
     if ax is not None:
         from .picture.artists import check_axes
 
         check_axes(ax)
+
+
+def _layers(calls: Sequence[Call]) -> Iterator[Call]:
+    """Yield the calls of blocks that have no blocks inside."""
+    parents = {call.parent for call in calls if call.is_block}
+    return (c for i, c in enumerate(calls) if c.is_block and i not in parents)
+
+
+def _title(call: Call) -> str:
+    again = "" if call.nth == 1 else ", " + _("{nth} call", nth=ordinal(call.nth))
+    return f"{call.name}: {call.type}{again}" if call.name else call.type
+
+
+def _activation_strip(call: Call) -> Strip | str:
+    seen = call.values[0] if call.values else None
+    if seen is None:
+        return _("no values")
+    return Strip(seen.mean, seen.deviation, seen.least, seen.most, seen.not_finite, seen.zeros)
+
+
+def _chosen(
+    net: nn.Module, pattern: str | re.Pattern[str] | None, ax: Axes | None
+) -> dict[str, nn.Parameter]:
+    _check(ax)
     parameters = collect_params(net, pattern)
     if not parameters:
         which = "parameters" if pattern is None else f"parameters whose name fits {pattern!r}"

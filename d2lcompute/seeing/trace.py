@@ -18,6 +18,7 @@ from ..passes.values import tensors_in
 from ..tables import Rows, Table, listed, size_text
 from ..words.language import _
 from .calls import Call, Names, as_calls
+from .parts import check_depth
 from .trace_table import MOST_NAMES, table_of
 
 
@@ -133,6 +134,7 @@ def trace(
     net reads values, as `while x.sum() > 1` does.
     Source: D2L 6.1 / zh 5.1
     """
+    check_depth(depth)
     if loss_fn is not None and not backward:
         raise ValueError("`loss_fn` must come with a backward pass, got backward=False; do True")
     made = Pass(net, Inputs(inputs, named_inputs, forward_kwargs or {}))

@@ -213,11 +213,12 @@ def test_depth_tells_how_many_levels_are_open():
     assert opened(None) == opened(3) != opened(2)
 
 
+@pytest.mark.parametrize("look", [d2c.draw, d2c.trace])
 @pytest.mark.parametrize("depth", [-1, 1.5, "2", True])
-def test_another_depth_is_an_error(depth):
+def test_another_depth_is_an_error(look, depth):
     message = rf'`depth` must be None, "all" or at least 0, got {depth!r}; do depth=2'
     with pytest.raises(ValueError, match=message):
-        d2c.draw(d2c.NestMLP(), depth=depth)
+        look(d2c.NestMLP(), (2, 20), depth=depth)
 
 
 @pytest.mark.parametrize("net", [5, None, [nn.Linear(2, 2)], nn.Linear, torch.rand(2)])
@@ -241,7 +242,9 @@ NO_AXES = {
 
 
 @pytest.mark.parametrize("name", NO_AXES)
-@pytest.mark.parametrize("look", [d2c.draw, d2c.plot_parameters, d2c.plot_gradients])
+@pytest.mark.parametrize(
+    "look", [d2c.draw, d2c.plot_parameters, d2c.plot_gradients, d2c.plot_activations]
+)
 def test_what_is_no_flat_axes_is_an_error(look, name):
     make, error, message = NO_AXES[name]
     with pytest.raises(error, match=rf"`ax` {message}; do plt\.subplots\(\)\[1\], say"):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import pathlib
 import re
 import sys
@@ -150,6 +151,16 @@ def test_a_page_may_shrink_the_picture_but_not_until_it_cannot_be_read():
     drawn = drawing_of("chimera")
     style = ElementTree.fromstring(drawn._repr_html_()).find("img").get("style")
     assert style == f"max-width:100%;min-width:{0.6 * drawn._scene.width * 96:.0f}px"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_chapter_shows_its_picture_once(language):
+    path = pathlib.Path(__file__).parents[2] / "chapters" / language / "1_blocks.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    (outputs,) = [cell["outputs"] for cell in cells if "d2c.draw(" in "".join(cell["source"])]
+    (shown,) = outputs
+    assert set(shown["data"]) == {"image/svg+xml", "text/html", "text/plain"}
+    assert "".join(shown["data"]["text/plain"]) == shown["metadata"]["image/svg+xml"]["alt"]
 
 
 # --------------------------------------------------------------------------------------- to files

@@ -198,3 +198,36 @@ def test_strips_of_known_numbers_have_the_same_look():
     assert [line.get_xdata().tolist() for line in ax.lines if len(line.get_xdata()) == 2] == [
         [-2, 3], [-1, 1],
     ]  # fmt: skip
+
+
+def test_activations_are_those_of_each_layer_in_order():
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), d2c.FixedHiddenMLP(8))
+    X = torch.randn(16, 4)
+    ax = d2c.plot_activations(net, X)
+    first = net[0](X)
+    zeros = (first.relu() == 0).float().mean()
+    assert names(ax) == [
+        "0: Linear", "1: ReLU", "2.linear: Linear", "2.linear: Linear, 2nd call",
+    ]  # fmt: skip
+    assert notes(ax)[0] == f"{first.mean():.3g} ± {first.std(correction=0):.2g}"
+    assert notes(ax)[1].endswith(f", {zeros:.0%} zeros")
+    assert ax.get_xlabel() == "activation"
+
+
+def test_activations_are_chosen_by_name_and_leave_the_net_alone():
+    net, X = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8)), torch.randn(16, 4)
+    with unchanged(net):
+        assert names(d2c.plot_activations(net, X, pattern="1")) == ["1: BatchNorm1d"]
+    assert names(d2c.plot_activations(nn.ReLU(), X)) == ["ReLU"]
+
+
+def test_without_numbers_of_layers_there_is_no_plot():
+    with pytest.raises(ValueError, match="`net` must have layers that give numbers, got none"):
+        d2c.plot_activations(nn.Linear(4, 2), (2, 4))
+    with pytest.raises(ValueError, match="`net` must have layers whose name fits 'no' that give"):
+        d2c.plot_activations(nn.Linear(4, 2), torch.rand(2, 4), pattern="no")
+
+
+def test_a_pass_that_fails_has_no_plot():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        d2c.plot_activations(nn.Linear(4, 2), torch.rand(2, 3))
