@@ -26,7 +26,7 @@ class Memory:
         self.peak = 0
         self.kept = 0
         self.made = 0  # how many storages so far
-        self.hooks = saved_tensors_hooks(self._keep, _as_it_is)
+        self.hooks = saved_tensors_hooks(self._keep, _given_back)
         self._given = set(map(storage_of, given))
         self._numbers: dict[int, int] = {}  # in which order storages were made, while they live
         self._kept: set[int] = set()
@@ -60,13 +60,14 @@ class Memory:
             place.pop(key, None)
         self._kept.discard(key)
 
-    def _keep(self, tensor: Tensor) -> Tensor:
+    def _keep(self, tensor: Tensor) -> tuple[Tensor, int]:
         with torch._C.DisableTorchFunction():  # this is no step of the net
             key = storage_of(tensor)
             if key and key not in self._kept and key not in self._given:
                 self._kept.add(key)
                 self.kept += tensor.untyped_storage().nbytes()
-            return tensor.detach()  # itself, an output would keep its own graph alive for ever
+            # Itself, an output would keep its own graph alive for ever.
+            return tensor.detach(), 0 if tensor.is_inference() else tensor._version
 
 
 def storage_of(tensor: Tensor) -> int:
@@ -77,5 +78,13 @@ def storage_of(tensor: Tensor) -> int:
         return 0
 
 
-def _as_it_is(tensor: Tensor) -> Tensor:
+def _given_back(kept: tuple[Tensor, int]) -> Tensor:
+    """Return what was kept; torch looks no more whether it is what it was."""
+    tensor, version = kept
+    if not tensor.is_inference() and tensor._version != version:
+        raise RuntimeError(
+            f"one of the variables needed for gradient computation has been modified by an inplace "
+            f"operation: [{tensor.type()} {list(tensor.shape)}] is at version {tensor._version}; "
+            f"expected version {version} instead"
+        )
     return tensor

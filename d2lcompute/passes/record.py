@@ -160,6 +160,9 @@ class Recorder:
         """Count the FLOPs of a backward pass inside, for the calls whose nodes it goes through."""
         with Operators(self._run_backward):
             yield
+
+    def release(self) -> None:
+        """Look at no more gradients: a tensor that was there before keeps its hooks."""
         for handle in self._handles:
             handle.remove()
 

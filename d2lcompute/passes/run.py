@@ -116,6 +116,7 @@ class Pass:
             if then:
                 with writes.watching() if writes else nullcontext():
                     then(recorder, output)
+            recorder.release()
             self._touched = writes.touched if writes else []
         return recorder
 

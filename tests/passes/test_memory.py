@@ -83,3 +83,17 @@ def test_a_net_that_transforms_functions_is_traced_without_what_is_kept():
     assert report.error is None
     assert report.kept is None
     assert report.calls[0].outputs == ((4, 3),)
+
+
+def test_what_was_kept_and_written_to_is_refused_as_ever():
+    class Overwrites(nn.Module):
+        def forward(self, X):
+            Y = X.sigmoid()
+            Y += 1
+            return Y
+
+    X = torch.rand(3, 4, requires_grad=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        Overwrites()(X).sum().backward()
+    error = d2c.trace(Overwrites(), X, backward=True).error
+    assert "modified by an inplace operation" in str(error)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...passes.inputs import Inputs
 from ...passes.record import type_name
-from . import failing, modes, placement, registration, signals, ties, unreached, values
+from . import failing, modes, registration, signals, state, unreached
 from .findings import Diagnosis, Finding
 from .observe import Seen, observe
 
@@ -66,17 +66,17 @@ def _about_structure(net: nn.Module, seen: Seen | None) -> Iterator[Finding]:
     read = seen.constants if seen is not None and seen.failure is None else None
     yield from registration.plain_tensors(net, read)
     yield from registration.shadowed_names(net)
-    yield from values.not_finite(net)
-    yield from ties.half_broken(net)
-    yield from ties.cut(net)
+    yield from state.not_finite(net)
+    yield from state.half_broken(net)
+    yield from state.cut(net)
     yield from modes.mixed_modes(net)
     yield from modes.untouched_statistics(net)
     if seen is None or seen.failure is not None:  # a pass that comes through shows what is meant
-        yield from placement.several_devices(net)
-        yield from placement.several_dtypes(net)
+        yield from modes.several_devices(net)
+        yield from modes.several_dtypes(net)
     if seen is None:
-        yield from values.unsized(net, ran=False)
-        yield from values.symmetric_units(net)
+        yield from state.unsized(net, ran=False)
+        yield from state.symmetric_units(net)
 
 
 def _about_pass(seen: Seen) -> Iterator[Finding]:
@@ -88,13 +88,12 @@ def _about_pass(seen: Seen) -> Iterator[Finding]:
     yield from failing.bad_outputs(seen)
     yield from modes.dropped_in_eval_mode(seen)
     yield from signals.dead_relus(seen)
-    alike = list(values.symmetric_units(seen.net))
+    alike = list(state.symmetric_units(seen.net))
     yield from alike
     yield from signals.symmetric_gradients(seen, {name for one in alike for name in one.where})
     if seen.failure is None:
-        yield from placement.spreading_doubles(seen)
-        yield from values.unsized(seen.net, ran=True)
+        yield from modes.spreading_doubles(seen)
+        yield from state.unsized(seen.net, ran=True)
         yield from unreached.no_gradient(seen)
         if signals.tells_of_training(seen.net):
-            yield from signals.exploding(seen)
-            yield from signals.vanishing(seen)
+            yield from signals.signals(seen)

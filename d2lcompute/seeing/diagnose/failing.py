@@ -10,7 +10,7 @@ from ...parameters.names import shape_text
 from ...passes.record import type_name
 from .findings import Finding
 from .observe import Failure, Seen, is_bad
-from .values import not_finite
+from .state import not_finite
 
 _MENDS = (
     ("must be Tensor, not NoneType", "Look at what comes before: a `forward` without `return` "

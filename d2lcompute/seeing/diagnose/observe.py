@@ -19,8 +19,9 @@ from ...passes.backward import gradients, projection
 from ...passes.inputs import Inputs
 from ...passes.record import Event, Recorder, type_name
 from ...passes.run import Pass
+from ...passes.statistics import Statistics, can_be_read, statistics
 from ...passes.values import tensors_in
-from .values import distinct
+from .state import distinct
 
 Loss = Callable[[Any], Tensor]
 
@@ -55,6 +56,8 @@ class Seen:
 
     net: nn.Module
     inputs: list[Tensor] = field(default_factory=list)
+    input_values: list[Statistics | None] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     output: Any = None
     outputs: list[Tensor] = field(default_factory=list)
     called: set[int] = field(default_factory=set)
@@ -91,7 +94,7 @@ def is_bad(tensors: Sequence[Tensor]) -> bool:
     """Whether there is NaN or infinity: minus infinity is what masks put into scores."""
     return any(
         tensor.is_floating_point()
-        and _can_be_read(tensor)
+        and can_be_read(tensor)
         and bool((tensor.isnan() | tensor.isposinf()).any())
         for tensor in tensors
     )
@@ -108,7 +111,7 @@ class _Notes:
     def finish(self, recorder: Recorder, output: Any) -> None:
         """Note what there is to say about the pass as a whole."""
         seen, failure = self.seen, recorder.failure
-        seen.inputs = recorder.inputs
+        seen.inputs, seen.events = recorder.inputs, recorder.events
         seen.output, seen.outputs = output, tensors_in(output)
         seen.called = {id(event.block) for event in recorder.events if event.block is not None}
         seen.read = {key for event in recorder.events for key in event.parameters}
@@ -141,7 +144,7 @@ class _Notes:
         return "" if block is None else self._names.get(id(block), type_name(block))
 
     def _note_relu(self, value: Tensor, block: nn.Module | None) -> None:
-        if not _can_be_read(value) or value.dim() < 2 or not value.numel():
+        if not can_be_read(value) or value.dim() < 2 or not value.numel():
             return
         units = value.shape[1] if value.dim() > 3 else value.shape[-1]
         wide = value.detach().float()
@@ -168,11 +171,14 @@ def _record(made: Pass, backward: Callable[[Seen], object] | None) -> _Notes:
             backward(notes.seen)
         found.append(notes)
 
+    given = [t for t in tensors_in(made.inputs.for_real(made.net)) if t.is_floating_point()]
+    input_values = [statistics(tensor) for tensor in given]
     watched = [entry.tensor for entry in entries(made.net) if not entry.is_buffer]
     constants = {id(tensor): key for key, tensor in _constants(made.net)}
     plain = [tensor for _, tensor in _constants(made.net)]
-    made.record([*watched, *plain], watch=lambda: _Notes(made.net), then=finish)
+    made.record([*watched, *plain], values=True, watch=lambda: _Notes(made.net), then=finish)
     seen = found[-1].seen
+    seen.input_values = input_values
     seen.constants = {constants[key] for key in seen.read & constants.keys()}
     return found[-1]
 
@@ -216,7 +222,3 @@ def _eval_mode(net: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def _can_be_read(tensor: Tensor) -> bool:
-    return not tensor.is_meta and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)

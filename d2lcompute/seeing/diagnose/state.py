@@ -1,4 +1,4 @@
-"""What the values of a net tell: not finite, never initialized, all the same."""
+"""What the values of a net tell: not finite, never initialized, all the same; ties that are cut."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ...parameters.names import Entry, entries, walk
+from ...parameters.names import Entry, entries, slots, tied_entries, walk
 from ...passes.deferred import deferral_of
+from ...words.language import _
 from .findings import Finding
 
+_FEWEST = 64  # fewer values may agree without having been one parameter
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Bilinear, nn.RNNBase, nn.RNNCellBase)
 
 
@@ -150,7 +152,7 @@ def _units(entry: Entry) -> int:
 def _before_others(net: nn.Module) -> set[int]:
     """Return the ids of layers that stand in an nn.Sequential before one with a weight."""
     found: set[int] = set()
-    for _, module in walk(net):
+    for _name, module in walk(net):
         if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
             later = False
             for child in reversed(
@@ -166,3 +168,81 @@ def _orders(path: str, module: nn.Module) -> list[str]:
     deferral = deferral_of(module)
     leaves = deferral.orders if deferral else ()
     return [f"{path}.{leaf}" if path else leaf for leaf in leaves]
+
+
+def half_broken(net: nn.Module) -> Iterator[Finding]:
+    """Find trained parameters that are different objects on the same memory."""
+    for group in tied_entries(slots(net)):
+        members = [e for e in distinct(group) if not e.is_buffer and e.tensor.requires_grad]
+        if len(members) > 1:
+            first, *others = (entry.name for entry in members)
+            same = len({entry.tensor.shape for entry in members}) == 1
+            mend = (
+                _("`d2lcompute.tie(net, {first!r}, {others})` makes them one.", first=first,
+                  others=", ".join(map(repr, others)))
+                if same
+                else _("Keep one parameter and compute with it where the other is used now: "
+                       "`F.linear(X, self.{first}.t())`.", first=first)
+            )  # fmt: skip
+            yield Finding(
+                "tie half broken",
+                (first, *others),
+                _("different parameters on the same memory"),
+                _("Each has a gradient of its own, so they do not add up; an optimizer counts and "
+                  "updates the values once for each, and the next move to a device parts them."),
+                mend,
+            )  # fmt: skip
+
+
+def cut(net: nn.Module) -> Iterator[Finding]:
+    """Find weights of unlike layers that are equal bit for bit, and not one.
+
+    Layers of the same kind are equal where they were copied, as those of an nn.TransformerEncoder
+    are, or a teacher and its student. An embedding and an output layer do not come to that.
+    """
+    alike: dict[object, list[Entry]] = {}
+    shared = {id(e.tensor) for group in tied_entries(slots(net)) for e in group}
+    for entry in distinct(entries(net)):
+        tensor = entry.tensor
+        if _is_trained_table(entry) and id(tensor) not in shared and _is_drawn(tensor):
+            beginning = tuple(tensor.detach().reshape(-1)[:8].tolist())
+            key = tensor.shape, tensor.dtype, tensor.device, beginning
+            alike.setdefault(key, []).append(entry)
+    for group in alike.values():
+        same = [one for one in group if torch.equal(one.tensor, group[0].tensor)]
+        kinds = list(dict.fromkeys(type(one.module).__name__ for one in same))
+        if len(kinds) > 1:
+            names = tuple(entry.name for entry in same)
+            yield Finding(
+                "tie cut",
+                names,
+                _("equal bit for bit, in {kinds}, and not tied", kinds=_(" and ").join(kinds)),
+                _("Two layers of different kinds do not come to the same values by themselves: a "
+                  "tie was probably cut, by a copy, a move or a load, and from now on the two will "
+                  "part."),
+                _("`d2lcompute.tie(net, {names})`, and `with d2lcompute.keep_ties(net):` around "
+                  "what cuts it.", names=", ".join(map(repr, names))),
+            )  # fmt: skip
+
+
+def _is_trained_table(entry: Entry) -> bool:
+    tensor = entry.tensor
+    trained = not entry.is_buffer and has_values(tensor) and tensor.requires_grad
+    return trained and sum(size > 1 for size in tensor.shape) > 1 and tensor.numel() >= _FEWEST
+
+
+def _is_drawn(tensor: Tensor) -> bool:
+    """Whether the values follow no formula that two layers might share.
+
+    What is drawn at random has neighbours that know nothing of each other; those of ramps, waves
+    and decays do, and those of constants and identities are mostly the same.
+    """
+    values = tensor.detach().squeeze().double()
+    if 2 * int((values.flatten().sort().values.diff() != 0).sum()) < values.numel():
+        return False
+    for axis in range(values.dim()):
+        length = values.shape[axis] - 1
+        neighbours = [values.narrow(axis, start, length).flatten() for start in (0, 1)]
+        if length > 1 and bool(torch.stack(neighbours).corrcoef()[0, 1].abs() > 0.5):
+            return False
+    return True
