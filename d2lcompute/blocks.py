@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from typing import TypeVar
+from itertools import count
+from typing import Any, TypeVar, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +42,9 @@ def dense(
     `in_units` is the width of the input; without it the layer is lazy. Maps (..., in_units) to
     (..., units): as in torch, and unlike Gluon's default, only the last axis is used.
 
-    Returns a linear layer, or an `nn.Sequential` of that layer and its activation. Raises
-    `ValueError` for a size that is not positive or an activation that is not known.
-    Source: D2L 6.1 / zh 5.1
+    Returns a linear layer, or an `nn.Sequential` of that layer and its activation, whose `weight`
+    and `bias` read as in Gluon. Raises `ValueError` for a size that is not positive or an
+    activation that is not known. Source: D2L 6.1 / zh 5.1
     """
     units = positive("units", units)
     layer: nn.Module
@@ -51,7 +52,36 @@ def dense(
         layer = nn.LazyLinear(units)
     else:
         layer = nn.Linear(positive("in_units", in_units), units)
-    return layer if activation is None else nn.Sequential(layer, _activation(activation))
+    return layer if activation is None else Dense(layer, _activation(activation))
+
+
+class Dense(nn.Sequential):
+    """What `dense` gives with an activation: its `weight` and `bias` are those of the layer.
+
+    >>> net = nn.Sequential(d2c.dense(256, "relu", in_units=20), d2c.dense(10, in_units=256))
+    >>> net[0].weight.shape, list(net.state_dict())
+    (torch.Size([256, 20]), ['0.0.weight', '0.0.bias', '1.weight', '1.bias'])
+
+    Source: D2L 6.1 / zh 5.1
+    """
+
+    __jit_unused_properties__ = ("weight", "bias")
+
+    @property
+    def weight(self) -> Tensor:
+        """Return the weight of the layer."""
+        return cast(nn.Linear, self[0]).weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """Return the bias of the layer."""
+        return cast(nn.Linear, self[0]).bias
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__jit_unused_properties__:  # torch would register it here a second time
+            setattr(self[0], name, value)
+        else:
+            super().__setattr__(name, value)
 
 
 def mlp(
@@ -91,8 +121,10 @@ class MLP(nn.Module):
     >>> net(torch.rand(2, 20)).shape
     torch.Size([2, 10])
 
-    `hidden_units` and `units` are the widths of the two layers, `in_units` that of the input;
-    without it both layers are lazy. Maps (..., in_units) to (..., units).
+    `hidden_units` and `units` are the widths of the two layers, `in_units` that of the input.
+    Without it both layers are lazy: their parameters have no shape, and cannot be counted, saved
+    or set by `net.apply`, before the first batch. `MLP(in_units=20)` is the sized net that the
+    book's Chinese edition writes as `MLP()`. Maps (..., in_units) to (..., units).
     Source: D2L 6.1 / zh 5.1
     """
 
@@ -113,25 +145,27 @@ class MySequential(nn.Module):
     >>> net = d2c.MySequential(nn.LazyLinear(256), nn.ReLU())
     >>> net.add(nn.LazyLinear(10))(torch.rand(2, 20)).shape
     torch.Size([2, 10])
+    >>> net[:2](torch.rand(2, 20)).shape
+    torch.Size([2, 256])
 
-    `modules` are modules, in the order in which they run. Names in `state_dict` are those of
-    `nn.Sequential`: `"0.weight"`, `"0.bias"`, and so on.
+    `modules` are modules, in the order in which they run, or one mapping from names to modules.
+    Names in `state_dict` are those of `nn.Sequential`: `"0.weight"`, `"0.bias"`, and so on. A slice
+    is a net of the same modules under the same names.
 
     Raises `TypeError` for what is not a module, before anything is added.
     Source: D2L 6.1 / zh 5.1
     """
 
-    def __init__(self, *modules: nn.Module):
+    def __init__(self, *modules: nn.Module | Mapping[str, nn.Module]):
         super().__init__()
-        self.add(*modules)
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            self._add_named(modules[0])
+        else:
+            self._add_named(self._numbered(modules))
 
     def add(self: Self, *modules: nn.Module) -> Self:
         """Append `modules`, as Gluon's `add` does, and return the net itself."""
-        for module in modules:
-            if not isinstance(module, nn.Module):
-                raise TypeError(f"`modules` must be modules, got {module!r}; do nn.ReLU(), say")
-        for module in modules:
-            self.add_module(str(len(self)), module)
+        self._add_named(self._numbered(modules))
         return self
 
     def forward(self, X: Tensor) -> Tensor:
@@ -145,8 +179,32 @@ class MySequential(nn.Module):
     def __iter__(self) -> Iterator[nn.Module]:
         return (module for module in self._modules.values() if module is not None)
 
-    def __getitem__(self, index: int) -> nn.Module:
-        return list(self)[index]
+    @overload
+    def __getitem__(self, index: int) -> nn.Module: ...
+    @overload
+    def __getitem__(self: Self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> nn.Module:
+        if not isinstance(index, slice):
+            return list(self)[index]
+        names = [name for name, module in self._modules.items() if module is not None]
+        return type(self)({name: self.get_submodule(name) for name in names[index]})
+
+    def _numbered(self, modules: Iterable[Any]) -> dict[str, Any]:
+        """Give each a number that is free: a slice begins with the number that it had."""
+        numbers = filter(lambda name: name not in self._modules, map(str, count(len(self))))
+        return dict(zip(numbers, modules, strict=False))
+
+    def _add_named(self, modules: Mapping[str, Any]) -> None:
+        for name, module in modules.items():
+            if not isinstance(module, nn.Module):
+                raise TypeError(f"`modules` must be modules, got {module!r}; do nn.ReLU(), say")
+            if not isinstance(name, str) or not name or "." in name or hasattr(self, name):
+                raise ValueError(
+                    f"`modules` must have names that are free, of text and without a dot, got "
+                    f"{name!r}; do {{'hidden': nn.Linear(20, 256)}}, say"
+                )
+        for name, module in modules.items():
+            self.add_module(name, module)
 
 
 class FixedHiddenMLP(nn.Module):
@@ -222,8 +280,9 @@ class NestMLP(nn.Module):
     >>> chimera(torch.rand(2, 20)).shape
     torch.Size([])
 
-    `in_units` is the width of the input; without it every layer is lazy. Maps (..., in_units) to
-    (..., 16).
+    `in_units` is the width of the input. Without it every layer is lazy, and has no shape before
+    the first batch; `NestMLP(in_units=20)` is the sized net that the book's Chinese edition writes
+    as `NestMLP()`. Maps (..., in_units) to (..., 16).
     Source: D2L 6.1 / zh 5.1
     """
 

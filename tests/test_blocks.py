@@ -1,6 +1,7 @@
 import copy
 import math
 import pickle
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -68,6 +69,49 @@ def test_dense_refuses_an_unknown_activation_and_lists_the_known(activation):
         d2c.dense(3, activation)
 
 
+@pytest.mark.parametrize("in_units", [None, 4])
+def test_dense_with_an_activation_has_weight_and_bias_as_in_Gluon(in_units):
+    net = nn.Sequential(d2c.dense(3, "relu", in_units), d2c.dense(2))
+    d2c.initialize(net, d2c.initializers.Normal(0.01), seed=0)
+    net(torch.rand(2, 4))
+    assert net[0].weight is net[0][0].weight
+    assert net[0].bias is net[0][0].bias
+    assert list(net.state_dict()) == ["0.0.weight", "0.0.bias", "1.weight", "1.bias"]
+    assert [name for name, _ in net.named_parameters()] == list(net.state_dict())
+    plain = nn.Sequential(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), nn.Linear(3, 2))
+    d2c.initialize(plain, d2c.initializers.Normal(0.01), seed=0)
+    assert_close(net.state_dict(), plain.state_dict(), rtol=0, atol=0)
+
+
+def test_dense_with_an_activation_passes_on_what_is_assigned_to_weight():
+    layer = d2c.dense(3, "relu", in_units=4)
+    layer.weight = weight = nn.Parameter(torch.zeros(3, 4))
+    layer.bias = None
+    assert layer[0].weight is weight
+    assert list(layer.state_dict()) == ["0.weight"]
+    assert layer.bias is None
+
+
+@pytest.mark.parametrize("change", [copy.deepcopy, lambda n: pickle.loads(pickle.dumps(n))])
+def test_dense_with_an_activation_is_copied_with_a_weight_of_its_own(change):
+    layer = d2c.dense(3, "relu", in_units=4)
+    assert change(layer).weight is not layer.weight
+    assert_close(change(layer).weight, layer.weight)
+
+
+def test_a_part_of_a_dense_has_the_weight_only_with_the_layer():
+    layer = d2c.dense(3, "relu", in_units=4)
+    assert layer[:1].weight is layer.weight
+    with pytest.raises(AttributeError, match="'Dense' object has no attribute 'weight'"):
+        _ = layer[1:].weight
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_dense_with_an_activation_can_be_scripted():
+    layer, X = d2c.dense(3, "relu", in_units=4), torch.rand(2, 4)
+    assert_close(torch.jit.script(layer)(X), layer(X))
+
+
 def test_mlp_puts_the_activation_between_layers_only():
     kinds = [type(layer) for layer in d2c.mlp(5, 4, 3, in_units=2)]
     assert kinds == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
@@ -118,6 +162,34 @@ def test_MySequential_can_be_indexed_counted_and_iterated():
     first, last = nn.Linear(4, 3), nn.ReLU()
     net = d2c.MySequential(first, last, first)
     assert (net[0], net[-2], len(net), list(net)) == (first, last, 3, [first, last, first])
+
+
+@pytest.mark.parametrize("cut", [slice(2), slice(1, None), slice(None, None, 2), slice(9, 12)])
+def test_a_slice_of_MySequential_is_a_net_of_the_same_modules_and_names(cut):
+    layers = nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)
+    ours, torchs = d2c.MySequential(*layers)[cut], nn.Sequential(*layers)[cut]
+    assert type(ours) is d2c.MySequential
+    assert dict(ours.named_children()) == dict(torchs.named_children())
+
+
+def test_MySequential_keeps_the_names_of_a_mapping():
+    named = OrderedDict(hidden=nn.Linear(4, 3), act=nn.ReLU(), out=nn.Linear(3, 2))
+    ours, torchs, X = d2c.MySequential(named), nn.Sequential(named), torch.rand(2, 4)
+    assert list(ours.state_dict()) == list(torchs.state_dict())
+    assert_close(ours(X), torchs(X), rtol=0, atol=0)
+    assert ours[1:].out is named["out"]
+    assert list(d2c.MySequential(dict(named)).state_dict()) == list(torchs.state_dict())
+
+
+def test_what_is_added_to_a_slice_replaces_nothing():
+    net = d2c.MySequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))[1:]
+    assert [name for name, _ in net.add(nn.Tanh()).named_children()] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("name", ["", "a.b", 3, None, "forward"])
+def test_MySequential_refuses_a_name_that_torch_would_not_take_and_adds_nothing(name):
+    with pytest.raises(ValueError, match=r"`modules` must have names that are free.*; do"):
+        d2c.MySequential({"fine": nn.ReLU(), name: nn.Tanh()})
 
 
 @pytest.mark.parametrize("wrong", ["x", nn.ReLU, None, torch.relu])

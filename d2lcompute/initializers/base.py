@@ -120,13 +120,18 @@ def role_of(leaf: str, layer: nn.Module | None = None, tensor: Tensor | None = N
     """
     if leaf in ("bias", "beta") or leaf.startswith("bias_") or leaf.endswith("_bias"):
         return "bias"
-    if leaf == "gamma" or isinstance(layer, _NORMS):
+    if isinstance(layer, _NORMS) or (leaf == "gamma" and not _scales_a_branch(layer)):
         return "gamma"
     if isinstance(layer, nn.PReLU):
         return "slope"
     # Other libraries have normalization layers of their own, and linear layers that normalize.
     named = "norm" in type(layer).__name__.lower() and not isinstance(layer, _PRODUCTS)
     return "gamma" if named and tensor is not None and _is_vector(tensor) else "weight"
+
+
+def _scales_a_branch(layer: nn.Module | None) -> bool:
+    """Whether a `gamma` there starts small on purpose, as ConvNeXt's: what normalizes is a leaf."""
+    return layer is not None and (bool(layer._modules) or "scale" in type(layer).__name__.lower())
 
 
 def _is_vector(tensor: Tensor) -> bool:

@@ -205,6 +205,19 @@ class BookBatchNorm(nn.Module):
         self.kernel = nn.Parameter(torch.zeros(3, 3))
 
 
+class LayerScale(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((3,), 1e-6))
+
+
+class ConvNextBlock(LayerScale):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(3)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(3, 3))
+
+
 @pytest.mark.parametrize(
     ("layer", "constants"),
     [
@@ -224,6 +237,8 @@ class BookBatchNorm(nn.Module):
         (nn.Sequential(nn.Linear(2, 2), nn.PReLU(init=0.9)), {"1.weight": 0.25}),
         (nn.Sequential(nn.Linear(2, 2), ForeignRMSNorm(3)), {"1.weight": 1}),
         (BookBatchNorm(), {"gamma": 1, "beta": 0, "kernel": 5}),
+        (ConvNextBlock(), {"gamma": 5, "norm.weight": 1, "relative_position_bias_table": 5}),
+        (LayerScale(), {"gamma": 5}),
     ],
     ids=lambda item: type(item).__name__ if isinstance(item, nn.Module) else "",
 )
