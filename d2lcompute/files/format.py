@@ -89,13 +89,6 @@ def _view(tensor: Tensor) -> Hashable:
     return *place, tensor.dtype, tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg()
 
 
-def bytes_of(tensor: Tensor) -> memoryview:
-    """Return the values as bytes: those of the tensor itself if they lie in order on the CPU."""
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    flat: Any = plain.reshape(-1).view(torch.uint8).numpy()
-    return memoryview(flat)
-
-
 def write(path: AnyPath, data: Any, argument: str = "data") -> None:
     """Write tensors and what holds them, each tensor once; the old file stays if that fails."""
     check_path(path)
@@ -203,8 +196,11 @@ def _header(places: Mapping[str, Any], known: Mapping[str, Any]) -> bytes:
 
 
 def _bytes(path: AnyPath, argument: str, name: str, tensor: Tensor) -> memoryview:
+    """Return the values as bytes: those of the tensor itself if they lie in order on the CPU."""
     try:
-        return bytes_of(tensor)
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        flat: Any = plain.reshape(-1).view(torch.uint8).numpy()
+        return memoryview(flat)
     except (RuntimeError, TypeError) as error:  # a subclass that only looks like a tensor
         what, mend = f"{type(tensor).__name__} ones", "convert them to ordinary tensors"
         raise _unwritten(path, argument, what, mend, [name]) from error

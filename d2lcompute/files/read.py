@@ -24,7 +24,6 @@ from .format import (
     KNOWN,
     LONGEST_HEADER,
     METADATA,
-    bytes_of,
     checksum,
     in_threads,
 )
@@ -218,7 +217,7 @@ def _checked_parts(
     path: AnyPath, header: Part, tensors: Mapping[str, Tensor], checksums: Mapping[str, str]
 ) -> list[Part]:
     size = sum(tensor.nbytes for tensor in tensors.values())
-    found = in_threads(lambda tensor: checksum(bytes_of(tensor)), tensors.values(), size)
+    found = in_threads(_checksum, tensors.values(), size)
     parts = [
         Part(name, tensor.nbytes, checksums[name], "" if now == checksums[name] else "changed")
         for (name, tensor), now in zip(tensors.items(), found, strict=True)
@@ -231,6 +230,11 @@ def _checked_parts(
         )
         raise refusal(path, reason, [header, *parts])
     return [header, *parts]
+
+
+def _checksum(tensor: Tensor) -> str:
+    flat: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+    return checksum(flat)
 
 
 def _reason(path: AnyPath, error: Exception) -> str:
