@@ -12,6 +12,7 @@ import d2lcompute as d2c
 HERE = pathlib.Path(__file__).parent
 MEASURED = HERE / "measured.md"
 ROWS = pytest.StashKey[list[tuple[str, float, float]]]()
+UNSEEN = pytest.StashKey[list[str]]()
 
 
 def real_device():
@@ -28,7 +29,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.stash[ROWS] = []
+    config.stash[ROWS], config.stash[UNSEEN] = [], []
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +94,12 @@ def note(request, device):
     return add
 
 
+@pytest.fixture
+def notice(request):
+    """Add an operator to those that wait and are not seen to."""
+    return request.config.stash[UNSEEN].append
+
+
 def table(rows, name):
     """The measured rows in Markdown, without a word that would need a translation."""
     lines = [f"|  | CPU | {name} |  |", "|---|--:|--:|--:|"]
@@ -111,7 +118,8 @@ def pytest_terminal_summary(terminalreporter, config):
     if rows := config.stash[ROWS]:
         name = torch.get_device_module(REAL).get_device_name(REAL)
         where = f"{datetime.date.today()}, {name}, torch {torch.__version__}"
-        text = f"{table(rows, name)}\n\n{where}\n"
+        unseen = ", ".join(f"`{each}`" for each in config.stash[UNSEEN]) or "-"
+        text = f"{table(rows, name)}\n\n{where}\n\n`watch_transfers`: {unseen}\n"
         MEASURED.write_text(text, encoding="utf-8")
         terminalreporter.write_sep("=", f"written to {MEASURED.name}")
         terminalreporter.write_line(text)

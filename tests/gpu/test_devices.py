@@ -101,7 +101,7 @@ def test_memory_is_told_and_given_back(device):
     X = torch.zeros(1000, 1000, device=device)
     during = torch.accelerator.memory_allocated(device)
     del X
-    assert 4_000_000 <= during - before < 4_100_000  # a device gives memory in blocks
+    assert 4_000_000 <= during - before < 5_100_000  # a device gives memory in blocks
     assert torch.accelerator.memory_allocated(device) == before
 
 

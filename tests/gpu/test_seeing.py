@@ -103,7 +103,8 @@ def test_memory_is_told_as_the_device_gives_it(device):
     allocated = torch.accelerator.memory_allocated
     before = allocated(device)
     net = d2c.mlp(512, 256, 10, in_units=128).to(device)
-    blocks = 2**10 * len(list(net.parameters()))  # a device gives memory in blocks
+    real = device.type != "practice"
+    blocks = 2**23 if real else 2**10  # a device gives memory in blocks, of up to 1 MiB more
     assert 0 <= allocated(device) - before - d2c.describe(net).bytes <= blocks
     X = torch.randn(8192, 128, device=device)
     report = d2c.trace(net, X)
@@ -114,7 +115,7 @@ def test_memory_is_told_as_the_device_gives_it(device):
     Y = net(X)
     torch.accelerator.synchronize()
     peak = torch.accelerator.max_memory_allocated(device) - before
-    workspace = 0 if device.type == "practice" else 2**26
+    workspace = 2**26 if real else 0
     assert report.peak <= peak <= report.peak + blocks + workspace
     assert 0 <= allocated(device) - before - Y.nbytes - report.kept <= blocks
 

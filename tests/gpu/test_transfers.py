@@ -183,3 +183,42 @@ def test_moving_a_net_moves_each_parameter_and_buffer(device):
     net(torch.ones(2, 4))
     moved, _ = seen(lambda: net.to(device))
     assert moved == [("to", "cpu", str(device), size) for size in (64, 16, 64)]
+
+
+SUSPECTS = {
+    "multinomial": lambda x: x.multinomial(2),
+    "multinomial with replacement": lambda x: x.multinomial(2, replacement=True),
+    "histc": lambda x: x.histc(4),
+    "isin": lambda x: torch.isin(x, x[0]),
+    "mode": lambda x: x.mode(),
+    "median": lambda x: x.median(),
+    "quantile": lambda x: x.quantile(0.5),
+    "randperm": lambda x: torch.randperm(9, device=x.device),
+    "one_hot": lambda x: nn.functional.one_hot(x.long(), 6),
+    "bucketize": lambda x: torch.bucketize(x, x[0]),
+    "index_put": lambda x: x.index_put((x.long() % 2,), x[0, 0], accumulate=True),
+    "embedding": lambda x: nn.functional.embedding(x.long() % 2, x, max_norm=1.0),
+    "svd": torch.linalg.svd,
+    "eigh": lambda x: torch.linalg.eigh(x @ x.T),
+    "lstsq": lambda x: torch.linalg.lstsq(x.T, x.T),
+    "clip_grad_norm": lambda x: nn.utils.clip_grad_norm_(graded(x), 1.0),
+    "ctc_loss": lambda x: nn.functional.ctc_loss(
+        x.log_softmax(1)[:, None], torch.tensor([[1]], device=x.device), [2], [1]
+    ),
+}
+
+
+def graded(x):
+    weight = nn.Parameter(x.clone())
+    weight.grad = torch.ones_like(x)
+    return [weight]
+
+
+@pytest.mark.parametrize("name", SUSPECTS)
+def test_what_is_seen_to_wait_does_wait_and_the_rest_is_noted(x, waits, notice, name):
+    """Nobody sees into the operators of a device: what waits there unseen goes into the table."""
+    _, seen_to_wait = seen(lambda: SUSPECTS[name](x))
+    waited = waits(lambda: SUSPECTS[name](x))
+    assert waited is None or waited or not seen_to_wait
+    if waited and not seen_to_wait:
+        notice(name)
