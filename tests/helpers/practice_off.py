@@ -1,6 +1,7 @@
 """Run in a process of its own: practice devices that are off leave torch as it was before them."""
 
 import warnings
+from importlib import import_module
 
 import torch
 
@@ -12,6 +13,7 @@ def replaced():
         "compile": torch._TorchCompileInductorWrapper.__call__,
         "scatter": getattr(torch._C, "_scatter", None),
         "methods": [vars(torch.Tensor).get(name) for name in ("new", "new_tensor")],
+        "lists": import_module("torch.optim.optimizer")._get_foreach_kernels_supported_devices,
         "shares": torch.UntypedStorage._share_fd_cpu_,
         "threads": torch._C._is_multithreading_enabled(),
     }

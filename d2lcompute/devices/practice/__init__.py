@@ -54,8 +54,7 @@ def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.devic
     Without a number, `x.to("practice")` and `torch.tensor(numbers, device="practice")` go to
     `practice:0`, also where another device is the current one. An operator on CPU tensors does not
     refuse a generator of a practice device. Recurrent nets arrange their products as on other
-    accelerators, and ASGD, NAdam and RAdam step with `foreach=True`, so that their last bits may
-    differ from the CPU's.
+    accelerators, so that their last bits may differ from the CPU's.
 
     Returns the devices. Raises `TypeError` for what is no integer, `ValueError` for one out of
     bounds, and `RuntimeError` where torch has the device of another package or lacks what a device

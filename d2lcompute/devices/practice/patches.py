@@ -6,8 +6,9 @@ torch cannot forget a device that it was told of, then goes on with what was the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial, wraps
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from .memory import DEVICES
 from .tensor import CPU, allow_threads, place
 
 _Function = Callable[..., Any]
-_Patch = tuple[Any, str, Callable[[Any], Any]]  # what has it, under which name, made of its own
+Patch = tuple[Any, str, Any]  # what has it, under which name, and what takes its place
 _NOTHING = object()
 # What torch asks about the accelerator, and the function of the device's module that answers.
 _NAMES = {
@@ -41,9 +42,9 @@ _replaced: list[tuple[Any, str, Any]] = []
 def switch(on: bool) -> None:
     """Put what is patched for a time in its place, or torch's own back."""
     if on and not _replaced:
-        for owner, name, make in _patches():
+        for owner, name, ours in passing():
             _replaced.append((owner, name, vars(owner).get(name, _NOTHING)))
-            setattr(owner, name, make(getattr(owner, name, None)))
+            setattr(owner, name, ours)
     while _replaced and not on:
         owner, name, own = _replaced.pop()
         if own is _NOTHING:
@@ -54,15 +55,23 @@ def switch(on: bool) -> None:
         allow_threads()
 
 
-def _patches() -> Iterator[_Patch]:
-    """Yield what is patched while there are practice devices, as (owner, name, how)."""
-    yield torch, "Generator", lambda own: Generator
-    yield torch.Tensor, "new_tensor", naming_device
-    yield torch.Tensor, "new", naming_device
-    yield torch._TorchCompileInductorWrapper, "__call__", refusing_to_generate
-    yield torch._C, "_scatter", refusing_to_scatter  # nothing where torch comes without CUDA
-    yield torch.UntypedStorage, "_share_fd_cpu_", refusing_to_share
-    yield torch.UntypedStorage, "_share_filename_cpu_", refusing_to_share
+def passing() -> list[Patch]:
+    """Return what is patched while there are practice devices."""
+    tensor, storage, native = torch.Tensor, torch.UntypedStorage, torch._C
+    compiler: Any = torch._TorchCompileInductorWrapper
+    optimizer: Any = import_module("torch.optim.optimizer")  # no attribute of torch.optim
+    lists = "_get_foreach_kernels_supported_devices"
+    scatter: Any = getattr(native, "_scatter", None)  # only where torch knows CUDA
+    return [
+        (torch, "Generator", Generator),
+        (tensor, "new", naming_device(tensor.new)),
+        (tensor, "new_tensor", naming_device(tensor.new_tensor)),
+        (compiler, "__call__", refusing_to_generate(compiler.__call__)),
+        (native, "_scatter", refusing_to_scatter(scatter)),
+        (optimizer, lists, one_by_one(getattr(optimizer, lists))),
+        (storage, "_share_fd_cpu_", refusing_to_share(storage._share_fd_cpu_)),
+        (storage, "_share_filename_cpu_", refusing_to_share(storage._share_filename_cpu_)),
+    ]
 
 
 def patch_for_good() -> None:
@@ -143,6 +152,14 @@ def refusing_to_scatter(scatter: _Function) -> _Function:
         )
 
     return mended
+
+
+def one_by_one(supported: Callable[[], list[str]]) -> Callable[[], list[str]]:
+    """Return where optimizers step by lists of tensors on their own accord: not on these devices.
+
+    One by one is what they do on the CPU, with the same last bits, and faster here.
+    """
+    return lambda: [kind for kind in supported() if kind != "practice"]
 
 
 def refusing_to_share(share: _Function) -> _Function:

@@ -101,10 +101,14 @@ def test_an_output_of_another_shape_is_resized_with_torchs_warning():
         torch.add(x, x, out=torch.empty(0, device="practice:0"))
 
 
+ALIKE_IN_LISTS = ["SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta", "Rprop"]
+
+
 @pytest.mark.parametrize(
-    "name", ["SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta", "Rprop"]
+    ("name", "foreach"),
+    [(name, True) for name in ALIKE_IN_LISTS]
+    + [(name, None) for name in (*ALIKE_IN_LISTS, "Adamax", "ASGD", "NAdam", "RAdam")],
 )
-@pytest.mark.parametrize("foreach", [True, False])
 def test_optimizers_take_the_steps_of_the_cpu(name, foreach):
     weights = []
     for device in ("cpu", "practice:1"):
