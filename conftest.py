@@ -11,7 +11,6 @@ collect_ignore = [
     "tests/attacks",  # graded by test_attacks.py
     "tests/submissions",  # graded by test_assignment.py
     "chapters/assignment",  # with stubs in place of solutions, the checks must fail
-    "chapters/solutions",
 ]
 
 
@@ -25,4 +24,6 @@ def doctest_imports(doctest_namespace):
 def doctest_folder(request, tmp_path_factory, monkeypatch):
     """Let every docstring example write its files into a folder of its own."""
     if isinstance(getattr(request.node, "dtest", None), doctest.DocTest):
-        monkeypatch.chdir(tmp_path_factory.mktemp("doctest"))
+        folder = tmp_path_factory.mktemp("doctest")
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("XDG_DATA_HOME", str(folder))

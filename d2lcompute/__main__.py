@@ -73,18 +73,21 @@ def run(
 def open_(
     folder: Annotated[Path, typer.Argument(help="Where the copies go.")] = Path("d2l-notebooks"),
     lang: Language = None,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Copy without any outputs, to run it all yourself.")
+    ] = False,
     lab: Annotated[bool, typer.Option(help="Start JupyterLab there.")] = True,
 ) -> None:
     """Copy the notebooks to a folder of yours and start JupyterLab there.
 
-    A file that is already in the folder is kept as it is.
+    A file that is already in the folder is kept as it is. Exercises are copied without outputs.
 
     Example: `d2lcompute open my-notebooks --lang en`
     """
     if lab:
         require("lab")
     _find(None, lang)
-    copied, kept = notebooks.copy_out(folder, [lang] if lang else notebooks.LANGUAGES)
+    copied, kept = notebooks.copy_out(folder, [lang] if lang else notebooks.LANGUAGES, clear)
     print(f"{folder}: {len(copied)} notebooks copied, {len(kept)} kept as they were")
     if lab:
         raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(folder)]))

@@ -1,6 +1,7 @@
 import html.parser
 import pathlib
 import sys
+from collections import Counter
 
 import hypothesis
 import pytest
@@ -9,7 +10,7 @@ from torch.utils import backend_registration
 
 import d2lcompute as d2c
 from d2lcompute import __main__ as command_line
-from d2lcompute.exercises import checking
+from d2lcompute.exercises import check as checking
 
 # A shared machine decides how long an example takes, and torch loads much on its first use.
 hypothesis.settings.register_profile("no deadline", deadline=None)
@@ -22,6 +23,9 @@ GOLDEN = TESTS / "golden"
 def pytest_addoption(parser):
     parser.addoption(
         "--golden-rewrite", action="store_true", help="write what the tables show now as expected"
+    )
+    parser.addoption(
+        "--seeds", type=int, default=3, help="how many seeds each answer to an exercise is tried on"
     )
 
 
@@ -75,9 +79,9 @@ def closes_every_element():
 
 @pytest.fixture
 def said(tmp_path, monkeypatch, capsys):
-    """What `check` prints in a folder of its own, as lines without their indent."""
-    monkeypatch.chdir(tmp_path)
-    checking._failures.clear()
+    """What `check` prints for a reader who has just begun, as lines without their indent."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(checking, "_failures", Counter())
 
     def run_check(name, answer):
         checking.check(name, answer)

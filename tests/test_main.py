@@ -177,6 +177,12 @@ def test_open_copies_the_notebooks_and_says_how_many(call, tmp_path):
     assert (tmp_path / "mine" / "en" / "1_blocks.ipynb").is_file()
 
 
+def test_open_can_copy_without_outputs(call, tmp_path):
+    assert call("open", tmp_path, "--lang", "en", "--no-lab", "--clear")[0] == 0
+    text = (tmp_path / "en" / "1_blocks.ipynb").read_text(encoding="utf-8")
+    assert not any(cell.get("outputs") for cell in json.loads(text)["cells"])
+
+
 def test_open_starts_jupyterlab_in_the_folder(call, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(command_line.util, "find_spec", lambda _: True)

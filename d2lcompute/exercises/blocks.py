@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .exercise import Exercise, expect
+from ..words.language import _, mark
+from .exercise import Exercise, NotYetError, expect
+from .expectations import (
+    batch_kept,
+    has_shape,
+    module,
+    names,
+    net_kept,
+    shown,
+    tensor,
+    trainable,
+    truth,
+    watched,
+)
+
+_PARTS = {"forward", "state_dict", "optimizer", "double"}
+_MOST_STEPS = 10_000
+_MOST_READS = 12
 
 
 class _Listed(nn.Module):
@@ -26,245 +44,264 @@ class _Listed(nn.Module):
         return X
 
 
+def _found(broken: Any, net: nn.Module) -> set[str]:
+    with net_kept(net):
+        found = names(broken(net))
+    others = ", ".join(sorted(found - _PARTS))
+    expect(
+        not others, "other words", _("You named {names}, which is none of the four.", names=others)
+    )
+    return found
+
+
 def _broken_finds_nothing_in_a_good_net(broken: Any, draw: random.Random) -> None:
     net = nn.Sequential(nn.Linear(20, 5), nn.ReLU(), nn.Linear(5, draw.randint(1, 9)))
-    found = broken(net)
-    expect(
-        found == set(),
-        f"In an ordinary nn.Sequential everything works, but you found {found!r}.",
-        "Try each thing on a copy, copy.deepcopy(net): `.double()` changes the net itself.",
-    )
+    found = ", ".join(sorted(_found(broken, net)))
+    fact = _("In an ordinary `nn.Sequential` all four work, but you found: {names}.", names=found)
+    expect(not found, "false alarm", fact)
+
+
+def _broken_finds_a_forward_pass_that_fails(broken: Any, draw: random.Random) -> None:
+    found = _found(broken, nn.Sequential(nn.Linear(21, draw.randint(1, 9))))
+    fact = _("The forward pass of this net fails, and you found: {names}.",
+             names=", ".join(sorted(found)) or "-")  # fmt: skip
+    expect("forward" in found, "misses forward", fact)
+    expect(found <= {"forward", "double"}, "false alarm", fact)
 
 
 def _broken_finds_what_a_list_breaks(broken: Any, draw: random.Random) -> None:
     layers: list[nn.Module] = [nn.Linear(20, 20) for _ in range(draw.randint(2, 4))]
-    found = broken(_Listed(layers, hidden=len(layers)))
-    expect(
-        "forward" not in found,
-        "The forward pass works: Python calls the layers in the list as it calls any others.",
-    )
-    for name, hint in {
-        "state_dict": "`state_dict()` of a net with layers should not be empty.",
-        "optimizer": "Give `net.parameters()` to torch.optim.SGD and see what it says.",
-        "double": "After `net.double()` feed it a batch of float64.",
-    }.items():
-        expect(name in found, f"One thing more is broken: {name}.", hint)
+    found = _found(broken, _Listed(layers, hidden=len(layers)))
+    fact = _("The forward pass of such a net works, but you found: forward.")
+    expect("forward" not in found, "forward works", fact)
+    for name in ("state_dict", "optimizer", "double"):
+        fact = _("With all layers in a plain list this is broken too: {name}.", name=name)
+        expect(name in found, f"misses {name}", fact)
 
 
 def _broken_finds_what_half_a_list_breaks(broken: Any, draw: random.Random) -> None:
     layers: list[nn.Module] = [nn.Linear(20, 20) for _ in range(4)]
-    found = broken(_Listed(layers, hidden=draw.randint(1, 3)))
-    expect(
-        "optimizer" not in found,
-        "When some layers are registered the optimizer starts, and leaves the rest untrained.",
-    )
-    expect(
-        "double" in found,
-        "A net with only some of its layers in a plain list is broken too.",
-        "After `net.double()` the layers in the list still hold float32: run a float64 batch.",
-    )
+    found = _found(broken, _Listed(layers, hidden=draw.randint(1, 3)))
+    for name, works in {
+        "forward": "forward works",
+        "optimizer": "some are registered",
+        "state_dict": "some are registered",
+    }.items():
+        fact = _("With some of the layers registered this works, but you found: {name}.", name=name)
+        expect(name not in found, works, fact)
+    fact = _("With some of the layers in a plain list this is broken: {name}.", name="double")
+    expect("double" in found, "misses double", fact)
+
+
+def _two_nets(draw: random.Random) -> tuple[nn.Linear, nn.Linear, Tensor]:
+    inputs = draw.randint(2, 6)
+    widths = draw.sample([7, 8, 9, 10], 2)  # none fits as an input, and no two are alike
+    first, second = (nn.Linear(inputs, width) for width in widths)
+    return first, second, torch.randn(draw.randint(2, 4), inputs)
 
 
 def _parallel_joins_outputs(answer: Any, draw: random.Random) -> None:
-    inputs, left, right = draw.randint(2, 6), draw.randint(1, 6), draw.randint(7, 9)
-    first, second = nn.Linear(inputs, left), nn.Linear(inputs, right)
-    X = torch.rand(*[2, 3][: draw.randint(1, 2)], inputs)
-    try:
-        Y = answer(first, second)(X)
-    except RuntimeError as error:
-        expect(
-            "mat1 and mat2" not in str(error),
-            "The second net must read the same X as the first, not what the first one gave.",
-            "In `forward`, call both nets with X: self.first(X), self.second(X).",
-        )
-        expect(
-            "size" not in str(error).lower(),
-            "The outputs may have different widths: join them along the last axis.",
-            "torch.cat((a, b), dim=-1) joins along the last axis.",
-        )
-        raise
-    expect(
-        isinstance(Y, Tensor),
-        f"`forward` must give one tensor, got {type(Y).__name__}.",
-        "torch.cat((a, b), dim=-1) makes one tensor of the two.",
-    )
-    expect(
-        Y.shape == (*X.shape[:-1], left + right),
-        f"For X of shape {tuple(X.shape)} and outputs of width {left} and {right} the output "
-        f"must have shape {(*X.shape[:-1], left + right)}, got {tuple(Y.shape)}.",
-        "torch.cat((a, b), dim=-1) joins along the last axis, dim=1 that of a matrix only.",
-    )
-    expect(
-        torch.equal(Y, torch.cat((first(X), second(X)), dim=-1)),
-        "The columns of the first net come first, and both nets read the same X.",
-    )
+    first, second, X = _two_nets(draw)
+    with batch_kept(X):
+        Y = tensor(answer(first, second)(X))
+    left, right = first(X), second(X)
+    has_shape(Y, (len(X), left.shape[1] + right.shape[1]), X)
+    swapped = torch.allclose(Y, torch.cat((right, left), dim=1))
+    expect(not swapped, "swapped", _("The columns of the second net come first."))
+    same = torch.allclose(Y, torch.cat((left, right), dim=1))
+    expect(same, "other numbers", _("The shape is right, but these are not the outputs of both."))
 
 
 def _parallel_registers_both(answer: Any, draw: random.Random) -> None:
-    block = answer(nn.Linear(2, 3), nn.Linear(2, 4))
-    expect(
-        isinstance(block, nn.Module),
-        f"Parallel(first, second) must be an nn.Module, got a {type(block).__name__}.",
-        "Write `class Parallel(nn.Module)`, with `__init__(self, first, second)` and `forward`.",
-    )
-    expect(
-        len(list(block.parameters())) == 4,
-        "The block must know the parameters of both nets; list(block.parameters()) tells.",
-        "Assign each net to an attribute of its own in `__init__`, after super().__init__().",
-    )
+    first, second, _X = _two_nets(draw)
+    block = module(answer(first, second))
+    wanted = {id(p) for net in (first, second) for p in net.parameters()}
+    found = [id(p) for p in block.parameters()]
+    fact = _("The two nets have 4 parameters, and the block knows {count}.", count=len(found))
+    expect(found, "not registered", fact)
+    expect(len(found) == 4, "some registered", fact)
+    fact = _("The parameters of the block are not those of the nets that were handed in.")
+    expect(set(found) == wanted, "copies", fact)
+
+
+def _parallel_learns(answer: Any, draw: random.Random) -> None:
+    first, second, X = _two_nets(draw)
+    block = answer(first, second)
+    trainable(block, X)
+
+
+class _Maker:
+    """Gives layers that write down who ran, on what, and what came out."""
+
+    def __init__(self) -> None:
+        self.ran: list[tuple[nn.Linear, Tensor, Tensor]] = []
+        ran = self.ran
+
+        class Layer(nn.Linear):
+            def forward(self, X: Tensor) -> Tensor:
+                Y = super().forward(X)
+                ran.append((self, X, Y))
+                return Y
+
+        self.layer = Layer
+
+    def __call__(self) -> nn.Linear:
+        return self.layer(4, 4)
 
 
 def _repeat_runs_in_a_row(repeat: Any, draw: random.Random) -> None:
-    made: list[nn.Module] = []
-
-    def make() -> nn.Module:
-        made.append(nn.Linear(4, 4))
-        return made[-1]
-
-    times = draw.randint(2, 5)
-    net = repeat(make, times)
-    expect(
-        isinstance(net, nn.Module),
-        f"repeat(make, times) must return an nn.Module, got {type(net).__name__}.",
-        "Put the blocks into an nn.Sequential.",
-    )
-    expect(
-        len(made) > 1,
-        "`make` was called only once, so all places share one block and its parameters.",
-        "Call make() once for every place: [make() for _ in range(times)].",
-    )
+    make, times = _Maker(), draw.randint(2, 5)
+    net = module(repeat(make, times))
     X = torch.rand(2, 4)
-    wanted = X
-    for block in made[:times]:
-        wanted = block(wanted)
-    expect(
-        len(made) == times and torch.allclose(net(X), wanted),
-        f"For times={times} the net must run {times} blocks, one after the other.",
-        "nn.Sequential(*(make() for _ in range(times))) does both.",
-    )
+    Y = tensor(net(X))
+    blocks = [block for block, _, _ in make.ran]
+    fact = _("For times={times} your net ran {count} blocks.", times=times, count=len(blocks))
+    expect(len(blocks) == times, "another number", fact)
+    fact = _("One block ran {count} times.", count=max(blocks.count(one) for one in blocks))
+    expect(len(set(blocks)) == times, "one block", fact)
+    for (_block, _given, before), (_block, given, _after) in pairwise(make.ran):
+        fact = _("A block did not get what the block before it gave.")
+        expect(torch.equal(before, given), "not in a row", fact)
+    fact = _("The output of the net is not that of its last block.")
+    expect(torch.equal(Y, make.ran[-1][2]), "not in a row", fact)
 
 
 def _repeat_has_parameters_of_its_own(repeat: Any, draw: random.Random) -> None:
     times = draw.randint(2, 5)
-    net = repeat(lambda: nn.Linear(4, 4), times)
-    found = len(list(net.parameters()))
-    expect(
-        found == 2 * times,
-        f"{times} blocks with two parameters each make {2 * times}, got {found}.",
-        "A block placed several times is counted once: call make() for every place, and keep "
-        "the blocks where they are registered, in nn.Sequential or nn.ModuleList.",
+    net = repeat(_Maker(), times)
+    weights = [p for p in net.parameters() if p.dim() == 2]
+    fact = _(
+        "The net knows {count} weights of its {times} blocks.", count=len(weights), times=times
     )
+    expect(len(weights) == times, "not registered", fact)
+    fact = _("All blocks begin with the same values.")
+    expect(not torch.equal(weights[0], weights[-1]), "equal blocks", fact)
+    trainable(net, torch.rand(2, 4))
+
+
+def _may_come_early(value: object) -> bool:
+    class Early(nn.Module):
+        def __init__(self) -> None:
+            self.x = value
+            super().__init__()
+
+    try:
+        Early()
+    except AttributeError:
+        return False
+    return True
 
 
 def _allowed_tells_what_may_come_early(allowed: Any, draw: random.Random) -> None:
-    may = [draw.random(), "relu", torch.rand(2), [nn.ReLU()]]
-    may_not = [nn.Linear(2, 3), nn.Parameter(torch.rand(2)), nn.ModuleList([nn.ReLU()])]
-    for value in (*may, *may_not):
-        expect(
-            bool(allowed(value)) == any(value is early for early in may),
-            f"Your function is wrong about a {type(value).__name__}.",
-            "Do the experiment inside the function: a class whose `__init__` assigns the value "
-            "before super().__init__(), made within try and except AttributeError.",
-        )
+    values = [
+        draw.random(), "relu", None, {"a": 1}, torch.rand(2), [nn.ReLU()], nn.Linear, torch.relu,
+        nn.Linear(2, 3), nn.Parameter(torch.rand(2)), nn.ModuleList([nn.ReLU()]),
+    ]  # fmt: skip
+    for value in draw.sample(values, len(values)):
+        found, works = truth(allowed(value)), _may_come_early(value)
+        kind = f"{shown(value)}" if isinstance(value, type) else type(value).__name__
+        fact = _("`self.x = value` works for this: {kind}. You say that it does not.", kind=kind)
+        expect(found or not works, "too strict", fact)
+        fact = _("`self.x = value` fails for this: {kind}. You say that it works.", kind=kind)
+        expect(works or not found, "too lax", fact)
 
 
-class _Reads(TorchFunctionMode):
-    """Counts the numbers that Python reads out of tensors."""
+class _Watch(TorchFunctionMode):
+    """Counts the numbers that Python reads out of tensors, and stops what does not end."""
 
     READERS = (Tensor.item, Tensor.tolist, Tensor.__bool__, Tensor.__float__, Tensor.__int__)
-    count = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+        self.steps = 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self.count += func in self.READERS
+        self.reads += func in self.READERS
+        self.steps += 1
+        if self.steps > _MOST_STEPS:
+            fact = _("Your loop still ran after {steps:,} operations.", steps=_MOST_STEPS)
+            raise NotYetError("no end", fact)
         return func(*args, **(kwargs or {}))
-
-
-def _halve_by_hand(X: Tensor) -> Tensor:
-    rows = []
-    for row in X:
-        while row.abs().sum() > 1:
-            row = row / 2
-        rows.append(row)
-    return torch.stack(rows)
 
 
 def _halve_treats_each_row_alone(halve: Any, draw: random.Random) -> None:
     X = torch.randn(draw.randint(2, 5), draw.randint(1, 4)) * 10 ** draw.uniform(-1, 3)
-    before = X.clone()
-    try:
-        Y = halve(X)
-    except RuntimeError as error:
-        expect(
-            "ambiguous" not in str(error),
-            "A comparison of a whole batch has one answer per row, and `while` wants one answer.",
-            "Ask (sums > 1).any(), and halve only the rows that need it, with torch.where.",
-        )
-        raise
-    expect(
-        torch.equal(X, before),
-        "The X that was given to the function has changed: do not use `/=` on it.",
-        "X = X / 2 makes a new tensor; X /= 2 writes into the one that the caller holds.",
-    )
-    expect(
-        isinstance(Y, Tensor) and Y.shape == X.shape and torch.allclose(Y, _halve_by_hand(X)),
-        "Some row was halved too often or not often enough: each row stops on its own.",
-        "X.abs().sum(dim=1, keepdim=True) > 1 is True for the rows that must still be halved.",
-    )
+    X[draw.randrange(len(X))] /= 1e4  # one row needs no halving, whatever the others need
+    with batch_kept(X), _Watch():
+        Y = tensor(halve(X))
+    has_shape(Y, X.shape, X)
+    sums, before = Y.abs().sum(dim=1), X.abs().sum(dim=1)
+    fact = _("The absolute sum of a row is still {sum:.3g}.", sum=sums.max().item())
+    expect(sums.max() <= 1 + 1e-5, "not enough", fact)
+    powers = torch.where(sums > 0, torch.log2(before / sums), 0.0)
+    halved = torch.allclose(Y * 2 ** powers.round()[:, None], X, rtol=1e-4)
+    expect(halved, "other numbers", _("A row is not what halving gives."))
+    often = (powers.round() > 0) & (2 * sums <= 1)
+    fact = _("A row was halved to {sum:.3g}, which is more often than needed.", sum=sums.min())
+    expect(not often.any(), "too often", fact)
 
 
 def _halve_reads_few_numbers(halve: Any, draw: random.Random) -> None:
     X = torch.full((50, 2), float(2 ** draw.randint(2, 6)))
-    with _Reads() as reads:
+    with _Watch() as watch:
         halve(X)
-    expect(
-        reads.count <= 12,
-        f"For 50 rows Python read {reads.count} numbers; on an accelerator each is a wait.",
-        "Loop over the rounds and not over the rows: one .any() a round is enough.",
-    )
+    fact = _("For 50 rows Python read {count} numbers out of tensors.", count=watch.reads)
+    expect(watch.reads <= _MOST_READS, "many reads", fact)
+
+
+def _halve_lets_gradients_through(halve: Any, draw: random.Random) -> None:
+    X = (torch.randn(3, 4) * 10).requires_grad_()
+    Y = halve(X)
+    watched(Y)
+    Y.sum().backward()
+    assert X.grad is not None
+    same = torch.allclose(X.grad * X, Y, rtol=1e-3, atol=1e-6)
+    expect(same, "other gradient", _("The gradient is not that of halving."))
 
 
 EXERCISES = (
     Exercise(
         "blocks.list",
-        'a function: `broken(net)` is the set of what breaks in a net for X (n, 20): "forward", '
-        '"state_dict" (is empty), "optimizer" (refuses), "double" (float64 fails)',
         {
-            "finds nothing in a good net": _broken_finds_nothing_in_a_good_net,
-            "finds what a plain list breaks": _broken_finds_what_a_list_breaks,
-            "finds what half a list breaks": _broken_finds_what_half_a_list_breaks,
+            mark("finds nothing in a good net"): _broken_finds_nothing_in_a_good_net,
+            mark("finds what a plain list breaks"): _broken_finds_what_a_list_breaks,
+            mark("finds what half a list breaks"): _broken_finds_what_half_a_list_breaks,
+            mark("finds a forward pass that fails"): _broken_finds_a_forward_pass_that_fails,
         },
     ),
     Exercise(
         "blocks.parallel",
-        "a class: `Parallel(first, second)(X)` is `first(X)` and `second(X)` side by side",
         {
-            "gives the outputs of both nets side by side": _parallel_joins_outputs,
-            "registers both nets": _parallel_registers_both,
+            mark("gives the outputs of both nets side by side"): _parallel_joins_outputs,
+            mark("registers both nets"): _parallel_registers_both,
+            mark("lets both of them learn"): _parallel_learns,
         },
     ),
     Exercise(
         "blocks.factory",
-        "a function: `repeat(make, times)` is a net of `times` blocks in a row, from `make()`",
         {
-            "runs all blocks in a row": _repeat_runs_in_a_row,
-            "gives each block parameters of its own": _repeat_has_parameters_of_its_own,
+            mark("runs all blocks in a row"): _repeat_runs_in_a_row,
+            mark("gives each block parameters of its own"): _repeat_has_parameters_of_its_own,
         },
     ),
     Exercise(
         "blocks.super",
-        "a function: `allowed(value)` is whether `self.x = value` works in the `__init__` of a "
-        "module before `super().__init__()`",
-        {"tells what may come before super().__init__()": _allowed_tells_what_may_come_early},
+        {
+            mark("tells what may come before `super().__init__()`"): (
+                _allowed_tells_what_may_come_early
+            )
+        },
+        cases=3,
     ),
     Exercise(
         "blocks.item",
-        "a function: `halve(X)` is X (n, d) with each row halved until its absolute sum is at "
-        "most 1",
         {
-            "treats each row on its own": _halve_treats_each_row_alone,
-            "reads few numbers out of tensors": _halve_reads_few_numbers,
+            mark("treats each row on its own"): _halve_treats_each_row_alone,
+            mark("reads few numbers out of tensors"): _halve_reads_few_numbers,
+            mark("lets gradients through"): _halve_lets_gradients_through,
         },
     ),
 )

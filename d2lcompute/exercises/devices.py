@@ -3,184 +3,211 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from ..blocks import mlp
 from ..devices.devices import num_gpus, try_all_gpus
 from ..devices.practice import practice_gpus
 from ..devices.transfers import watch_transfers
+from ..words.language import _, mark
 from .exercise import Exercise, expect
+from .expectations import graph_dropped, number, sequence, tensor
+
+_PRODUCTS = {"matmul", "mm", "bmm", "dot", "einsum", "__matmul__", "__rmatmul__", "matrix_power"}
 
 
-def _devices() -> list[torch.device]:
-    """Two accelerators, real ones where there are two, else practice ones."""
-    return try_all_gpus() if num_gpus() >= 2 else practice_gpus(2)
+@contextmanager
+def two_devices() -> Iterator[list[torch.device]]:
+    """Two accelerators: real ones where there are two, else practice ones for the time being."""
+    accelerator = torch.accelerator.current_accelerator() if num_gpus() else None
+    practised = num_gpus() if accelerator is not None and accelerator.type == "practice" else 0
+    if num_gpus() >= 2:
+        yield try_all_gpus()
+        return
+    try:
+        yield practice_gpus(2)
+    finally:
+        practice_gpus(practised)
 
 
 def _intensity_is_right(intensity: Any, draw: random.Random) -> None:
-    _devices()  # the answer may use them
-    n = draw.choice([2, 3, 10, 60, 120])
-    found = intensity(n)
-    expect(
-        isinstance(found, int | float) and not isinstance(found, bool),
-        f"Return one number, got {type(found).__name__}.",
-        "operations / bytes",
-    )
+    n = draw.choice([8, 10, 60, 120])
+    with two_devices():  # the answer may measure on one
+        found = number(intensity(n))
     ratio = found / (n / 6)
-    expect(
-        not 3.7 < ratio < 4.3,
-        "You count numbers, and each has four bytes.",
-        "X.numel() * X.element_size(), or the bytes of watch_transfers.",
-    )
-    expect(
-        not 1.4 < ratio < 1.6,
-        "The product has to come back as well: three matrices cross over, not two.",
-    )
-    expect(
-        0.7 < ratio < 1.3 or n < 4,
-        f"For n={n} there are about {n / 6:.2f} operations a byte, got {found:.3g}.",
-        "About 2 * n**3 operations for the n**2 elements of the product; three matrices of "
-        "4 * n**2 bytes cross over.",
-    )
+    fact = _("For n={n} you count {found:.3g} operations for each byte.", n=n, found=found)
+    expect(not 3.5 < ratio < 4.5, "counts numbers", fact)
+    expect(not 1.4 < ratio < 1.6, "two matrices", fact)
+    expect(not 0.4 < ratio < 0.6, "half the operations", fact)
+    expect(0.8 < ratio < 1.2, "other ratio", fact)
 
 
 def _mark_writes_everywhere(mark: Any, draw: random.Random) -> None:
-    device = draw.choice(_devices())
-    net = nn.Sequential(mlp(5, 3, in_units=4), nn.LayerNorm(3)).to(device)
-    before = dict(net.named_parameters())
     value = float(draw.randint(10, 99))
-    mark(net, value)
-    after = dict(net.named_parameters())
-    moved = [name for name, p in after.items() if p.device != device]
-    expect(
-        not moved,
-        f"{', '.join(moved)} left the device.",
-        "A value can be written where the parameter is; only the number crosses over.",
-    )
-    expect(
-        all(after[name] is before[name] for name in before),
-        "Some parameters are new objects, which an optimizer made before would not know.",
-        "d2c.set_data writes into a parameter, and into a slice of one: parameter.flatten()[0] "
-        "of a contiguous one is such a slice.",
-    )
-    for name, parameter in after.items():
-        first = parameter.detach().flatten()
-        expect(
-            first[0].item() == value,
-            f"The first element of {name} is {first[0].item():.3g}, not {value}.",
-            "with torch.no_grad(): parameter.view(-1)[0] = value",
-        )
-        expect(
-            len(first) == 1 or (first[1:] != value).all().item(),
-            f"Other elements of {name} were written too: only the first is meant.",
-        )
+    with two_devices() as devices:
+        device = draw.choice(devices)
+        net = nn.Sequential(mlp(5, 3, in_units=4), nn.LayerNorm(3)).to(device)
+        before = dict(net.named_parameters())
+        old = {name: p.detach().cpu().flatten() for name, p in before.items()}
+        mark(net, value)
+        after = dict(net.named_parameters())
+        moved = ", ".join(name for name, p in after.items() if p.device != device)
+        expect(not moved, "moved away", _("This has left its device: {names}.", names=moved))
+        replaced = ", ".join(name for name in before if after[name] is not before[name])
+        fact = _("This is another object now: {names}.", names=replaced)
+        expect(not replaced, "replaced", fact)
+        frozen = ", ".join(name for name, p in after.items() if not p.requires_grad)
+        fact = _("This wants no gradient any more: {names}.", names=frozen)
+        expect(not frozen, "frozen", fact)
+        for name, parameter in after.items():
+            found = parameter.detach().cpu().flatten()
+            fact = _("The first element of {name} is {found:.3g} in place of {value:.3g}.",
+                     name=name, found=found[0].item(), value=value)  # fmt: skip
+            expect(found[0] == value, "not written", fact)
+            fact = _("More than the first element of {name} was written.", name=name)
+            expect(torch.equal(found[1:], old[name][1:]), "others written", fact)
 
 
 def _mark_brings_nothing_over(mark: Any, draw: random.Random) -> None:
-    net = mlp(50, 30, in_units=40).to(_devices()[0])
-    with watch_transfers() as transfers:
-        mark(net, 7.0)
-    expect(
-        max((event.bytes for event in transfers.events), default=0) <= 8,
-        f"Whole parameters crossed over, {transfers.bytes:,} bytes in all.",
-        "Do not bring the parameter to the CPU to write one number.",
-    )
+    with two_devices() as devices:
+        net = mlp(50, 30, in_units=40).to(devices[0])
+        with watch_transfers() as transfers:
+            mark(net, 7.0)
+    largest = max((event.bytes for event in transfers), default=0)
+    fact = _("{bytes:,} bytes of a parameter have crossed over.", bytes=largest)
+    expect(largest <= 8, "brought over", fact)
 
 
 def _norms_are_right(norms: Any, draw: random.Random) -> None:
-    device = draw.choice(_devices())
-    matrices = [torch.randn(5, 5, device=device) for _ in range(draw.randint(2, 30))]
-    wanted = [matrix.norm().item() for matrix in matrices]
-    found = norms(matrices)
-    expect(
-        isinstance(found, list) and all(isinstance(value, float) for value in found),
-        "Return a list of Python numbers.",
-        "tensor.tolist() makes one of a tensor, in one transfer.",
-    )
-    expect(
-        len(found) == len(wanted)
-        and all(abs(a - b) < 1e-4 for a, b in zip(found, wanted, strict=True)),
-        "These are not the norms of the matrices, in their order.",
-    )
+    with two_devices() as devices:
+        device = draw.choice(devices)
+        matrices = [torch.randn(5, 5, device=device) for _matrix in range(draw.randint(2, 30))]
+        wanted = [matrix.norm().item() for matrix in matrices]
+        found = sequence(norms(matrices), len(matrices))
+    tensors = [value for value in found if isinstance(value, Tensor)]
+    fact = _("There are {count} tensors in your list, and no numbers.", count=len(tensors))
+    expect(not tensors, "tensors", fact)
+    for place, (value, right) in enumerate(zip(map(number, found), wanted, strict=True)):
+        fact = _("The norm of matrix {place} is {right:.4g}, and you found {value:.4g}.",
+                 place=place, right=right, value=value)  # fmt: skip
+        expect(abs(value - right) < 1e-3, "other norms", fact)
 
 
 def _norms_cross_once(norms: Any, draw: random.Random) -> None:
-    matrices = [torch.randn(5, 5, device=_devices()[0]) for _ in range(100)]
-    with watch_transfers() as transfers:
-        norms(matrices)
-    expect(
-        transfers.count <= 2,
-        f"For 100 matrices there were {transfers.count} transfers.",
-        "Every .item(), float() or print waits for one number: keep the norms where they arise.",
-        "Append them to a MetricLog, or torch.stack them, and read once at the end.",
-    )
-    expect(
-        transfers.bytes <= 8 * 100,
-        f"{transfers.bytes:,} bytes crossed over: the matrices, and not only their norms.",
-    )
+    with two_devices() as devices:
+        matrices = [torch.randn(5, 5, device=devices[0]) for _matrix in range(50)]
+        with watch_transfers() as transfers:
+            norms(matrices)
+    fact = _("For 50 matrices there were {count} transfers.", count=transfers.count)
+    expect(transfers.count <= 2, "many transfers", fact)
+    fact = _("{bytes:,} bytes have crossed over, and 50 numbers have 200.", bytes=transfers.bytes)
+    expect(transfers.bytes <= 400, "matrices cross", fact)
+
+
+class _Products(TorchFunctionMode):
+    """Counts the matrix products that are computed on the CPU."""
+
+    on_cpu = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in _PRODUCTS and isinstance(result, Tensor):
+            self.on_cpu += result.device.type == "cpu"
+        return result
 
 
 def _both_are_where_they_belong(both: Any, draw: random.Random) -> None:
-    devices = _devices()
     A, B = torch.randn(6, 6), torch.randn(6, 6)
-    with watch_transfers() as transfers:
-        found = both(A, B)
-    expect(
-        isinstance(found, tuple | list)
-        and len(found) == 2
-        and all(isinstance(result, Tensor) for result in found),
-        "Return two tensors.",
+    with two_devices() as devices, watch_transfers() as transfers:
+        with _Products() as products:
+            results = [tensor(one) for one in sequence(both(A, B), 2)]
+        count = transfers.count
+        places = [result.device for result in results]
+        fact = _("The results lie on {first} and {second}.", first=places[0], second=places[1])
+        expect(places == devices[:2], "other places", fact)
+        fact = _("{count} products were computed on the CPU.", count=products.on_cpu)
+        expect(not products.on_cpu, "on the CPU", fact)
+        right = [
+            torch.allclose(r.cpu(), M @ M, atol=1e-4) for r, M in zip(results, (A, B), strict=True)
+        ]
+    expect(all(right), "other numbers", _("The results are not the squares `M @ M`."))
+    fact = _("Two matrices have to cross over, and there were {count} transfers.", count=count)
+    expect(count == 2, "many transfers", fact)
+
+
+def _regression(device: torch.device) -> tuple[nn.Module, list[tuple[Tensor, Tensor]]]:
+    net = mlp(8, 1, in_units=4).to(device)
+    return net, [
+        (torch.randn(6, 4, device=device), torch.randn(6, 1, device=device)) for _batch in range(6)
+    ]
+
+
+def _mean_loss_is_right(mean_loss: Any, draw: random.Random) -> None:
+    with two_devices() as devices:
+        net, batches = _regression(devices[0])
+        wanted = sum(F.mse_loss(net(X), y).item() for X, y in batches) / len(batches)
+        found = number(mean_loss(net, iter(batches)))
+    fact = _(
+        "The mean loss is {wanted:.4g}, and you found {found:.4g}.", wanted=wanted, found=found
     )
-    places = [result.device for result in found]
-    expect(
-        places == devices[:2],
-        f"The results should lie on {devices[0]} and {devices[1]}, got {places[0]}, {places[1]}.",
-        "Move the matrix before multiplying, and leave the product there.",
-    )
-    expect(
-        all(
-            torch.allclose(result.cpu(), matrix @ matrix, atol=1e-4)
-            for result, matrix in zip(found, (A, B), strict=True)
-        ),
-        "Each result should be the square of its matrix, M @ M.",
-    )
-    expect(
-        transfers.count == 2,
-        f"Two matrices have to cross over, each once; there were {transfers.count} transfers.",
-        "Move each matrix once, and use what .to returned twice.",
-    )
+    expect(abs(found / wanted - 1) < 1e-3, "other mean", fact)
+
+
+def _mean_loss_keeps_no_graph(mean_loss: Any, draw: random.Random) -> None:
+    with two_devices() as devices:
+        net, batches = _regression(devices[0])
+        with graph_dropped(batches) as watched:
+            mean_loss(net, watched)
+
+
+def _mean_loss_reads_once(mean_loss: Any, draw: random.Random) -> None:
+    with two_devices() as devices:
+        net, batches = _regression(devices[0])
+        with watch_transfers() as transfers:
+            mean_loss(net, iter(batches))
+    fact = _("For 6 batches there were {count} transfers.", count=transfers.count)
+    expect(transfers.count <= 2, "many transfers", fact)
 
 
 EXERCISES = (
-    Exercise(
-        "devices.matmul",
-        "a function: `intensity(n)` is the number of floating-point operations for each byte that "
-        "crosses over, when two n x n matrices are moved, multiplied, and the product comes back",
-        {"counts operations and bytes": _intensity_is_right},
-    ),
+    Exercise("devices.matmul", {mark("counts operations and bytes"): _intensity_is_right}),
     Exercise(
         "devices.parameters",
-        "a function: `mark(net, value)` writes `value` into the first element of each parameter",
         {
-            "writes into every parameter, where it is": _mark_writes_everywhere,
-            "brings nothing over but the number": _mark_brings_nothing_over,
+            mark("writes into every parameter, where it is"): _mark_writes_everywhere,
+            mark("brings nothing over but the number"): _mark_brings_nothing_over,
         },
+        cases=3,
     ),
     Exercise(
         "devices.log",
-        "a function: `norms(matrices)` is the list of the norms of matrices on a device",
         {
-            "gives the norms": _norms_are_right,
-            "crosses over at most twice": _norms_cross_once,
+            mark("gives the norms"): _norms_are_right,
+            mark("crosses over at most twice"): _norms_cross_once,
         },
+        cases=3,
     ),
     Exercise(
         "devices.two",
-        "a function: `both(A, B)` gives A @ A on gpu(0) and B @ B on gpu(1), for A and B on the "
-        "CPU",
-        {"computes each square on its device": _both_are_where_they_belong},
+        {mark("computes each square on its device"): _both_are_where_they_belong},
+        cases=3,
+    ),
+    Exercise(
+        "devices.leak",
+        {
+            mark("gives the mean of the losses"): _mean_loss_is_right,
+            mark("keeps no graph of an earlier batch"): _mean_loss_keeps_no_graph,
+            mark("reads at most twice from the device"): _mean_loss_reads_once,
+        },
+        cases=2,
     ),
 )

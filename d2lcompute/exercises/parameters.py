@@ -2,52 +2,72 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.parameter import is_lazy
 
 from ..blocks import NestMLP
+from ..words.language import _, mark
 from .exercise import Exercise, expect
+from .expectations import (
+    has_shape,
+    mapping,
+    module,
+    names,
+    net_kept,
+    number,
+    sequence,
+    shown,
+    tensor,
+    trainable,
+    watched,
+)
+
+_Steps = list[dict[str, Tensor]]  # the values of all parameters, at the beginning of each step
+
+
+class _Wide(nn.Linear):
+    """A linear layer by inheritance."""
 
 
 def _nested(draw: random.Random) -> nn.Module:
     """Linear layers, some without bias, and other layers with one, at random depths."""
-    net: nn.Module = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
-    for _ in range(draw.randint(1, 3)):
+    net: nn.Module = nn.Sequential(_Wide(4, 4), nn.LayerNorm(4))
+    for _depth in range(draw.randint(1, 3)):
         parts = [net, nn.Linear(4, 4, bias=draw.random() < 0.6), nn.ReLU(), nn.Conv1d(1, 1, 1)]
         draw.shuffle(parts)
-        net = nn.Sequential(*parts)
+        net = nn.Sequential(*parts, nn.Linear(4, 4, bias=False))
     return net
 
 
+def _check_biases(biases: Any, net: nn.Module) -> None:
+    with net_kept(net):
+        found = names(biases(net))
+    linear = {n: m for n, m in net.named_modules() if isinstance(m, nn.Linear)}
+    wanted = {f"{name}.bias" for name, layer in linear.items() if layer.bias is not None}
+    unknown = sorted(found - {name for name, _parameter in net.named_parameters()})
+    fact = _("The net has no parameter of the name {names}.", names=", ".join(unknown[:3]))
+    expect(not unknown, "no such name", fact)
+    extra = sorted(found - wanted)
+    fact = _("This is not the bias of a linear layer: {names}.", names=", ".join(extra[:3]))
+    expect(not extra, "not linear", fact)
+    missing = sorted(wanted - found)
+    fact = _("This is missing in your list: {names}.", names=", ".join(missing[:3]))
+    expect(not missing, "missing", fact)
+
+
 def _biases_finds_them_in_nest_mlp(biases: Any, draw: random.Random) -> None:
-    found = list(biases(NestMLP(in_units=20)))
-    wanted = ["net.0.bias", "net.2.bias", "linear.bias"]
-    expect(
-        sorted(found) == sorted(wanted),
-        f"NestMLP has the biases {', '.join(wanted)}; you found {', '.join(map(str, found))}.",
-        "net.named_parameters() gives every parameter with its whole path.",
-    )
+    _check_biases(biases, NestMLP(in_units=20))
 
 
 def _biases_finds_linear_layers_only(biases: Any, draw: random.Random) -> None:
-    net = _nested(draw)
-    linear = {n for n, m in net.named_modules() if isinstance(m, nn.Linear)}
-    wanted = {f"{name}.bias" for name in linear if net.get_submodule(name).bias is not None}
-    found = set(biases(net))
-    extra, missing = sorted(found - wanted), sorted(wanted - found)
-    expect(
-        not extra,
-        f"{', '.join(map(str, extra))} belongs to no linear layer, or does not exist.",
-        "Go through net.named_modules(), keep what isinstance(module, nn.Linear), and leave out "
-        "a layer whose bias is None.",
-    )
-    expect(not missing, f"Missing: {', '.join(missing)}. How deep do you look?")
+    _check_biases(biases, _nested(draw))
 
 
 def _tied_net() -> tuple[nn.Module, Tensor, Tensor]:
@@ -57,157 +77,254 @@ def _tied_net() -> tuple[nn.Module, Tensor, Tensor]:
     return net, X, X.sum(dim=1, keepdim=True)
 
 
-def _watch_records_each_step(watch: Any, draw: random.Random) -> None:
+def _watched(watch: Any, steps: int) -> tuple[list[dict[str, float]], nn.Module, _Steps, Tensor]:
+    """Return the records, the net, its parameters whenever it was run, and X."""
     net, X, y = _tied_net()
-    steps = draw.randint(1, 4)
-    records = watch(net, X, y, steps)
-    expect(
-        isinstance(records, list) and len(records) == steps,
-        f"For steps={steps} return a list of {steps} records.",
-        "Start with records = [], and append one dictionary in each step.",
+    ran: _Steps = []
+    handle = net.register_forward_pre_hook(
+        lambda *_rest: ran.append({n: p.detach().clone() for n, p in net.named_parameters()})
     )
-    names = [name for name, _ in net.named_parameters()]
-    expect(
-        all(isinstance(record, dict) and set(record) == set(names) for record in records),
-        f"Each record needs the name of every parameter, a shared one once: {', '.join(names)}.",
-        "{name: p.grad.norm().item() for name, p in net.named_parameters()}",
-    )
-    expect(
-        all(isinstance(value, float) and value > 0 for value in records[0].values()),
-        "Record each gradient's norm as a number, after backward and before it is cleared.",
-        "p.grad.norm().item(), between loss.backward() and optimizer.zero_grad().",
-    )
+    records = sequence(watch(net, X, y, steps), steps)
+    handle.remove()
+    fact = _("All records are one and the same: each step has overwritten the one before.")
+    expect(len({id(record) for record in records}) == len(records), "one record", fact)
+    wanted = {name for name, _parameter in net.named_parameters()}
+    for record in records:
+        missing = sorted(wanted - set(mapping(record)))
+        fact = _("This is missing in a record: {names}.", names=", ".join(missing[:3]))
+        expect(not missing, "not every name", fact)
+    numbers = [{name: number(record[name]) for name in wanted} for record in records]
+    return numbers, net, ran, X
+
+
+def _norms(net: nn.Module, values: dict[str, Tensor], X: Tensor) -> dict[str, Tensor]:
+    """Return the gradients of the mean squared error at these values of the parameters."""
+    twin = deepcopy(net)
+    for name, parameter in twin.named_parameters():
+        parameter.data, parameter.grad = values[name].clone(), None
+    F.mse_loss(twin(X), X.sum(dim=1, keepdim=True)).backward()
+    return {name: p.grad for name, p in twin.named_parameters() if p.grad is not None}
+
+
+def _watch_records_each_step(watch: Any, draw: random.Random) -> None:
+    _watched(watch, draw.randint(2, 4))
 
 
 def _watch_measures_gradients(watch: Any, draw: random.Random) -> None:
-    net, X, y = _tied_net()
-    oracle = deepcopy(net)
-    torch.autograd.backward(F.mse_loss(oracle(X), y))
-    (record,) = watch(net, X, y, 1)
-    for name, parameter in oracle.named_parameters():
-        assert parameter.grad is not None
-        ratio = record[name] / parameter.grad.norm().item()
-        expect(
-            abs(ratio - 1) < 1e-3,
-            f"With the mean squared error the gradient norm of {name} should be "
-            f"{parameter.grad.norm().item():.4f}, got {record[name]:.4f}.",
-            "loss = F.mse_loss(net(X), y), and zero the gradients before backward.",
-        )
+    records, net, ran, X = _watched(watch, 3)
+    fact = _("The net that was handed in was never run.")
+    expect(ran, "copy trained", fact)
+    total: dict[str, Tensor] = {}
+    for step, (record, values) in enumerate(zip(records, ran, strict=False), start=1):
+        for name, gradient in _norms(net, values, X).items():
+            total[name] = total.get(name, 0) + gradient
+            found, wanted, sum_ = record[name], gradient.norm().item(), total[name].norm().item()
+            fact = _(
+                "In step {step} you recorded {found:.3g} for {name}, and its gradient has the "
+                "norm {wanted:.3g}.",
+                step=step,
+                found=found,
+                name=name,
+                wanted=wanted,
+            )
+            added = step > 1 and math.isclose(found, sum_, rel_tol=1e-3)
+            expect(not added or math.isclose(wanted, sum_, rel_tol=1e-3), "added up", fact)
+            expect(math.isclose(found, wanted, rel_tol=1e-3), "other gradients", fact)
 
 
 def _watch_trains(watch: Any, draw: random.Random) -> None:
     net, X, y = _tied_net()
-    before = F.mse_loss(net(X), y).item()
-    watch(net, X, y, 100)
+    before, values = F.mse_loss(net(X), y).item(), deepcopy(net.state_dict())
+    watch(net, X, y, 40)
+    same = all(torch.equal(values[name], value) for name, value in net.state_dict().items())
+    expect(not same, "no step", _("After 40 steps the parameters are what they were."))
     after = F.mse_loss(net(X), y).item()
-    expect(
-        after < 0.8 * before,
-        f"After 100 steps the loss should have fallen, but it went from {before:.3f} to "
-        f"{after:.3f}.",
-        "torch.optim.SGD(net.parameters(), lr=0.1), and optimizer.step() in each step.",
+    fact = _(
+        "In 40 steps the loss went from {before:.3g} to {after:.3g}.", before=before, after=after
     )
+    expect(after < 0.8 * before, "does not learn", fact)
 
 
 def _nets_share_and_separate(make_nets: Any, draw: random.Random) -> None:
     places = draw.randint(3, 6)
-    sharing, separate = make_nets(places)
-    sizes = [sum(p.numel() for p in net.parameters()) for net in (sharing, separate)]
-    expect(
-        sizes[1] == places * sizes[0] > 0,
-        f"For {places} places the separate net should have {places} times the parameters of the "
-        f"sharing one, got {sizes[1]} and {sizes[0]}.",
-        "One small net for a single number, used for every column; against one such net a column.",
-    )
+    sharing, separate = map(module, sequence(make_nets(places), 2))
     X = torch.rand(5, places)
-    expect(
-        sharing(X).shape == X.shape == separate(X).shape,
-        f"Both nets must map {tuple(X.shape)} to {tuple(X.shape)}.",
-        "Give each column X[:, i : i + 1] to a net 1-8-1 and torch.cat the results.",
+    for net in (sharing, separate):
+        has_shape(tensor(net(X)), X.shape, X)
+    few, many = (sum(p.numel() for p in net.parameters()) for net in (sharing, separate))
+    fact = _(
+        "For {places} places the first net has {few} numbers in its parameters, and the second "
+        "{many}.",
+        places=places,
+        few=few,
+        many=many,
     )
+    expect(few <= many, "swapped", fact)
+    expect(many == places * few > 0, "another size", fact)
+    _treats_columns_apart(sharing, X)
+    _treats_columns_apart(separate, X)
     values = torch.rand(4, 1).expand(4, places)
-    outputs = sharing(values)
-    expect(
-        torch.allclose(outputs, outputs[:, :1].expand(4, places), atol=1e-5),
-        "The sharing net must treat all places alike: equal inputs give equal outputs.",
-    )
+    Y = sharing(values)
+    fact = _("The first net gives different outputs for equal inputs at two places.")
+    expect(torch.allclose(Y, Y[:, :1].expand(4, places), atol=1e-5), "places differ", fact)
+    Y = separate(values)
+    fact = _("The second net gives equal outputs for equal inputs at all places.")
+    expect(not torch.allclose(Y, Y[:, :1].expand(4, places)), "places alike", fact)
 
 
-def _sharing_generalizes(make_nets: Any, draw: random.Random) -> None:
-    if draw.random() > 0.3:  # training is slow: a few of the cases are enough
-        return
-    X, unseen = torch.rand(6, 8) * 4 - 2, torch.rand(200, 8) * 4 - 2
-    errors = []
-    for net in make_nets(8):
-        optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
-        for _ in range(300):
-            optimizer.zero_grad()
-            torch.autograd.backward(F.mse_loss(net(X), torch.sin(X)))
-            optimizer.step()
-        with torch.no_grad():
-            errors.append(F.mse_loss(net(unseen), torch.sin(unseen)).item())
-    expect(
-        errors[0] < errors[1],
-        "After training on six examples the sharing net should be better on new ones: errors "
-        f"{errors[0]:.3f} (sharing) and {errors[1]:.3f} (separate).",
-        "Give the small net a hidden layer: nn.Sequential(nn.Linear(1, 16), nn.Tanh(), "
-        "nn.Linear(16, 1)).",
+def _treats_columns_apart(net: nn.Module, X: Tensor) -> None:
+    Z = X.clone()
+    Z[:, 0] += 1
+    Y, changed = net(X), net(Z)
+    fact = _("An output changes when the input of another place does.")
+    expect(torch.allclose(Y[:, 1:], changed[:, 1:], atol=1e-5), "columns mix", fact)
+
+
+def _sharing_learns_for_all(make_nets: Any, draw: random.Random) -> None:
+    X = (torch.rand(40, 1) * 4 - 2).expand(40, 4)
+    sharing, separate = make_nets(4)
+    trainable(separate, X)
+    optimizer = torch.optim.Adam(sharing.parameters(), lr=0.05)
+    elsewhere = []
+    for _step in range(31):
+        optimizer.zero_grad()
+        errors = (sharing(X) - torch.sin(X)) ** 2
+        watched(errors)
+        elsewhere.append(errors[:, 1:].mean().item())
+        errors[:, 0].mean().backward()
+        optimizer.step()
+    fact = _(
+        "The first net was trained at one place only. The error at the others went from "
+        "{before:.3g} to {after:.3g}.",
+        before=elsewhere[0],
+        after=elsewhere[-1],
     )
+    expect(elsewhere[-1] < 0.9 * elsewhere[0], "not better", fact)
 
 
 def _known_tells_shapes(known: Any, draw: random.Random) -> None:
-    units = draw.randint(2, 9)
+    units, last = draw.randint(4, 9), draw.randint(4, 9)
     net = nn.Sequential(nn.LazyLinear(units), nn.ReLU(), nn.Linear(units, 3))
-    net.append(nn.LazyLinear(draw.randint(2, 9), bias=False))
-    before = dict(known(net))
-    expect(
-        any(is_lazy(p) for p in net.parameters()),
-        "The net has lost its laziness: your function ran it.",
-        "Look at what each layer knows of itself, without calling the net.",
+    net.append(nn.LazyLinear(last, bias=False))
+    with net_kept(net):
+        found = mapping(known(net))
+    wanted: dict[str, tuple[set[int | None], ...]] = {
+        "0.weight": ({units}, {None}),
+        "0.bias": ({units},),
+        "2.weight": ({3}, {units}),
+        "2.bias": ({3},),
+        "3.weight": ({last}, {None, 3}),  # who looks at the layer before knows that it is 3
+    }
+    for name, sizes in wanted.items():
+        _check_shape(name, found, sizes)
+
+
+def _check_shape(name: str, found: Mapping[str, Any], sizes: tuple[set[int | None], ...]) -> None:
+    expect(name in found, "not every name", _("{name} is missing.", name=name))
+    shape = found[name]
+    fact = _("{name} has no shape in your answer, but {shape}.", name=name, shape=shown(shape))
+    expect(isinstance(shape, tuple | list), "not a shape", fact)
+    fact = _(
+        "{name} has {dims} axes, and you found {shape}.", name=name, dims=len(sizes), shape=shape
     )
-    net(torch.rand(2, 4))
-    for name, parameter in net.named_parameters():
-        lazy = name in ("0.weight", "3.weight")
-        wanted = (parameter.shape[0], None) if lazy else tuple(parameter.shape)
-        expect(
-            name in before and tuple(before[name]) == wanted,
-            f"{name} should be {wanted}, got {before.get(name)}.",
-            "A LazyLinear knows its out_features, and so its bias; the weight's second size is "
-            "the input's, which nobody has seen yet.",
-        )
+    expect(len(shape) == len(sizes), "not a shape", fact)
+    for size, allowed in zip(shape, sizes, strict=True):
+        fact = _("You say that {name} has the shape {shape}.", name=name, shape=tuple(shape))
+        expect(size is not None or None in allowed, "too little", fact)
+        expect(size is None or None not in allowed or size in allowed, "too much", fact)
+        expect(size in allowed, "another size", fact)
+
+
+def _tied(answer: Any, draw: random.Random) -> tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]:
+    """Return the net, its weight (hidden, inputs), its two biases, and a batch."""
+    inputs, hidden = draw.sample(range(3, 9), 2)
+    net = module(answer(inputs, hidden))
+    weights = [p for p in net.parameters() if p.dim() == 2]
+    shapes = ", ".join(str(tuple(p.shape)) for p in net.parameters())
+    fact = _("For inputs={inputs}, hidden={hidden} the net has parameters of shape {shapes}.",
+             inputs=inputs, hidden=hidden, shapes=shapes or "-")  # fmt: skip
+    expect(len(weights) != 2, "two weights", fact)
+    biases = {len(p): p for p in net.parameters() if p.dim() == 1}
+    fits = len(weights) == 1 and sorted(weights[0].shape) == sorted((inputs, hidden))
+    expect(fits and sorted(biases) == sorted((inputs, hidden)), "other parameters", fact)
+    weight = weights[0] if weights[0].shape[0] == hidden else weights[0].t()
+    return net, weight, biases[hidden], biases[inputs], torch.randn(draw.randint(12, 20), inputs)
+
+
+def _formula(X: Tensor, W: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    return torch.relu(X @ W.t() + b) @ W + c
+
+
+def _tied_uses_one_weight(answer: Any, draw: random.Random) -> None:
+    net, W, b, c, X = _tied(answer, draw)
+    Y = tensor(net(X))
+    has_shape(Y, X.shape, X)
+    fact = _("The output is not `relu(X @ W.t() + b) @ W + c` for the parameters of the net.")
+    expect(torch.allclose(Y, _formula(X, W, b, c), atol=1e-5), "other numbers", fact)
+
+
+def _tied_learns_through_both(answer: Any, draw: random.Random) -> None:
+    net, W, b, c, X = _tied(answer, draw)
+    trainable(net, X)
+    W, b, c = (one.detach().requires_grad_() for one in (W, b, c))
+    net.zero_grad()
+    net(X).pow(2).sum().backward()
+    _formula(X, W, b, c).pow(2).sum().backward()
+    (weight,) = (p for p in net.parameters() if p.dim() == 2)
+    assert weight.grad is not None
+    assert W.grad is not None
+    found = weight.grad if weight.shape == W.shape else weight.grad.t()
+    fact = _("The gradient of the weight is not that of both of its uses.")
+    expect(torch.allclose(found, W.grad, rtol=1e-3, atol=1e-4), "half a gradient", fact)
+
+
+def _tied_stays_tied(answer: Any, draw: random.Random) -> None:
+    net, W, b, c, X = _tied(answer, draw)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    fact = _("After a step of an optimizer the two uses of the weight are no longer the same.")
+    expect(torch.allclose(net(X), _formula(X, W, b, c), rtol=1e-3, atol=1e-4), "left behind", fact)
 
 
 EXERCISES = (
     Exercise(
         "parameters.nested",
-        "a function: `biases(net)` lists the paths of the biases of all linear layers",
         {
-            "finds the biases of NestMLP": _biases_finds_them_in_nest_mlp,
-            "finds those of linear layers only, at any depth": _biases_finds_linear_layers_only,
+            mark("finds the biases of `NestMLP`"): _biases_finds_them_in_nest_mlp,
+            mark("finds those of linear layers only, at any depth"): (
+                _biases_finds_linear_layers_only
+            ),
         },
     ),
     Exercise(
         "parameters.tied-training",
-        "a function: `watch(net, X, y, steps)` trains the net with the mean squared error and "
-        "gives for each step a dict from every parameter's name to the norm of its gradient",
         {
-            "records every parameter at each step": _watch_records_each_step,
-            "measures the gradients": _watch_measures_gradients,
-            "trains the net": _watch_trains,
+            mark("records every parameter at each step"): _watch_records_each_step,
+            mark("measures the gradients"): _watch_measures_gradients,
+            mark("trains the net"): _watch_trains,
         },
+        cases=2,
     ),
     Exercise(
         "parameters.why-tie",
-        "a function: `make_nets(places)` gives (sharing, separate), two nets that map X (n, "
-        "places) to (n, places) column by column, with one small net for all or one for each",
         {
-            "gives one net that shares and one that does not": _nets_share_and_separate,
-            "learns more from few examples by sharing": _sharing_generalizes,
+            mark("gives one net that shares and one that does not"): _nets_share_and_separate,
+            mark("knows at all places what it learns at one"): _sharing_learns_for_all,
         },
+        cases=2,
     ),
     Exercise(
         "parameters.before-forward",
-        "a function: `known(net)` maps each parameter's name to its shape, with None for a size "
-        "that is not known before the first forward pass",
-        {"tells the known sizes without running the net": _known_tells_shapes},
+        {mark("tells the known sizes without running the net"): _known_tells_shapes},
+    ),
+    Exercise(
+        "parameters.transposed",
+        {
+            mark("computes with one weight, there and back"): _tied_uses_one_weight,
+            mark("stays tied while it trains"): _tied_stays_tied,
+            mark("learns through both uses"): _tied_learns_through_both,
+        },
+        cases=5,
     ),
 )

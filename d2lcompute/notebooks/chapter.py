@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
+import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 LANGUAGES = ("en", "zh")
+_EXERCISE = "d2c.check("  # what a cell of an exercise ends in
 
 
 @dataclass
@@ -62,10 +63,13 @@ def find(sections: Sequence[str] = (), languages: Sequence[str] = LANGUAGES) -> 
     return [folder() / language / names[section] for section in chosen for language in languages]
 
 
-def copy_out(target: Path, languages: Sequence[str] = LANGUAGES) -> tuple[list[Path], list[Path]]:
+def copy_out(
+    target: Path, languages: Sequence[str] = LANGUAGES, clear: bool = False
+) -> tuple[list[Path], list[Path]]:
     """Copy the notebooks into `target`; return the copied and those that were already there.
 
-    A file that is there is never touched: it may hold a student's work.
+    A file that is there is never touched: it may hold a student's work. The copies have no outputs
+    below exercises, which are the reader's to do, and with `clear` none at all.
     """
     copied, kept = [], []
     for source in find(languages=languages):
@@ -74,9 +78,18 @@ def copy_out(target: Path, languages: Sequence[str] = LANGUAGES) -> tuple[list[P
         if copy.exists():
             kept.append(copy)
         else:
-            shutil.copyfile(source, copy)
+            copy.write_text(_cleared(source, everything=clear), encoding="utf-8", newline="\n")
             copied.append(copy)
     return copied, kept
+
+
+def _cleared(source: Path, everything: bool) -> str:
+    """Return a notebook as text, without outputs in all cells or in those of exercises."""
+    notebook = json.loads(source.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code" and (everything or _EXERCISE in "".join(cell["source"])):
+            cell["outputs"], cell["execution_count"] = [], None
+    return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
 
 
 def validate(

@@ -14,6 +14,8 @@ from babel.messages import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from .markdown import parts
+
 FOLDER = Path(__file__).parent
 PACKAGE = FOLDER.parent
 MARKERS = {"_": None, "mark": None, "marks": None, "ngettext": 2}  # how many arguments are texts
@@ -23,10 +25,16 @@ Message = str | tuple[str, str]  # with its plural, where it has one
 
 
 def marked() -> Iterator[tuple[str, Message]]:
-    """Yield every message that the code of the package marks, with the file that it is in."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = path.relative_to(PACKAGE).as_posix()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Yield every message of the package, with the file that it is in.
+
+    Code marks its messages; in Markdown all items and paragraphs are some.
+    """
+    for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.md")]):
+        name, text = path.relative_to(PACKAGE).as_posix(), path.read_text(encoding="utf-8")
+        if path.suffix == ".md":
+            yield from ((name, p.text) for p in parts(text) if p.kind in ("item", "paragraph"))
+            continue
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 yield from ((name, message) for message in _messages(node, node.func.id, name))
 

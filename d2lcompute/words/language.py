@@ -37,7 +37,7 @@ def language(code: str | None = None) -> str | None:
     return None
 
 
-def _(message: str, **values: object) -> str:
+def _(message: str, /, **values: object) -> str:
     """Return a text in the chosen language, with `values` in the places of `{name}`.
 
     >>> from d2lcompute.words.language import _
@@ -51,7 +51,7 @@ def _(message: str, **values: object) -> str:
     return text.format(**values) if values else text
 
 
-def ngettext(one: str, many: str, n: int, **values: object) -> str:
+def ngettext(one: str, many: str, n: int, /, **values: object) -> str:
     """Return a text for `n` things in the chosen language; `{n}` stands for their number.
 
     >>> from d2lcompute.words.language import ngettext

@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 
@@ -31,14 +32,41 @@ def test_find_refuses_an_unknown_language():
 def test_copy_out_keeps_what_a_student_changed(tmp_path):
     copied, kept = chapter.copy_out(tmp_path / "new", ["en"])
     assert kept == []
-    assert [path.read_bytes() for path in copied] == [
-        path.read_bytes() for path in chapter.find(languages=["en"])
-    ]
+    assert [path.name for path in copied] == [path.name for path in chapter.find(languages=["en"])]
     copied[0].write_text("my work", encoding="utf-8")
     again, kept = chapter.copy_out(tmp_path / "new", ["en"])
     assert again == []
     assert kept == copied
     assert copied[0].read_text(encoding="utf-8") == "my work"
+
+
+def code_cells(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_copies_have_no_outputs_below_exercises_and_all_others(tmp_path):
+    copied, _ = chapter.copy_out(tmp_path, ["zh"])
+    for source, copy in zip(chapter.find(languages=["zh"]), copied, strict=True):
+        for before, after in zip(code_cells(source), code_cells(copy), strict=True):
+            if "d2c.check(" in "".join(before["source"]):
+                before |= {"outputs": [], "execution_count": None}
+            assert after == before
+    assert any("d2c.check(" in "".join(cell["source"]) for cell in code_cells(copied[0]))
+
+
+def test_copies_can_be_had_without_any_outputs(tmp_path):
+    copied, _ = chapter.copy_out(tmp_path, ["en"], clear=True)
+    for path in copied:
+        for cell in code_cells(path):
+            assert (cell["outputs"], cell["execution_count"]) == ([], None)
+
+
+def test_a_copy_that_nothing_is_cleared_in_keeps_its_bytes(tmp_path):
+    copied, _ = chapter.copy_out(tmp_path, ["en"])
+    phrasebook = next(path for path in copied if path.stem.endswith("phrasebook"))
+    source = next(path for path in chapter.find(["phrasebook"], ["en"]))
+    assert phrasebook.read_bytes() == source.read_bytes()
 
 
 class Counter:

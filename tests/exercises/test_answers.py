@@ -1,0 +1,67 @@
+"""The exercises judge right: every stored answer, wrong or right, for many random cases.
+
+`pytest tests/exercises/test_answers.py --seeds 100` tries each answer under 100 seeds.
+"""
+
+from collections import Counter
+
+import pytest
+from answers import defined, stored
+
+from d2lcompute.exercises.exercise import exercises
+from d2lcompute.exercises.judge import judge
+from d2lcompute.exercises.materials import RIGHT, SHARED, SOLUTION, hints_for, materials
+
+STORED = list(stored())
+every_exercise = pytest.mark.parametrize("exercise", exercises(), ids=lambda one: one.name)
+
+
+def names():
+    count = Counter()
+    for exercise, cause, _ in STORED:
+        count[exercise.name, cause] += 1
+        yield f"{exercise.name}, {cause} {count[exercise.name, cause]}".replace(" ", "-")
+
+
+@pytest.mark.filterwarnings("ignore")  # students' code may warn
+@pytest.mark.parametrize(("exercise", "cause", "code"), STORED, ids=list(names()))
+def test_an_answer_is_judged_right_whatever_the_cases(request, exercise, cause, code):
+    for seed in range(request.config.getoption("--seeds")):
+        verdict = judge(exercise, defined(code), seed)
+        seen = f"{verdict.failed}: {verdict.fact} {verdict.line}"
+        if cause in (SOLUTION, RIGHT):
+            assert not verdict.failed, seen
+            assert verdict.passed == tuple(exercise.steps)
+        else:
+            assert verdict.cause == cause, seen
+            assert verdict.fact
+
+
+@every_exercise
+def test_each_exercise_has_answers_enough_to_measure_it(exercise):
+    answers = exercise.material.answers
+    wrong = sum(len(codes) for cause, codes in answers.items() if cause not in (SOLUTION, RIGHT))
+    assert len(answers[SOLUTION]) >= 1
+    assert len(answers[RIGHT]) >= 5
+    assert wrong >= 8
+
+
+@every_exercise
+def test_three_hints_lie_between_a_cause_and_the_answer(exercise):
+    causes = {*exercise.material.hints, *exercise.material.answers} - {SOLUTION, RIGHT}
+    for cause in causes:
+        hints = hints_for(exercise.name, cause)
+        assert len(hints) == len(set(hints)) == 3, cause
+        for code in exercise.material.answers[SOLUTION]:
+            lines = [line.strip() for line in code.splitlines() if len(line.strip()) > 25]
+            assert not any(line in hint for line in lines for hint in hints), cause
+
+
+@every_exercise
+def test_each_cause_with_hints_of_its_own_has_a_wrong_answer(exercise):
+    assert set(exercise.material.hints) <= set(exercise.material.answers)
+
+
+def test_hints_that_are_shared_are_three_for_each_cause():
+    for cause, hints in materials(SHARED)[SHARED].hints.items():
+        assert len(set(hints)) == 3, cause

@@ -1,0 +1,167 @@
+"""The loop: what a reader sees who tries, fails, gets hints and passes."""
+
+import random
+import re
+
+import pytest
+import torch
+from answers import defined
+from torch import nn
+
+import d2lcompute as d2c
+from d2lcompute.exercises.exercise import exercises
+from d2lcompute.exercises.materials import SOLUTION, hints_for
+from d2lcompute.words.language import _
+
+ALL = {one.name: one for one in exercises()}
+every_exercise = pytest.mark.parametrize("name", ALL)
+
+
+def right(name):
+    return defined(ALL[name].material.answers[SOLUTION][0])
+
+
+def shared_block(make, times):
+    return nn.Sequential(*[make()] * times)
+
+
+def too_few(make, times):
+    return nn.Sequential(*(make() for _ in range(times - 1)))
+
+
+def test_there_are_about_forty_exercises_and_one_at_each_symptom():
+    assert 38 <= len(ALL) <= 45
+    assert sum(name.startswith("symptoms.") for name in ALL) >= 7
+
+
+@every_exercise
+def test_an_unanswered_exercise_says_what_is_wanted(said, name):
+    answer = (..., ...) if ALL[name].pair else ...
+    assert said(name, answer) == [name, f"wanted  {ALL[name].material.wanted}"]
+
+
+@every_exercise
+def test_passing_shows_every_step_another_way_and_what_is_next(said, name):
+    title, *lines, see, after = said(name, right(name))
+    assert title == name
+    assert lines == [f"pass  {claim}" for claim in ALL[name].steps]
+    assert see == f"see  `solution('{name}')` shows another way"
+    assert after.removeprefix("next  ") in set(ALL) - {name}
+
+
+@every_exercise
+@pytest.mark.parametrize("nonsense", [None, 3, "x", print, lambda *_: None, nn.Linear, [], ...])
+def test_nonsense_gets_a_fact_and_a_hint(said, name, nonsense):
+    if nonsense is ...:
+        nonsense = (None, None)
+    *_, fail, found, hint = (
+        line for line in said(name, nonsense) if not line.startswith(("line", "wanted"))
+    )
+    assert fail.startswith("fail  ")
+    assert found.startswith("found  ")
+    assert hint.startswith("hint 1/3  ")
+
+
+BY_EFFECT = {  # functions that work by what they do, and need not return anything
+    "initializers.one-parameter", "initializers.visitor", "files.first-two", "files.resume",
+    "devices.parameters", "symptoms.leaf-in-place",
+}  # fmt: skip
+CLASSES = {name for name, one in ALL.items() if one.material.wanted.startswith("a class")}
+FUNCTIONS = [n for n in ALL if n not in BY_EFFECT | CLASSES | {"layers.own"} and not ALL[n].pair]
+FORGOTTEN = "found  Your code gave None: is a `return` missing?"
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "lazy.mismatch"])
+def test_a_function_without_a_return_hears_of_it(said, name):
+    lines = said(name, lambda *_: None)
+    assert FORGOTTEN in lines
+    assert f"wanted  {ALL[name].material.wanted}" in lines
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES - {"initializers.custom"}))
+def test_a_block_whose_forward_has_no_return_hears_of_it(said, name):
+    code = ALL[name].material.answers[SOLUTION][0]
+    assert FORGOTTEN in said(name, defined(code.replace("        return ", "        ")))
+
+
+def test_the_fact_is_always_said_and_hints_grow_by_cause(said):
+    seen = [said("blocks.factory", answer) for answer in (shared_block, too_few) * 2]
+    one_block = hints_for("blocks.factory", "one block")
+    number = hints_for("blocks.factory", "another number")
+    assert [lines[-1] for lines in seen] == [
+        f"hint 1/3  {one_block[0]}",
+        f"hint 1/3  {number[0]}",
+        f"hint 2/3  {one_block[1]}",
+        f"hint 2/3  {number[1]}",
+    ]
+    assert [lines[-2] for lines in seen[::2]] == ["found  One block ran 5 times."] * 2
+
+
+def test_the_strongest_hint_stays(said):
+    hints = [said("blocks.factory", shared_block)[-1] for _ in range(5)]
+    assert hints[2] == hints[4]
+    assert hints[2].startswith("hint 3/3  ")
+
+
+def test_an_error_in_the_answer_shows_its_own_line(said):
+    def repeat(make, times):
+        blocks = [make() for _ in range(times)]
+        return blocks[times]
+
+    lines = said("blocks.factory", repeat)
+    assert "found  Your code raised IndexError: list index out of range" in lines
+    (line,) = (line for line in lines if line.startswith("line  "))
+    assert re.fullmatch(r"line  \d+: return blocks\[times\]", line)
+
+
+def test_the_line_is_the_readers_and_not_one_of_torch(said):
+    def repeat(make, times):
+        net = nn.Sequential(nn.Linear(3, 4), make())
+        net(torch.rand(2, 7))
+        return net
+
+    lines = said("blocks.factory", repeat)
+    assert any(re.fullmatch(r"line  \d+: net\(torch.rand\(2, 7\)\)", line) for line in lines)
+    assert lines[-1] == f"hint 1/3  {hints_for('blocks.factory', 'widths do not fit')[0]}"
+
+
+def test_an_answer_that_takes_other_arguments_hears_what_is_wanted(said):
+    lines = said("blocks.factory", lambda make: nn.Sequential(make()))
+    assert f"wanted  {ALL['blocks.factory'].material.wanted}" in lines
+    assert not any(line.startswith("line") for line in lines)
+
+
+def test_an_unknown_exercise_names_near_ones():
+    with pytest.raises(ValueError, match=r"`name` must be an exercise, such as blocks.parallel"):
+        d2c.check("blocks.paralel", None)
+
+
+def test_checking_leaves_the_random_states_alone(said):
+    before, python = torch.get_rng_state(), random.getstate()
+    for name in ("blocks.item", "initializers.custom", "devices.two"):
+        said(name, right(name))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert random.getstate() == python
+
+
+def test_checking_on_devices_leaves_the_devices_as_they_were(said):
+    before = torch.accelerator.device_count()
+    said("devices.two", right("devices.two"))
+    said("devices.two", None)
+    assert torch.accelerator.device_count() == before
+
+
+def test_everything_is_said_in_chinese_too(said, chinese):
+    lines = said("blocks.factory", shared_block)
+    assert [line.split("  ")[0] for line in lines[1:]] == ["未通过", "现象", "提示 1/3"]
+    assert all(re.search("[\u4e00-\u9fff]", line.split("  ", 1)[1]) for line in lines[1:])
+    passing = said("blocks.factory", right("blocks.factory"))
+    assert [line.split("  ")[0] for line in passing[1:]] == ["通过", "通过", "对照", "下一题"]
+    assert said("blocks.factory", ...)[1] == f"要求  {_(ALL['blocks.factory'].material.wanted)}"
+    assert not re.search("[a-z] [a-z]+ [a-z]", str(d2c.list_exercises().notes))
+
+
+def test_the_list_of_exercises_names_all_in_order():
+    table = d2c.list_exercises()
+    assert [row[0] for row in table] == list(ALL)
+    assert table.to_dict()["rows"][0]["wanted"] == ALL["blocks.list"].material.wanted
