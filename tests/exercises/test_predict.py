@@ -42,7 +42,12 @@ def test_three_dots_show_the_choices(shown):
 def test_a_guess_is_noted_in_silence_and_answered_by_the_next_cell(shown, guess, verdict):
     assert shown(d2c.predict, NAME, guess) == []
     title, came, yours, right, why = shown(d2c.reveal, NAME, 1)
-    assert (title, came, yours, right) == (NAME, "came  1", f"your guess  {verdict}", "right  b  1.0")
+    assert (title, came, yours, right) == (
+        NAME,
+        "came  1",
+        f"your guess  {verdict}",
+        "right  b  1.0",
+    )
     assert why.startswith("why  ")
 
 
