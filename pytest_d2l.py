@@ -96,5 +96,5 @@ def pytest_configure(config: pytest.Config) -> None:
     from d2lcompute.notebooks import plugin
 
     config.pluginmanager.register(plugin, "d2lcompute")
-    if config.getoption("dist", "no") in ("load", "worksteal"):
+    if config.getoption("dist", "no") in ("load", "loadgroup", "worksteal"):
         config.option.dist = "loadfile"  # the cells of a notebook belong to one kernel

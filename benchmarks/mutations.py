@@ -87,7 +87,7 @@ def run(command: list[str], folder: Path, counts: dict[str, int]) -> tuple[dict[
     for number, kind in enumerate(counts):
         name = f"{number:02d}.ipynb"
         done = subprocess.run([*command, name], cwd=folder, capture_output=True, text=True)
-        told = re.search(r"(\d+) failed", done.stdout)
+        told = re.search(r"(\d+) failed", done.stdout.splitlines()[-1]) if done.stdout else None
         failed[kind] = int(told[1]) if told else int(done.returncode != 0)
     return failed, time.perf_counter() - start
 

@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import psutil
 import pytest
@@ -12,7 +13,7 @@ from d2lcompute.notebooks.cell import (
     ProtocolError,
 )
 from d2lcompute.notebooks.isolation import Limits
-from d2lcompute.notebooks.kernel import start_kernel
+from d2lcompute.notebooks.kernel import Kernel, start_kernel
 
 IGNORES_INTERRUPTS = """
 import time
@@ -41,6 +42,23 @@ def test_a_cell_shows_what_it_prints_and_its_value(kernel):
     assert [output.output_type for output in result.outputs] == ["stream", "execute_result"]
     assert printed(result) == "a\nb\n42"
     assert 0 < result.seconds < 60
+
+
+def test_the_clock_of_a_notebook_starts_when_its_kernel_is_there(monkeypatch):
+    def wait(kernel):
+        begin(kernel)
+        ready.append(time.monotonic())
+
+    begin, ready = Kernel._wait_until_ready, []
+    monkeypatch.setattr(Kernel, "_wait_until_ready", wait)
+    with warm_kernel(Limits(seconds=50)) as kernel:
+        assert kernel._deadline >= ready[0] + 50
+
+
+def test_an_update_replaces_what_a_display_shows(kernel):
+    show = "from IPython.display import display\nbar = display(1, display_id=True)\n"
+    outputs = kernel.run(show + "display(2); bar.update(3)").outputs
+    assert [output.data["text/plain"] for output in outputs] == ["3", "2"]
 
 
 def test_a_cell_sees_the_cells_before_it(kernel):
