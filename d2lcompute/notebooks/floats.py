@@ -34,14 +34,13 @@ _MORE = re.compile(rf"([-+]?{_NUMBER}(?:[-+]{_NUMBER})+)([A-Za-z]*\.?)")
 class Float:
     """A float as it is printed."""
 
-    __slots__ = ("decimals", "digits", "figures", "fraction", "power", "text", "value")
+    __slots__ = ("decimals", "digits", "figures", "fraction", "power", "value")
 
     def __init__(self, text: str) -> None:
         mantissa, power, exponent = text.lower().partition("e")
         whole, dot, self.fraction = mantissa.partition(".")
         # What has no dot may be part of a hash, such as 1234e56.
         figures = (whole + self.fraction).lstrip("+-") if dot else ""
-        self.text = text
         self.value = Decimal(text)
         self.power = bool(power)
         self.figures = len(figures)

@@ -41,6 +41,7 @@ def test_a_float_of_four_digits_may_move_by_two_of_its_last(stored, shown):
         ("tensor([1., 2.])", "tensor([1.0000, 2.0000])"),
         ("tensor([ 1.0000, -0.0001])", "tensor([1.0000, 0.0000])"),
         ("tensor([0.1235, 0.0000])", "tensor([1.2346e-01, 2.9802e-08])"),
+        ("tensor([0.1230, 0.0000])", "tensor([1.2304e-01, 2.9802e-08])"),
         ("tensor([1.2346e-01, 2.9802e-08])", "tensor([0.1235, 0.0000])"),
     ],
 )
@@ -107,6 +108,7 @@ def test_padding_follows_the_length_of_numbers(stored, shown):
         ("weight decay 1e-7", "weight decay 0.0"),
         ("[0.001, 1234.5]", "[0.003, 1234.5]"),
         ("tensor([1.2345, 0.0001])", "tensor([1.2345, -0.0001])"),
+        ("tensor([1.0000e+00, 2.5000e-01])", "tensor([2., 0.])"),
     ],
 )
 def test_a_number_that_a_reader_would_see_to_be_another_is_noticed(stored, shown):
@@ -205,8 +207,14 @@ def test_blanks_are_compared(stored, shown):
         ),
         ("array([1.6702e-25, 4.4923e-17])", "array([1.6702e-26, 4.4923e-17])"),
         ("array([1.6702e-01, 4.4923e+07])", "array([1.6702e-02, 4.4923e+07])"),
+        ("tensor([1.0000e+00, 3.7835e-44])", "tensor([1.0000e+00, 3.7835e-40])"),
+        (
+            "        PR(>F)\ngroup   8.512000e-01\nsite    3.214500e-10",
+            "        PR(>F)\ngroup   8.512000e-01\nsite    9.102300e-10",
+        ),
         ("eps=1.19209e-07, max=3.40282e+38", "eps=2.22045e-16, max=3.40282e+38"),
         ("tensor(9.5367e-07)", "tensor(4.7684e-07)"),
+        ("norm 5.1234, error 9.5367e-07", "norm 5.1234, error 4.8e-07"),
     ],
 )
 def test_a_small_number_that_means_something_is_no_residue(stored, shown):
