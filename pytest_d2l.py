@@ -13,8 +13,8 @@ RULE = (
     "or more are shown. "
     "A residue, which rounding leaves of numbers that cancel, may be any other: a float below 1e-5 "
     "of the largest of its array, below 1e-14 of the largest of its column, or below 1e-5 of the "
-    "largest of its output and a small multiple of a power of two; and an array or table in which "
-    "a number became longer or shorter may be padded anew. "
+    "largest of its output and a small multiple of a power of two; and where a number became "
+    "longer or shorter, its field, array or table may be padded anew. "
     "All else must be as it was: integers, signs and formats of numbers, versions, dates, "
     "addresses, words, line breaks, indentation."
 )

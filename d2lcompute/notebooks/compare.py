@@ -140,15 +140,27 @@ class _Comparison:
         """Yield the blanks and rules that are not padding, which follows the length of numbers."""
         for place in self.moved:
             (before, old), (after, new) = self.old[place], self.new[place]
-            array = self.text.array(place)
-            if array is not None and array in self.resized and place > array.start:
-                continue
-            tables = {self.text.table(max(0, place - 1)), self.text.table(place)}
-            if not tables & self.resized or before.count("\n") != after.count("\n"):
-                if before != after:
-                    yield Difference(place, "blank", before, after)
-                else:
-                    yield Difference(place, "word", old, new)
+            if not self._is_padding(place):
+                blank = before != after
+                pair = (before, after) if blank else (old, new)
+                yield Difference(place, "blank" if blank else "word", *pair)
+
+    def _is_padding(self, place: int) -> bool:
+        (before, old), (after, new) = self.old[place], self.new[place]
+        array = self.text.array(place)
+        if array is not None and array in self.resized and place > array.start:
+            return True
+        if before.count("\n") != after.count("\n"):
+            return False
+        last = max(0, place - 1)
+        if {self.text.table(last), self.text.table(place)} & self.resized:
+            return True
+        # A number in a field of fixed width, at its right or at its left.
+        shorter = len(before) - len(after)
+        return shorter != 0 and shorter in (
+            len(new) - len(old),
+            len(self.new[last][1]) - len(self.old[last][1]),
+        )
 
 
 class _Text:

@@ -77,6 +77,8 @@ def test_a_residue_may_be_any_other(stored, shown):
         ),
         ("| a      |\n|--------|\n| 9.9999 |", "| a       |\n|---------|\n| 10.0000 |"),
         ("     loss\n1  9.9999", "      loss\n1  10.0000"),
+        ("loss  9.9999", "loss 10.0000"),
+        ("loss 9.9999  of many", "loss 10.0000 of many"),
     ],
 )
 def test_padding_follows_the_length_of_numbers(stored, shown):
@@ -155,6 +157,7 @@ def test_a_whole_float_is_exact_unless_it_shows_more_digits():
         ("commit 1234e56", "commit 1235e56"),
         ("model-0.1234.pt", "model-0.1235.pt"),
         ("conv2d", "conv3d"),
+        ("12.34ms", "12.34s"),
         ("net1.weight", "net2.weight"),
         ("accuracy 0.5", "loss 0.5"),
         ("0.5 0.5", "0.5"),
@@ -177,6 +180,11 @@ def test_names_versions_times_and_addresses_are_compared_to_the_letter(stored, s
         ("loss 9.9999\n  a", "loss 10.0000\na"),
         ("x\n", "x"),
         ("x ----", "x -----"),
+        ("[9.9999] [ 1.5]", "[10.0000] [1.5]"),
+        ("a [ 9.9999]", "a  [10.0000]"),
+        ("a  9.9999\nb  1.5", "a  10.0000\n\nb  1.5"),
+        ("loss   9.9999 b", "loss 10.0000 b"),
+        ("loss 9.9999  a  b", "loss 10.0000 a b"),
     ],
 )
 def test_blanks_are_compared(stored, shown):
@@ -234,6 +242,8 @@ def test_the_users_tolerance_widens_that_of_floats_only():
 def test_all_numbers_that_moved_are_told_up_to_the_first_other_difference():
     found = differences("0.5 0.25 a 0.5 b", "0.6 0.35 a 0.5 c")
     assert [each.kind for each in found] == ["number", "number", "word"]
+    assert len(differences("0.5 " * 50, "0.6 " * 50)) == 20
+    assert len(differences("a 0.5 0.5", "b 0.6 0.6")) == 1
 
 
 @given(st.text())
