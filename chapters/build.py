@@ -1,4 +1,4 @@
-"""Build one notebook per language from each bilingual source, running its code once.
+"""Build one notebook per language from each bilingual source, running it in both.
 
 python chapters/build.py              every section
 python chapters/build.py 1_blocks     one section
@@ -15,12 +15,23 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 
+from d2lcompute.notebooks.published import install_command
+
 ROOT = Path(__file__).parent
 LANGUAGES = ("en", "zh")
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+SETUP = """\
+import importlib.util
+
+if importlib.util.find_spec("d2lcompute") is None:  # the package is missing, as on Colab
+    {install}
+
+%load_ext d2lcompute
+"""
+MISSING = 'raise ModuleNotFoundError("install d2lcompute first: pip install . in a copy of it")'
 
 
 def sources():
@@ -28,10 +39,13 @@ def sources():
     return sorted(ROOT.glob("[0-9]_*.md"))
 
 
-def load(source):
-    """Return the bilingual notebook of `source`, with ids that depend on content alone."""
+def load(source, language):
+    """Return the notebook of `source` in one language, with ids that depend on content alone."""
     notebook = jupytext.read(source)
     notebook.metadata = deepcopy(METADATA)
+    cells = [c for c in notebook.cells if c.metadata.pop("lang", language) == language]
+    first = next(number for number, cell in enumerate(cells) if cell.cell_type == "code")
+    notebook.cells = [*cells[:first], setup(language), *cells[first:]]
     seen = Counter()
     for cell in notebook.cells:
         seen[cell.source] += 1
@@ -40,8 +54,18 @@ def load(source):
     return notebook
 
 
-def execute(notebook):
-    """Run every code cell of `notebook` in an empty folder."""
+def setup(language):
+    """Return the first code cell, the only one that differs between the languages."""
+    command = install_command()
+    lines = SETUP.format(install=f"%pip install --quiet {command}" if command else MISSING)
+    if language != "en":
+        lines += f'\nimport d2lcompute as d2c\n\nd2c.language("{language}")\n'
+    return nbformat.v4.new_code_cell(lines.strip(), metadata={"tags": ["setup"]})
+
+
+def execute(notebook, language):
+    """Run every code cell of `notebook` in an empty folder, and give images their words."""
+    words = [cell.metadata.pop("alt", {}) for cell in notebook.cells]
     with tempfile.TemporaryDirectory() as folder:
         NotebookClient(
             notebook,
@@ -50,16 +74,10 @@ def execute(notebook):
             resources={"metadata": {"path": folder}},
         ).execute()
     notebook.metadata = deepcopy(METADATA)  # the kernel adds its Python's version
-    for output in (out for cell in notebook.cells for out in cell.get("outputs", [])):
-        if output.output_type == "error":  # the frames hold this machine's paths
-            output.traceback = [f"{output.ename}: {output.evalue}"]
-    return notebook
-
-
-def select(notebook, language):
-    """Return `notebook` with the prose of one language; the code is the same in all."""
-    notebook = deepcopy(notebook)
-    notebook.cells = [c for c in notebook.cells if c.metadata.pop("lang", language) == language]
+    for cell, alt in zip(notebook.cells, words, strict=True):
+        for output in cell.get("outputs", []):
+            if language in alt and "image/png" in output.get("data", {}):
+                output.metadata["image/png"] = {"alt": alt[language]}
     return notebook
 
 
@@ -70,11 +88,11 @@ def committed(source, language):
 
 def build(source):
     """Write the notebooks of `source`, one per language."""
-    notebook = execute(load(source))
     for language in LANGUAGES:
+        notebook = execute(load(source, language), language)
         target = committed(source, language)
         target.parent.mkdir(exist_ok=True)
-        nbformat.write(select(notebook, language), target)
+        nbformat.write(notebook, target)
 
 
 def main(names):

@@ -47,6 +47,8 @@ from .lazy import apply_init as apply_init
 from .lazy import infer_shapes as infer_shapes
 from .lazy import materialize as materialize
 from .lazy import pending as pending
+from .notebooks.errors import load_ipython_extension as load_ipython_extension
+from .notebooks.errors import unload_ipython_extension as unload_ipython_extension
 from .parameters.describe import describe as describe
 from .parameters.description import Description as Description
 from .parameters.keep_ties import keep_ties as keep_ties

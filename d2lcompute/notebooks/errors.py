@@ -1,0 +1,57 @@
+"""Errors in notebooks: the lines of the reader, and what went wrong, without those of libraries.
+
+`%load_ext d2lcompute` in a notebook turns this on.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Let errors show the lines of the reader alone; what IPython calls for `%load_ext`."""
+    shell.set_custom_exc((Exception,), _show)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Let errors show everything again; what IPython calls for `%unload_ext`."""
+    shell.set_custom_exc((), None)
+
+
+def own_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames of libraries, None if nothing is left.
+
+    >>> from d2lcompute.notebooks.errors import own_frames
+    >>> try:
+    ...     nn.Linear(2, 3)(torch.rand(4))
+    ... except RuntimeError as error:
+    ...     shown = own_frames(error.__traceback__)
+    >>> shown.tb_next is None
+    True
+    """
+    kept = []
+    while traceback is not None:
+        if not _is_of_a_library(traceback.tb_frame.f_code.co_filename):
+            kept.append(traceback)
+        traceback = traceback.tb_next
+    shown = None
+    for one in reversed(kept):
+        shown = TracebackType(shown, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return shown
+
+
+def _show(shell: Any, kind: type, error: Exception, traceback: TracebackType, **_: Any) -> None:
+    error.__suppress_context__ = True
+    error.__cause__ = None
+    shell.showtraceback((kind, error, own_frames(traceback) or traceback), tb_offset=0)
+
+
+def _is_of_a_library(filename: str) -> bool:
+    places = [*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), sys.prefix, _PACKAGE]
+    return any(Path(filename).is_relative_to(place) for place in places)
