@@ -53,5 +53,6 @@ def _show(shell: Any, kind: type, error: Exception, traceback: TracebackType, **
 
 
 def _is_of_a_library(filename: str) -> bool:
-    places = [*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), sys.prefix, _PACKAGE]
-    return any(Path(filename).is_relative_to(place) for place in places)
+    libraries = (sysconfig.get_path(name) or "" for name in ("stdlib", "purelib", "platlib"))
+    places = (Path(place) for place in (*libraries, sys.prefix, str(_PACKAGE)) if place)
+    return any(place in Path(filename).parents for place in places)
