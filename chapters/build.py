@@ -5,6 +5,7 @@ python chapters/build.py 1_blocks     one section
 """
 
 import hashlib
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -72,7 +73,7 @@ def execute(notebook, language):
             record_timing=False,
             coalesce_streams=True,  # prints arrive in pieces of any size
             resources={"metadata": {"path": folder}},
-        ).execute()
+        ).execute(env=os.environ | {"XDG_DATA_HOME": folder})  # nobody's progress is shown
     notebook.metadata = deepcopy(METADATA)  # the kernel adds its Python's version
     for cell, alt in zip(notebook.cells, words, strict=True):
         for output in cell.get("outputs", []):

@@ -160,7 +160,7 @@ def test_no_command_shows_the_help():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "nothing"], "`section` must be one of blocks"),
+        (["run", "nothing"], "`section` must be one of "),
         (["run", "--lang", "de"], "`lang` must be one of en, zh, got 'de'"),
         (["open", "--no-lab", "--lang", "de"], "`lang` must be one of en, zh, got 'de'"),
         (["run", "--fast"], "No such option: --fast"),

@@ -10,7 +10,7 @@ from d2lcompute.notebooks.chapter import run_session
 
 def test_find_gives_every_notebook_in_the_chapters_order():
     found = [(path.parent.name, path.name) for path in chapter.find()]
-    assert found[:2] == [("en", "1_blocks.ipynb"), ("zh", "1_blocks.ipynb")]
+    assert [language for language, _ in found[:4]] == ["en", "zh", "en", "zh"]
     assert [name for _, name in found] == sorted(name for _, name in found)
 
 
@@ -20,7 +20,7 @@ def test_find_knows_a_section_by_its_name_and_by_its_files_name(section):
 
 
 def test_find_refuses_an_unknown_section_and_lists_the_known():
-    with pytest.raises(ValueError, match=r"`section` must be one of blocks.*, got 'block'"):
+    with pytest.raises(ValueError, match=r"`section` must be one of .*blocks, .*, got 'block'"):
         chapter.find(["block"])
 
 
