@@ -92,7 +92,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.option.d2l:
         return
     if not config.pluginmanager.has_plugin("nbval"):
-        raise pytest.UsageError('--d2l needs nbval; do pip install "d2lcompute[notebooks]"')
+        from d2lcompute.notebooks.published import way_to_get
+
+        raise pytest.UsageError(f"--d2l needs nbval; do {way_to_get('notebooks')}")
     from d2lcompute.notebooks import plugin
 
     config.pluginmanager.register(plugin, "d2lcompute")

@@ -16,7 +16,7 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 
-from d2lcompute.notebooks.published import install_command
+from d2lcompute.notebooks.published import install_command, notebook_badges
 
 ROOT = Path(__file__).parent
 LANGUAGES = ("en", "zh")
@@ -47,6 +47,10 @@ def load(source, language):
     cells = [c for c in notebook.cells if c.metadata.pop("lang", language) == language]
     first = next(number for number, cell in enumerate(cells) if cell.cell_type == "code")
     notebook.cells = [*cells[:first], setup(language), *cells[first:]]
+    badges = notebook_badges(f"chapters/{language}/{source.stem}.ipynb")
+    if badges:
+        title, _, rest = cells[0].source.partition("\n")
+        cells[0].source = f"{title}\n\n{badges}\n{rest}"
     seen = Counter()
     for cell in notebook.cells:
         seen[cell.source] += 1

@@ -1,4 +1,4 @@
-"""The command line: `d2lcompute run`, `open`, `build`, `info`; grading adds its commands."""
+"""The command line: `run`, `open`, `info`, in a checkout `build`; grading adds its commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 from collections import Counter
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +14,12 @@ import typer
 
 from .grading.commands import add_commands
 from .notebooks import chapter as notebooks
-from .notebooks.console import EXTRAS, fail, require
+from .notebooks.console import fail, installed, require, requirements
+from .notebooks.published import way_to_get
 
 app = typer.Typer(
-    help="Dive into Deep Learning's chapter on computation: run, read, rebuild, grade.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
@@ -27,6 +27,24 @@ Sections = Annotated[
     list[str] | None, typer.Argument(help="Sections by name, such as blocks; all without any.")
 ]
 Language = Annotated[str | None, typer.Option(help="en or zh; both without it.")]
+EXTRAS = ("notebooks", "lab", "grading", "cluster")  # that a command can need
+BUILD = notebooks.folder() / "build.py"  # in a checkout alone
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"d2lcompute {metadata.version('d2lcompute')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Dive into Deep Learning's chapter on computation: run, read, rebuild, grade."""
 
 
 @app.command()
@@ -93,18 +111,17 @@ def open_(
         raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(folder)]))
 
 
-@app.command()
 def build(section: Sections = None) -> None:
-    """Rebuild the notebooks from their bilingual sources, in a checkout.
+    """Rebuild the notebooks from their bilingual sources.
 
     Example: `d2lcompute build 1_blocks`
     """
-    require("notebooks")
-    script = next((path for path in _build_scripts() if path.is_file()), None)
-    if script is None:
-        message = "`build` must run in a checkout, which holds chapters/build.py; got none here"
-        fail(message, status=2)
-    raise typer.Exit(subprocess.call([sys.executable, str(script), *(section or [])]))
+    require("test")
+    raise typer.Exit(subprocess.call([sys.executable, str(BUILD), *(section or [])]))
+
+
+if BUILD.is_file():
+    app.command()(build)
 
 
 @app.command()
@@ -119,11 +136,9 @@ def info() -> None:
     print(f"Python {platform.python_version()} on {platform.platform()}")
     accelerators = torch.accelerator.device_count()
     print(f"devices: cpu, {torch.get_num_threads()} threads; accelerators: {accelerators}")
-    brought_by = {package: extra for extra in EXTRAS for package in EXTRAS[extra]}
-    for package, extra in brought_by.items():
-        found = util.find_spec(package) is not None
-        missing = f'missing; do pip install "d2lcompute[{extra}]"'
-        print(f"{package}: {metadata.version(package) if found else missing}")
+    brought_by = {each.name: extra for extra in reversed(EXTRAS) for each in requirements(extra)}
+    for package, extra in sorted(brought_by.items()):
+        print(f"{package}: {installed(package) or f'missing; do {way_to_get(extra)}'}")
     print(f"notebooks: {notebooks.folder()}")
 
 
@@ -150,10 +165,6 @@ def _find(sections: list[str] | None, language: str | None) -> list[Path]:
         return notebooks.find(sections or (), [language] if language else notebooks.LANGUAGES)
     except ValueError as error:
         fail(str(error), status=2)
-
-
-def _build_scripts() -> list[Path]:
-    return [Path("chapters", "build.py").absolute(), notebooks.folder() / "build.py"]
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .devices import devices
+from .notebooks.published import way_to_get
 
 PACKAGES = {"IPython": "ipython", "PIL": "pillow", "matplotlib_inline": "matplotlib-inline"}
 PINS_EXCLUDE = (3, 12)  # from here on: d2l 1.0.3 pins a numpy that has no release for it
@@ -92,7 +93,7 @@ def _command(missing: str) -> str:
     if missing != "d2l":
         return f"pip install {PACKAGES.get(missing, missing)}"
     if sys.version_info < PINS_EXCLUDE:
-        return 'pip install "d2lcompute[d2l]"'
+        return way_to_get("d2l")
     return "pip install --no-deps d2l==1.0.3, then pip install ipython pandas requests scipy"
 
 

@@ -16,6 +16,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 import d2lcompute as d2c
+from d2lcompute.notebooks import published
 from d2lcompute.tables import Report
 
 ROOT = Path(__file__).parent.parent
@@ -215,3 +216,10 @@ def test_building_an_unknown_section_names_the_known(copied):
     finished = run_build(copied, "9_nothing")
     assert (finished.returncode, finished.stdout) == (1, "")
     assert finished.stderr == "no section 9_nothing; there are 1_blocks\n"
+
+
+def test_where_the_repository_has_an_address_notebooks_open_with_one_click(monkeypatch):
+    monkeypatch.setattr(published, "REPOSITORY", "https://github.com/someone/d2lcompute")
+    head = build.load(build.sources()[0], "zh").cells[0].source.splitlines()
+    assert head[0].startswith("# ")
+    assert "/someone/d2lcompute/blob/main/chapters/zh/" in head[2]

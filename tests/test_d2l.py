@@ -104,7 +104,7 @@ def test_torchvision_installed_later_is_found_without_a_restart(import_d2l, tmp_
 
 @pytest.mark.parametrize(
     ("version", "command"),
-    [((3, 11), r'pip install "d2lcompute\[d2l\]"'), ((3, 12), "--no-deps d2l==1.0.3, then pip")],
+    [((3, 11), r'pip install "\.\[d2l\]" in a copy'), ((3, 12), "--no-deps d2l==1.0.3, then pip")],
 )
 def test_without_the_book_the_error_says_how_to_install_it(
     import_d2l, monkeypatch, version, command

@@ -11,7 +11,7 @@ ROOMS = (
     "layers", "files", "devices", "seeing", "exercises",
 )  # fmt: skip
 # Rooms of their own: they run notebooks and make marks, and know nothing of the library.
-APART = {"notebooks": {"words"}, "grading": {"words", "notebooks"}, "d2l": {"devices"}}
+APART = {"notebooks": {"words"}, "grading": {"words", "notebooks"}, "d2l": {"devices", "notebooks"}}
 
 
 def imported_rooms(module):

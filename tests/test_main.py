@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import d2lcompute
 from d2lcompute import __main__ as command_line
-from d2lcompute.notebooks import chapter
+from d2lcompute.notebooks import chapter, console
 
 PACKAGE = Path(d2lcompute.__file__).parent
 
@@ -191,29 +191,27 @@ def test_open_can_copy_without_outputs(call, tmp_path):
 
 def test_open_starts_jupyterlab_in_the_folder(call, tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(command_line.util, "find_spec", lambda _: True)
+    monkeypatch.setattr(command_line, "require", lambda _: None)
     monkeypatch.setattr(command_line.subprocess, "call", lambda line: started.append(line) or 0)
     assert call("open", tmp_path)[0] == 0
     assert started == [[sys.executable, "-m", "jupyterlab", str(tmp_path)]]
 
 
 @pytest.mark.parametrize(
-    ("command", "extra"), [("run", "notebooks"), ("open", "lab"), ("build", "notebooks")]
+    ("command", "extra"), [("run", "notebooks"), ("open", "lab"), ("build", "test")]
 )
-def test_a_missing_package_is_named_with_its_extra(call, tmp_path, monkeypatch, command, extra):
+@pytest.mark.parametrize(
+    ("version", "wrong"), [(None, "is not installed"), ("0.0.1", "must be >=")]
+)
+def test_what_is_missing_or_old_is_named_with_its_extra(
+    call, tmp_path, monkeypatch, command, extra, version, wrong
+):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command_line.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(console, "installed", lambda _: version)
     status, _, errors = call(command)
     assert status == 2
-    assert f'do pip install "d2lcompute[{extra}]"' in errors
-
-
-def test_build_outside_a_checkout_says_where_it_must_run(call, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(chapter, "folder", lambda: tmp_path)
-    status, _, errors = call("build")
-    assert status == 2
-    assert "`build` must run in a checkout" in errors
+    assert wrong in errors
+    assert errors.endswith(f'; do pip install ".[{extra}]" in a copy of the repository\n')
 
 
 def test_build_hands_the_sections_to_the_build_script(call, monkeypatch):

@@ -33,6 +33,15 @@ def test_where_student_code_runs_the_way_around_apparmor_is_told(name):
     assert "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" in text
 
 
+def test_every_action_is_pinned_to_one_commit_everywhere():
+    pins = {}
+    for path in [*TEMPLATES.glob("*.yml"), *(TEMPLATES.parent / ".github").rglob("*.yml")]:
+        for action, pin in re.findall(r"uses: ([\w/-]+)@(.*)", path.read_text(encoding="utf-8")):
+            assert re.fullmatch(r"[0-9a-f]{40} # v[\d.]+", pin), (path, action)
+            assert pins.setdefault(action, pin) == pin, (path, action)
+    assert pins
+
+
 @every_template
 def test_no_template_runs_on_what_others_push(path):
     assert "pull_request" not in path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The command line: `d2lcompute release`, `grade`, `report`."""
+"""The command line: `d2lcompute new`, `release`, `grade`, `report`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..notebooks.console import fail, require
+from ..notebooks.published import install_command
 
 if TYPE_CHECKING:
     from .grade import Progress, Workers
@@ -27,10 +28,37 @@ Unisolated = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (release, grade, report):
+    for command in (new, release, grade, report):
         app.command()(command)
     foreign = {"allow_extra_args": True, "ignore_unknown_options": True}
     app.command("pytest", context_settings=foreign)(pytest_)
+
+
+def new(
+    folder: Annotated[Path, typer.Argument(help="Where it goes.")],
+    url: Annotated[
+        str, typer.Option(help="Where pip finds this package in the workflows, such as git+https.")
+    ] = "",
+) -> None:
+    """Write a course's starting point: an assignment, workflows that grade it, tested versions.
+
+    A file that is already in the folder is kept as it is.
+
+    Example: `d2lcompute new course`
+    """
+    from . import course
+
+    written, kept = course.start(folder, url)
+    for path in written:
+        print(path)
+    for path in kept:
+        print(f"{path}: kept as it was")
+    if not url and not install_command():
+        print(
+            "warning: this package is on no index yet; set PACKAGE in the workflows to what pip "
+            "can install, or do --url git+https://... with the address of a copy of yours",
+            file=sys.stderr,
+        )
 
 
 def release(

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 LANGUAGES = ("en", "zh")
 _EXERCISE = "d2c.check("  # what a cell of an exercise ends in
 
@@ -105,8 +103,6 @@ def validate(
     """
     import pytest
 
-    from .chapter import run_session
-
     results = {path: Validation(_name(path), path.parent.name) for path in notebooks}
     options = ["-p", "nbval", "-p", "pytest_d2l", "--continue-on-collection-errors", "--d2l"]
     options += ["--d2l-warm"] if warm else []
@@ -168,6 +164,8 @@ def run_session(root: Path, arguments: Sequence[str], plugin: object) -> tuple[i
     Neither the caller's configuration nor conftests, variables, caches and installed plugins have
     a part in it. Names of tests begin with paths under `root`.
     """
+    import pytest
+
     output = io.StringIO()
     with (
         tempfile.TemporaryDirectory() as folder,

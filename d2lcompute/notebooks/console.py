@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import sys
-from importlib import util
+from collections.abc import Iterator
+from importlib import metadata
 from typing import NoReturn
 
 import typer
+from packaging.requirements import Requirement
 
-# What each extra brings for a command, by the package that is looked for.
-EXTRAS = {
-    "notebooks": ("nbval", "jupytext"),
-    "lab": ("jupyterlab",),
-    "grading": ("jupytext", "ipykernel"),
-    "cluster": ("distributed",),
-}
+from .published import way_to_get
 
 
 def require(extra: str) -> None:
-    """End the command where a package of `extra` is not installed."""
-    for package in EXTRAS[extra]:
-        if util.find_spec(package) is None:
-            fail(f'{package} is not installed; do pip install "d2lcompute[{extra}]"', status=2)
+    """End the command where what `extra` brings is not installed, or is too old."""
+    for requirement in requirements(extra):
+        found = installed(requirement.name)
+        if found is None or not requirement.specifier.contains(found, prereleases=True):
+            old = f"must be {requirement.specifier}, got {found}"
+            wrong = "is not installed" if found is None else old
+            fail(f"{requirement.name} {wrong}; do {way_to_get(extra)}", status=2)
+
+
+def requirements(extra: str) -> Iterator[Requirement]:
+    """Yield what an extra of this package brings, and what the extras do that it includes."""
+    for text in metadata.requires("d2lcompute") or ():
+        requirement = Requirement(text)
+        if requirement.marker is None or not requirement.marker.evaluate({"extra": extra}):
+            continue
+        if requirement.name != "d2lcompute":
+            yield requirement
+        for included in requirement.extras if requirement.name == "d2lcompute" else ():
+            yield from requirements(included)
+
+
+def installed(package: str) -> str | None:
+    """Return the version of a package, None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def fail(*messages: str, status: int) -> NoReturn:
