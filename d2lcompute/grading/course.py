@@ -59,8 +59,7 @@ def _workflow(name: str, url: str) -> str:
 
 def _read(name: str) -> str:
     """Return a file that the wheel holds in one folder, and a checkout where it is written."""
-    root = _PACKAGE.parent
-    places = (_PACKAGE / "course", root, root / "chapters" / "assignment")
-    if name == "README.md":  # a checkout's own README says something else
-        places = (places[0], places[2])
+    checkout = _PACKAGE.parent
+    # The assignment's folder before the checkout's own: both have a README.md.
+    places = (_PACKAGE / "course", checkout / "chapters" / "assignment", checkout)
     return next(p / name for p in places if (p / name).is_file()).read_text(encoding="utf-8")
