@@ -312,3 +312,13 @@ def test_E7_the_cells_of_two_devices_run_on_every_machine(practice):
     Z = X.to(d2c.gpu(1))
     assert Z.device == practice[1]
     assert_close((Z + Z).cpu(), X + X)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there the file can be loaded")
+def test_a_file_from_a_gpu_needs_map_location_where_there_is_none(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        torch.save({"weight": torch.ones(2)}, tmp_path / "gpu.pt")
+    with pytest.raises(RuntimeError, match="Attempting to deserialize object on a CUDA device but"):
+        torch.load(tmp_path / "gpu.pt")
+    assert torch.load(tmp_path / "gpu.pt", map_location="cpu")["weight"].device.type == "cpu"
