@@ -64,6 +64,7 @@ from .seeing.diagnose.findings import Diagnosis as Diagnosis
 from .seeing.diagnose.findings import Finding as Finding
 from .seeing.draw import Drawing as Drawing
 from .seeing.draw import draw as draw
+from .seeing.gradients_by_use import GradientsByUse as GradientsByUse
 from .seeing.gradients_by_use import gradients_by_use as gradients_by_use
 from .seeing.plot import plot_activations as plot_activations
 from .seeing.plot import plot_gradients as plot_gradients
@@ -71,6 +72,5 @@ from .seeing.plot import plot_parameters as plot_parameters
 from .seeing.swap import swap as swap
 from .seeing.trace import Trace as Trace
 from .seeing.trace import trace as trace
-from .seeing.use_report import GradientsByUse as GradientsByUse
 from .tables import Table as Table
 from .words.language import language as language

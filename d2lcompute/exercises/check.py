@@ -7,9 +7,8 @@ from typing import Any
 
 from ..tables import Shown, Table, printable
 from ..words.language import _, marks
-from .exercise import Exercise, exercises, find
+from .exercise import Exercise, exercises, find, hints_for
 from .judge import Verdict, judge
-from .materials import hints_for
 from .progress import note, passed
 
 # The causes where it helps to read once more what is wanted.

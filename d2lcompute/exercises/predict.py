@@ -8,8 +8,7 @@ from typing import Any
 
 from ..tables import printable
 from ..words.language import _
-from .exercise import SECTIONS
-from .materials import Prediction, predictions
+from .exercise import SECTIONS, Prediction, predictions
 from .progress import note
 
 _guesses: dict[str, int] = {}  # of this process alone: a notebook that is run anew begins anew

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from ..tables import printable
 from ..words.language import _
-from .exercise import find
-from .materials import SOLUTION
+from .exercise import SOLUTION, find
 from .progress import passed
 
 

@@ -13,11 +13,10 @@ from torch.nn.parameter import is_lazy
 from ..parameters.names import entries, walk
 from .inputs import Inputs
 from .keep import is_waiting, undone_on_error
-from .meta import remembered
 from .random_states import random_states_kept
 from .record import Recorder
 from .run import Pass, explained
-from .twin import meta_twin
+from .twin import meta_twin, remembered
 from .values import tensors_in
 
 Step = Callable[[nn.Module], object]

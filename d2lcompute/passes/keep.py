@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from ..parameters.names import walk
 from .deferred import deferral_of
-from .modes import Functions, Operators
+from .hooks import Functions, Operators
 from .random_states import generator_state, random_states_kept
 from .values import contents, tensors_in
 

@@ -20,10 +20,9 @@ from torch.utils.hooks import RemovableHandle
 
 from ..parameters.names import Shape
 from .flops import Flops
-from .hooks import hooked
+from .hooks import Functions, Operators, Run, hooked
 from .keep import Writes
 from .memory import Memory, storage_of
-from .modes import Functions, Operators, Run
 from .statistics import Statistics, can_be_read, statistics
 from .steps import step_name, writes_or_reads_values
 from .values import tensors_in

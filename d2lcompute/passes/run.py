@@ -17,10 +17,9 @@ from ..parameters.names import shape_text, slots, walk
 from .hooks import time_blocks
 from .inputs import Inputs
 from .keep import Writes, kept, undone_on_error
-from .meta import remembered
 from .random_states import random_states_kept
 from .record import Recorder, Watcher, type_name
-from .twin import copy_if_lazy, meta_twin
+from .twin import copy_if_lazy, meta_twin, remembered
 from .values import tensors_in
 
 _COMPILER = "torch._dynamo"  # the module: it takes a second to import, and runs functions meanwhile

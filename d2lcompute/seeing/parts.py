@@ -9,8 +9,7 @@ from itertools import chain
 from ..tables import listed
 from ..words.language import _, mark, marks
 from .calls import Call
-from .fold import Run, fold
-from .wiring import Link, Wiring
+from .fold import Link, Run, Wiring, fold
 
 FEWEST, FEWEST_REUSES = 3, 4  # repeats to fold; of one block that is called again
 LARGE = 6  # calls in what is worth folding from two on

@@ -11,8 +11,8 @@ from ..passes.run import collector_paused
 from ..tables import Shown, Table, listed
 from ..words.language import _, marks
 from .calls import Call, reader
+from .fold import Wiring
 from .parts import Part, calls_text, parts_of, title
-from .wiring import Wiring
 
 HEADERS = marks(
     "call", "input", "output", "parameters", "FLOPs", "FLOPs back", "mean", "deviation", "zeros",

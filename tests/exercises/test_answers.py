@@ -8,9 +8,8 @@ from collections import Counter
 import pytest
 from answers import defined, stored
 
-from d2lcompute.exercises.exercise import exercises
+from d2lcompute.exercises.exercise import RIGHT, SHARED, SOLUTION, exercises, hints_for, materials
 from d2lcompute.exercises.judge import judge
-from d2lcompute.exercises.materials import RIGHT, SHARED, SOLUTION, hints_for, materials
 
 STORED = list(stored())
 every_exercise = pytest.mark.parametrize("exercise", exercises(), ids=lambda one: one.name)

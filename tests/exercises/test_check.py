@@ -9,8 +9,7 @@ from answers import defined
 from torch import nn
 
 import d2lcompute as d2c
-from d2lcompute.exercises.exercise import exercises
-from d2lcompute.exercises.materials import SOLUTION, hints_for
+from d2lcompute.exercises.exercise import SOLUTION, exercises, hints_for
 from d2lcompute.words.language import _
 
 ALL = {one.name: one for one in exercises()}

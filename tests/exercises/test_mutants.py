@@ -6,9 +6,8 @@ import pytest
 from answers import FILE, defined
 from mutants import mutants
 
-from d2lcompute.exercises.exercise import exercises
+from d2lcompute.exercises.exercise import SOLUTION, exercises
 from d2lcompute.exercises.judge import judge
-from d2lcompute.exercises.materials import SOLUTION
 
 MOST_LINES = 30_000  # of an answer: what runs longer does not end
 

@@ -6,8 +6,7 @@ import pytest
 
 import d2lcompute as d2c
 from d2lcompute.exercises import predict as prediction
-from d2lcompute.exercises.exercise import SECTIONS
-from d2lcompute.exercises.materials import predictions
+from d2lcompute.exercises.exercise import SECTIONS, predictions
 
 NAME = "blocks.children"
 

@@ -11,8 +11,7 @@ from answers import defined
 
 import d2lcompute as d2c
 from d2lcompute.exercises import progress as records
-from d2lcompute.exercises.exercise import exercises
-from d2lcompute.exercises.materials import SOLUTION
+from d2lcompute.exercises.exercise import SOLUTION, exercises
 
 NAMES = [one.name for one in exercises()]
 PARALLEL = defined(exercises()[1].material.answers[SOLUTION][0])

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import d2lcompute as d2c
-from d2lcompute.exercises.materials import SOLUTION, materials
+from d2lcompute.exercises.exercise import SOLUTION, materials
 
 CHAPTERS = pathlib.Path(__file__).parents[2] / "chapters"
 

@@ -6,9 +6,9 @@ import torch
 from nets import CHAPTER, WELL_KNOWN
 
 import d2lcompute as d2c
+from d2lcompute.seeing.fold import Wiring
 from d2lcompute.seeing.parts import parts_of, title
 from d2lcompute.seeing.picture.graph import Graph
-from d2lcompute.seeing.wiring import Wiring
 
 NETS = CHAPTER | WELL_KNOWN
 

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import d2lcompute as d2c
+from d2lcompute.seeing.fold import Wiring
 from d2lcompute.seeing.parts import parts_of, title
 from d2lcompute.seeing.trace_table import table_of
-from d2lcompute.seeing.wiring import Wiring
 from docs.pictures import NETS as FAMILIES
 
 

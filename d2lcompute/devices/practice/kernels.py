@@ -12,8 +12,7 @@ from torch.nn import Parameter
 
 from .generators import chosen, drawing_from
 from .memory import DEVICES
-from .sparse import place_sparse, sparse_host_of, write_sparse
-from .tensor import CPU, Lent, adopt, host_of, place
+from .tensor import CPU, Lent, adopt, host_of, place, place_sparse, sparse_host_of, write_sparse
 
 _ELSEWHERE = -1  # where a tensor of no practice device is
 _CPU_AUTOCAST = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU)

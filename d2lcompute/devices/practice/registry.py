@@ -16,8 +16,7 @@ from .fused import CELLS, attention, autocast_kernels
 from .kernels import Kernel
 from .memory import DEVICES
 from .patches import passing, patch_for_good
-from .sparse import structural_kernels
-from .tensor import CPU, CPU_KEYS, adopt, host_of, place
+from .tensor import CPU, CPU_KEYS, adopt, host_of, place, structural_kernels
 
 _Function = Callable[..., Any]
 _VIEWS = ("as_strided", "unfold", "view", "view_as_complex", "view_as_real", "_reshape_alias")

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from ...parameters.names import Shape, shape_text
 from ..calls import Call, reader
+from ..fold import Wiring
 from ..parts import Part, parts_of, title
-from ..wiring import Wiring
 from .notes import Notes, labels, leaf
 
 EXIT = 1 << 30  # as the target of a flow: it leaves the node

@@ -8,8 +8,8 @@ from ...parameters.names import Shape, shape_text
 from ...tables import listed
 from ...words.language import _, marks, ngettext
 from ..calls import Call
+from ..fold import Wiring
 from ..parts import Part, calls_text
-from ..wiring import Wiring
 
 MOST_NAMES = 2
 MOST_SHAPES = 3

@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import d2lcompute as d2c
 from d2lcompute.lazy import meta_twin
-from d2lcompute.passes import meta
-from d2lcompute.passes.meta import remembered
-from d2lcompute.passes.modes import Operators
+from d2lcompute.passes import twin
+from d2lcompute.passes.hooks import Operators
+from d2lcompute.passes.twin import remembered
 
 READ_VALUES = {"FixedHiddenMLP", "FancyMLP", "chimera"}
 NETS = {name: build for name, build in (CHAPTER | WELL_KNOWN).items() if name not in READ_VALUES}
@@ -84,13 +84,13 @@ def test_results_are_tensors_of_their_own():
 
 
 def test_no_more_than_so_many_results_are_remembered(monkeypatch):
-    monkeypatch.setattr(meta, "_MOST", 3)
-    monkeypatch.setattr(meta, "_MAKERS", {})
+    monkeypatch.setattr(twin, "_MOST", 3)
+    monkeypatch.setattr(twin, "_MAKERS", {})
     X = torch.empty(2, device="meta")
     with on_meta():
         for number in range(10):
             assert (X + number).shape == X.shape
-            assert len(meta._MAKERS) <= 3
+            assert len(twin._MAKERS) <= 3
 
 
 def test_an_operator_that_fails_fails_again():
