@@ -37,8 +37,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--d2l-warm",
         action="store_true",
-        help="Fork the kernels from a process that has imported torch (Linux, two notebooks or "
-        "more).",
+        help="Fork the kernels from a process that has imported torch (Linux).",
+    )
+    group.addoption(
+        "--d2l-jobs",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="Run N notebooks side by side; warm kernels share the cores (%(default)d).",
     )
     group.addoption(
         "--d2l-rtol",
@@ -75,6 +81,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--d2l-output", type=float, default=8.0, help="Megabytes of output a cell (%(default)g)."
     )
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, got {text!r}")
+    return int(text)
 
 
 def _tolerance(text: str) -> float:

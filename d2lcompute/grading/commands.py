@@ -177,7 +177,8 @@ def pytest_(
 
 
 def _workers(jobs: int | None, scheduler: str | None) -> Workers:
-    from .grade import Workers, cluster, count_cores, processes
+    from ..notebooks.isolation import count_cores
+    from .grade import Workers, cluster, processes
 
     if scheduler is not None:
         # More than any cluster takes at once; each submission in flight costs little memory.

@@ -25,6 +25,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 
 from ..notebooks.cell import plain
+from ..notebooks.isolation import count_cores
 from .assignment import Assignment
 from .attempt import Conditions
 from .judge import expect, grade_submission
@@ -133,13 +134,6 @@ def _run(
 
 def _trouble(submission: Submission, reason: str) -> Result:
     return Result(submission.name, submission.digest, trouble=plain(reason))
-
-
-def count_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -6,11 +6,12 @@ import contextlib
 import io
 import json
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from .isolation import count_cores
 
 LANGUAGES = ("en", "zh")
 _EXERCISE = "d2c.check("  # what a cell of an exercise ends in
@@ -106,6 +107,7 @@ def validate(
     results = {path: Validation(_name(path), path.parent.name) for path in notebooks}
     options = ["-p", "nbval", "-p", "pytest_d2l", "--continue-on-collection-errors", "--d2l"]
     options += ["--d2l-warm"] if warm else []
+    options += [f"--d2l-jobs={min(count_cores(), len(notebooks))}"]
     recorder = _Recorder(results, on_cell)
     status, said = run_session(folder(), [*options, *map(str, notebooks)], recorder)
     if status == pytest.ExitCode.INTERRUPTED:
@@ -128,7 +130,6 @@ class _Recorder:
         self.results = results
         self.on_cell = on_cell
         self.total = 0
-        self.started = time.perf_counter()
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         self.total = len(items)
@@ -139,7 +140,7 @@ class _Recorder:
             self.results[path].failures.append(str(report.longrepr))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        from .plugin import COLD
+        from .plugin import COLD, SECONDS
 
         path = folder() / report.nodeid.partition("::")[0]
         result = self.results[path]
@@ -148,10 +149,10 @@ class _Recorder:
         if report.when == "setup":
             result.not_run += report.skipped
         if report.when == "teardown":
-            result.why_cold = result.why_cold or dict(report.user_properties).get(COLD)
+            told = dict(report.user_properties)
+            result.why_cold = result.why_cold or told.get(COLD)
+            result.seconds = told.get(SECONDS, result.seconds)
             result.cells += 1
-            result.seconds += time.perf_counter() - self.started
-            self.started = time.perf_counter()
             self.on_cell(result, self.total)
 
 

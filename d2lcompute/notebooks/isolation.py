@@ -38,6 +38,13 @@ KEPT_VARIABLES = (
 )  # fmt: skip
 
 
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a kernel may use, boxed or not, before it is ended.

@@ -65,6 +65,7 @@ class Kernel:
         self.limits = limits
         self._manager, self._provisioner, self._folder = manager, provisioner, folder
         self._deadline = math.inf
+        self._stopped = False
         self._channels: list[zmq.Socket[bytes]] = []
         self._poller = zmq.Poller()
 
@@ -109,6 +110,10 @@ class Kernel:
         """Whether the kernel's process runs."""
         process = self._provisioner.process
         return process is not None and process.poll() is None
+
+    def stop(self) -> None:
+        """Let `run` end with a `KernelError` soon, in whatever thread it is."""
+        self._stopped = True
 
     def close(self) -> None:
         """End the kernel and all it started; nothing of it is left when this returns."""
@@ -160,6 +165,8 @@ class Kernel:
         deadline = time.monotonic() + seconds
         most = _own_memory() + MOST_WAITING
         while not done(cell):
+            if self._stopped:
+                raise KernelKilledError("the kernel was stopped", cell.outputs())
             if _own_memory() > most:
                 text = "the cell sent more than the grader can hold"
                 raise OutputLimitError(text, cell.outputs())

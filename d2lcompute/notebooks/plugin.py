@@ -5,8 +5,12 @@ Registered by `pytest_d2l`, which holds the options, where `--d2l` is given.
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,7 @@ from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
 from .cell import CellError, KernelError, plain
 from .compare import Widening
-from .isolation import Limits
+from .isolation import Limits, count_cores
 from .kernel import Kernel, start_kernel
 from .outputs import Manner, difference
 from .warm import NotWarmError, WarmProcess
@@ -24,6 +28,7 @@ LONGEST_NAME = 60
 TAIL = 2000
 COLD = "started cold"
 NOT_RUN = "not run"
+SECONDS = "seconds of the notebook"
 WHEN = {COLD: "call", NOT_RUN: "setup"}  # the report that says it
 STARTED = pytest.StashKey["WarmProcess | str"]()
 
@@ -33,8 +38,10 @@ class Notebook(IPyNbFile):
 
     kernel: Kernel | None = None
     why_none: KernelError | None = None
-    failed: str | None = None  # the cell behind which nothing is run
+    failed: NotebookCell | None = None  # behind which nothing is run
     why_cold: str | None = None
+    opened: Future[None] | None = None  # where a thread runs it
+    began = 0.0
 
     def collect(self) -> Iterator[IPyNbCell]:
         """Yield a test for each code cell, named by what it does."""
@@ -49,7 +56,20 @@ class Notebook(IPyNbFile):
             )
 
     def setup(self) -> None:
+        """Start the kernel, or wait until it was."""
+        if self.opened is None:
+            self.open()
+        else:
+            self.opened.result()
+
+    def teardown(self) -> None:
+        """End the kernel."""
+        if self.opened is None:
+            self.close()
+
+    def open(self) -> None:
         """Start the kernel."""
+        self.began = time.perf_counter()
         option = self.config.option
         started = self.config.stash.get(STARTED, None)
         limits = Limits(seconds=option.d2l_timeout, output_mb=option.d2l_output)
@@ -65,7 +85,7 @@ class Notebook(IPyNbFile):
             self.why_cold = started if isinstance(started, str) else self.kernel.why_cold
         self.setup_sanitize_files()
 
-    def teardown(self) -> None:
+    def close(self) -> None:
         """End the kernel."""
         if self.kernel is not None:
             self.kernel.close()
@@ -74,13 +94,16 @@ class Notebook(IPyNbFile):
 class NotebookCell(IPyNbCell):
     """A code cell: runs without an exception and shows what its notebook says."""
 
+    done: Future[None] | None = None  # where a thread runs it
+
     def setup(self) -> None:
         """Leave out what follows a failure: it would fail for no reason of its own."""
-        if self.parent.failed is not None:
-            self.user_properties.append((NOT_RUN, self.parent.failed))
-            pytest.skip(f"stopped at {self.parent.failed}")
+        failed = self.parent.failed
+        if failed is not None and failed.cell_num < self.cell_num:
+            self.user_properties.append((NOT_RUN, failed.name))
+            pytest.skip(f"stopped at {failed.name}")
         if self.parent.why_none is not None:
-            self.parent.failed = self.name
+            self.parent.failed = self
             reason = f"{self.parent.why_none}; the notebook was not run, which is no fault of it"
             pytest.fail(reason, pytrace=False)
         if self.parent.why_cold is not None:
@@ -101,15 +124,24 @@ class NotebookCell(IPyNbCell):
         return "\n\n".join(filter(None, told))
 
     def runtest(self) -> None:
-        """Run the cell and compare."""
+        """Run the cell and compare, or wait until that was done."""
         if self.options["skip"]:
             pytest.skip("marked to be skipped")
+        if self.done is None:
+            self.examine()
+        else:
+            self.done.result()
+
+    def examine(self) -> None:
+        """Run the cell and compare."""
         try:
             self._run_and_compare()
         except BaseException:
             if not (self.config.option.d2l_keep_going and self.parent.kernel.is_alive()):
-                self.parent.failed = self.name
+                self.parent.failed = self
             raise
+        finally:
+            self.user_properties.append((SECONDS, time.perf_counter() - self.parent.began))
 
     def _run_and_compare(self) -> None:
         timeout = self.config.option.nbval_cell_timeout
@@ -152,6 +184,44 @@ class NotebookCell(IPyNbCell):
             self.raise_cell_error("shows something else than in the notebook", found)
 
 
+class Ahead:
+    """Threads, one a notebook, that run `jobs` notebooks at once; pytest waits for their cells."""
+
+    def __init__(self, jobs: int, cells: Iterable[NotebookCell]) -> None:
+        self._stopped = False
+        self._turns = threading.Semaphore(jobs)
+        self._threads: dict[Notebook, ThreadPoolExecutor] = {}
+        for cell in cells:
+            if cell.parent not in self._threads:
+                self._threads[cell.parent] = thread = ThreadPoolExecutor(1)
+                cell.parent.opened = thread.submit(self._open, cell.parent)
+            cell.done = self._threads[cell.parent].submit(self._examine, cell)
+        for notebook, thread in self._threads.items():
+            thread.submit(self._close, notebook)
+
+    def close(self) -> None:
+        """End what still runs."""
+        self._stopped = True
+        for notebook, thread in self._threads.items():
+            if notebook.kernel is not None:
+                notebook.kernel.stop()
+            thread.shutdown()
+
+    def _open(self, notebook: Notebook) -> None:
+        self._turns.acquire()
+        if not self._stopped:
+            notebook.open()
+
+    def _examine(self, cell: NotebookCell) -> None:
+        over = self._stopped or cell.parent.kernel is None or cell.parent.failed is not None
+        if not over and not cell.options["skip"]:
+            cell.examine()
+
+    def _close(self, notebook: Notebook) -> None:
+        notebook.close()
+        self._turns.release()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(
     file_path: Path, parent: pytest.Collector
@@ -181,19 +251,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
     items[:] = ordered
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start the warm process where it pays."""
-    config = session.config
-    notebooks = {item.parent for item in session.items if isinstance(item, NotebookCell)}
-    if not config.option.d2l_warm or config.option.collectonly:
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the warm process, which imports while the notebooks are collected."""
+    option = config.option
+    if not option.d2l_warm or option.collectonly or _only_distributes(config):
         return
+    shared = {"OMP_NUM_THREADS": str(max(1, count_cores() // option.d2l_jobs))}
+    environment = os.environ if option.d2l_jobs == 1 else shared | os.environ
     try:
-        if len(notebooks) < 2:
-            raise NotWarmError("one notebook alone is faster so")
-        config.stash[STARTED] = warm_process = WarmProcess()
+        config.stash[STARTED] = warm_process = WarmProcess(environment=environment)
         config.add_cleanup(warm_process.close)
     except NotWarmError as reason:
         config.stash[STARTED] = str(reason)
+
+
+def _only_distributes(config: pytest.Config) -> bool:
+    """Say whether other processes of pytest-xdist run the tests."""
+    return config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Run notebooks side by side where it is asked for."""
+    config = session.config
+    cells = [item for item in session.items if isinstance(item, NotebookCell)]
+    alone = config.option.d2l_jobs == 1 or hasattr(config, "workerinput")
+    if cells and not alone and not config.option.collectonly:
+        config.add_cleanup(Ahead(config.option.d2l_jobs, cells).close)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,17 +19,17 @@ from .sandbox import server
 from .sandbox.server import CHANNELS
 
 PRELOAD = (
-    # Brings torch. The first optimizer imports it, which takes longer than the rest of a notebook.
-    "torch._dynamo", "numpy.random",
-    # Not the inline backend: it looks for its kernel when it is imported.
-    "matplotlib.backends.backend_agg", "matplotlib.pyplot",
+    "torch",  # the first: no kernel is forked before, and for one that is wanted the others wait
     # What a kernel imports as it starts, a tenth of a second of it the debugger.
     "IPython.core.completerlib", "IPython.core.debugger", "IPython.core.logger",
     "IPython.core.oinspect", "IPython.core.pylabtools", "IPython.extensions.storemagic",
     "ipykernel.debugger", "tornado.platform.asyncio",
+    # Not the inline backend: it looks for its kernel when it is imported.
+    "numpy.random", "matplotlib.backends.backend_agg", "matplotlib.pyplot",
+    # The first optimizer imports it, which takes longer than the rest of a notebook.
+    "torch._dynamo",
 )  # fmt: skip
-STARTUP_SECONDS = 60.0
-FORK_SECONDS = 10.0
+PATIENCE_SECONDS = 600.0  # one that ends is noticed at once; on a busy machine it takes its time
 # What libraries read once, when they are loaded: a fork cannot have other values.
 READ_WHEN_LOADED = (
     "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "TORCH_", "PYTORCH_", "CUDA_",
@@ -45,8 +45,8 @@ class WarmProcess:
     """The process that warm kernels are forked from; Linux only.
 
     It imports `preload` and never computes: after one parallel operation all its children would
-    hang. It starts at once and in the background, costs about one ordinary kernel, and so pays from
-    the second notebook on. Its kernels have its `environment` (this process's own by default). It
+    hang. It starts at once and in the background; a kernel that is wanted does not wait for more
+    than the first import. Its kernels have its `environment` (this process's own by default). It
     ends with `close`, at the end of a `with` block, or with this process; its kernels end with it.
 
     Raises `NotWarmError` where nothing can be forked; `fork` raises it too.
@@ -61,7 +61,6 @@ class WarmProcess:
         self._process, self._socket = start_server(preload, backend | self.environment)
         self._lock = threading.Lock()
         self._owner = os.getpid()
-        self._ready = False
         self._failure: NotWarmError | None = None
 
     def fork(self, request: Mapping[str, Any], status: socket.socket) -> ForkedProcess:
@@ -73,9 +72,8 @@ class WarmProcess:
             if self._failure is not None:
                 raise self._failure
             try:
-                self._wait_until_ready()
                 send_request(self._socket, request, status)
-                answer, handles = self._receive(FORK_SECONDS)
+                answer, handles = self._receive()
             except OSError as error:
                 self._failure = NotWarmError(f"the warm process does not answer: {error}")
                 raise self._failure from error
@@ -102,13 +100,8 @@ class WarmProcess:
     ) -> None:
         self.close()
 
-    def _wait_until_ready(self) -> None:
-        if not self._ready:
-            self._receive(STARTUP_SECONDS)
-            self._ready = True
-
-    def _receive(self, seconds: float) -> tuple[dict[str, Any], list[int]]:
-        self._socket.settimeout(seconds)
+    def _receive(self) -> tuple[dict[str, Any], list[int]]:
+        self._socket.settimeout(PATIENCE_SECONDS)
         data, handles, _, _ = socket.recv_fds(self._socket, 1 << 16, 1)
         if not data:
             raise NotWarmError(f"the warm process ended with exit code {self._process.wait()}")

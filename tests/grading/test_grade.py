@@ -13,9 +13,10 @@ import pytest
 from d2lcompute.grading import grade as grading
 from d2lcompute.grading.assignment import Assignment, Cell
 from d2lcompute.grading.attempt import Conditions
-from d2lcompute.grading.grade import Workers, cluster, count_cores, grade, processes
+from d2lcompute.grading.grade import Workers, cluster, grade, processes
 from d2lcompute.grading.results import Journal, Mark, Result
 from d2lcompute.grading.submissions import Submission
+from d2lcompute.notebooks.isolation import count_cores
 
 HOMEWORK = Assignment((Cell("x", "solution", "x"), Cell("answer(x)", "check", "c", 3.0)))
 TWO_THREADS = partial(ThreadPoolExecutor, 2)

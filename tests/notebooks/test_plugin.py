@@ -1,11 +1,14 @@
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from d2lcompute.notebooks import plugin
 from d2lcompute.notebooks.cell import KernelError
+from d2lcompute.notebooks.isolation import count_cores
+from d2lcompute.notebooks.warm import NotWarmError
 from pytest_d2l import RULE
 
 pytest_plugins = ["pytester"]
@@ -290,10 +293,67 @@ def test_without_nbval_the_way_out_is_said(pytester):
     result.stderr.fnmatch_lines(['*do pip install "d2lcompute?notebooks?"*'])
 
 
-def test_warm_kernels_are_forked_where_there_are_two_notebooks(run):
-    code = "import sys; print('torch' in sys.modules)"
-    warm = [cell(code, printed("True\n"))]
+def test_warm_kernels_have_torch(run):
+    warm = [cell("import sys; print('torch' in sys.modules)", printed("True\n"))]
     run(warm, warm, options=["--d2l", "--d2l-warm"]).assert_outcomes(passed=2)
-    result = run(warm, options=["--d2l", "--d2l-warm", "notebook0.ipynb"])
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["1 of the notebooks started cold: one notebook alone*"])
+
+
+def test_where_no_kernel_can_be_forked_the_reason_is_told(run, monkeypatch):
+    monkeypatch.setattr("d2lcompute.notebooks.warm._check_system", refuse)
+    result = run([cell("6 * 7", value("42"))], options=["--d2l", "--d2l-warm"])
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["1 of the notebooks started cold: no forks today"])
+
+
+def refuse():
+    raise NotWarmError("no forks today")
+
+
+# Each of two notebooks goes on only when it has seen the other.
+MEETING = """
+import pathlib, time
+pathlib.Path("here{}").touch()
+while not pathlib.Path("here{}").exists():
+    time.sleep(0.01)
+"""
+
+
+def test_notebooks_run_side_by_side_where_it_is_asked_for(run):
+    meeting = [[cell(MEETING.format(one, 1 - one)), cell("1", value("1"))] for one in (0, 1)]
+    result = run(*meeting, options=["--d2l", "--d2l-jobs=2", "-v"])
+    result.assert_outcomes(passed=4)
+    told = [f"notebook{one}.ipynb::Cell 1: {name} PASSED*" for one in "01" for name in "i1"]
+    result.stdout.fnmatch_lines([line.replace(": i ", ": import* ") for line in told])
+
+
+def test_side_by_side_a_notebook_stops_at_its_first_failure_too(run):
+    cells = [
+        cell("1 / 0", tags=["raises-exception", "nbval-ignore-output"]),
+        cell("skipped", tags=["nbval-skip"]),
+        cell("1", value("2")),
+        cell("1 / 0"),
+    ]
+    options = ["--d2l", "--d2l-jobs=2"]
+    run(cells, cells, options=options).assert_outcomes(passed=2, failed=2, skipped=4)
+    result = run(options=[*options, "--d2l-keep-going", "-x"])
+    result.assert_outcomes(passed=1, failed=1, skipped=1)
+
+
+def test_a_run_that_is_stopped_ends_the_notebooks_beside_it(run):
+    endless = [cell("while True: x = 1")]
+    run([cell("1", value("2"))], endless, options=["--d2l", "--d2l-jobs=2", "-x"])
+    assert psutil.Process().children() == []
+
+
+def test_kernels_that_run_side_by_side_share_the_cores(run, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    threads = [cell("import torch; torch.get_num_threads()", value("1"))]
+    options = ["--d2l", "--d2l-warm", f"--d2l-jobs={count_cores()}"]
+    run(threads, options=options).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two"])
+def test_the_number_of_jobs_is_at_least_one(pytester, value):
+    result = pytester.runpytest("-p", "pytest_d2l", f"--d2l-jobs={value}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--d2l-jobs: must be an integer of at least 1, got '{value}'"])

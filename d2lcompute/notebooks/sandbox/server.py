@@ -8,9 +8,11 @@ import importlib
 import json
 import os
 import random
+import select
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,14 +42,15 @@ def main() -> None:
 
 
 def _serve(channel: socket.socket, modules: Sequence[str]) -> None:
-    try:
-        _warm_up(modules)
-    except Exception as error:
-        channel.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
-        return
-    channel.send(json.dumps({}).encode())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the grader watches, nobody waits here
+    left = deque(modules)
     while True:
+        try:
+            _warm_up(left, len(modules) - 1, channel)
+        except Exception as error:
+            _receive(channel)
+            channel.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+            return
         request, sockets = _receive(channel)
         kernel = os.fork()
         if kernel == 0:
@@ -60,16 +63,26 @@ def _serve(channel: socket.socket, modules: Sequence[str]) -> None:
         _hand_over(kernel, channel)
 
 
-def _warm_up(modules: Sequence[str]) -> None:
-    """Import, and never compute: after one parallel operation every forked child would hang."""
-    for module in (f"{__package__}.app", *modules):
-        importlib.import_module(module)
-    if os.fork() == 0:  # ends the threads that OpenBLAS starts when imported, and restarts in need
+def _warm_up(left: deque[str], later: int, channel: socket.socket) -> None:
+    """Import the modules that are `left`, of which `later` can wait while somebody wants a kernel.
+
+    Nothing is computed: after one parallel operation every forked child would hang.
+    """
+    importlib.import_module(f"{__package__}.app")
+    imported = []
+    while left and (len(left) > later or not select.select([channel], [], [], 0)[0]):
+        imported.append(left.popleft())
+        importlib.import_module(imported[-1])
+    if not imported:
+        return
+    child = os.fork()  # ends the threads that OpenBLAS starts when imported, and restarts in need
+    if child == 0:
         os._exit(0)
-    os.wait()
+    with contextlib.suppress(ChildProcessError):  # once it has ended: nobody waits for children
+        os.waitpid(child, 0)
     threads = len([*Path("/proc/self/task").iterdir()])
     if threads > 1:
-        raise RuntimeError(f"importing {', '.join(modules)} leaves {threads} threads running")
+        raise RuntimeError(f"importing {', '.join(imported)} leaves {threads} threads running")
     gc.collect()
     gc.freeze()
 
