@@ -55,7 +55,7 @@ def run(
         bool, typer.Option("--cold", help="Start every kernel instead of forking it.")
     ] = False,
 ) -> None:
-    """Run the chapter's notebooks and compare what they show, like `pytest --d2l --d2l-warm`.
+    """Run the chapter's notebooks side by side and compare what they show, as `pytest --d2l` does.
 
     Example: `d2lcompute run blocks --lang en`
     """

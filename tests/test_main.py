@@ -1,5 +1,4 @@
 import json
-import re
 import shutil
 import signal
 import subprocess
@@ -57,9 +56,7 @@ def test_run_validates_a_section_and_closes_with_a_table(copied_house):
         " seconds ",
     ]
     assert [cell.strip() for cell in row.split("│")[1:-2]] == ["blocks", "en", str(count), "passed"]
-    assert re.search(
-        r"\n1 of 1 kernels started cold: (one notebook alone|.* Linux)", finished.stdout
-    )
+    assert ("1 of 1 kernels started cold: " in finished.stdout) == (sys.platform != "linux")
 
 
 def test_run_names_notebook_cell_and_both_outputs_where_they_differ(copied_house):

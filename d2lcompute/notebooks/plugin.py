@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from jupyter_core.utils import ensure_event_loop
 from nbformat import NotebookNode
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
@@ -219,6 +220,7 @@ class Ahead:
 
     def _close(self, notebook: Notebook) -> None:
         notebook.close()
+        ensure_event_loop().close()  # that of this thread
         self._turns.release()
 
 

@@ -72,6 +72,8 @@ class WarmProcess:
             if self._failure is not None:
                 raise self._failure
             try:
+                self._socket.send(b"{}")
+                self._receive()  # ready: clients can connect once there are sockets
                 send_request(self._socket, request, status)
                 answer, handles = self._receive()
             except OSError as error:
