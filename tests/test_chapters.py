@@ -1,5 +1,6 @@
 """The notebooks against their sources, without a kernel; nbval runs their code."""
 
+import ast
 import html
 import importlib.util
 import json
@@ -16,11 +17,13 @@ import pytest
 from markdown_it import MarkdownIt
 
 import d2lcompute as d2c
+from d2lcompute.exercises.exercise import exercises
 from d2lcompute.notebooks import published
 from d2lcompute.tables import Report
 
 ROOT = Path(__file__).parent.parent
 CHAPTERS = ROOT / "chapters"
+SYMPTOMS = CHAPTERS / "9_symptoms.md"
 
 spec = importlib.util.spec_from_file_location("chapters_build", CHAPTERS / "build.py")
 build = importlib.util.module_from_spec(spec)
@@ -172,6 +175,27 @@ def test_every_public_name_of_the_library_appears_in_a_notebook():
 
 def _shows_itself(kind):
     return isinstance(kind, type) and issubclass(kind, Report | d2c.Drawing | Exception)
+
+
+def test_every_kind_of_finding_is_shown_among_the_symptoms():
+    kinds = {
+        call.args[0].value
+        for path in (ROOT / "d2lcompute" / "seeing" / "diagnose").glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Finding"
+    }
+    shown = "\n".join(t for c in code(notebook(SYMPTOMS, "en").cells) for t in texts(c))
+    fixes = SYMPTOMS.read_text(encoding="utf-8").replace("\\_", "_")
+    assert len(kinds) >= 30
+    assert [kind for kind in sorted(kinds) if f"{kind}:" not in shown] == []
+    assert [kind for kind in sorted(kinds) if fixes.count(kind) < len(build.LANGUAGES)] == []
+
+
+def test_every_exercise_of_the_symptoms_stands_at_its_symptom():
+    text = SYMPTOMS.read_text(encoding="utf-8")
+    names = [one.name for one in exercises() if one.name.startswith("symptoms.")]
+    assert names
+    assert [name for name in names if f'd2c.check("{name}"' not in text] == []
 
 
 def test_every_notebook_has_a_source():
