@@ -252,3 +252,12 @@ def test_help_has_a_short_name_too(call, flag):
 
 def test_the_version_is_shown(call):
     assert call("--version") == (0, "d2lcompute 0.1.0\n", "")
+
+
+def test_the_lock_of_uv_has_the_tested_versions():
+    locked = text_of("uv.lock")
+    pins = re.findall(r"^([\w-]+)==([\d.]+)$", text_of("constraints.txt"), re.M)
+    assert len(pins) > 10
+    for name, version in pins:
+        assert f'name = "{name.replace("_", "-")}"\nversion = "{version}"' in locked
+    assert set(re.findall(r'registry = "([^"]+)"', locked)) == {"https://pypi.org/simple"}
