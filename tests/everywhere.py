@@ -32,7 +32,7 @@ def main():
     parser.add_argument("--python", action="append", help="3.12, or a path; again for more")
     parser.add_argument("--set", action="append", choices=SETS, help="again for more")
     parser.add_argument("--tests", default="", help="what pytest is given; all without it")
-    parser.add_argument("--pip", default="", help="more arguments for pip, such as an index")
+    parser.add_argument("--uv", action="store_true", help="let uv install, which is faster")
     options = parser.parse_args()
     green = True
     for python in options.python or PYTHONS:
@@ -59,7 +59,8 @@ def try_one(program, versions, options):
         scripts = environment / ("Scripts" if os.name == "nt" else "bin")
         (copy / "constraints.txt").write_text(constraints(versions), encoding="utf-8")
         path = os.pathsep.join([str(scripts), os.environ["PATH"]])
-        shell = {"cwd": copy, "env": {**os.environ, "PATH": path}, "shell": True, "text": True}
+        variables = {**os.environ, "PATH": path, "VIRTUAL_ENV": str(environment)}
+        shell = {"cwd": copy, "env": variables, "shell": True, "text": True}
         results = []
         for command in commands(options):
             finished = subprocess.run(command, capture_output=True, **shell)
@@ -85,10 +86,10 @@ def commands(options):
     """Return README's two commands, with what was asked for."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     run, test = re.findall(r"^pip install -c constraints.txt .*", text, re.M)
-    more = f"pip install {options.pip} " if options.pip else "pip install "
+    pip = "uv pip install " if options.uv else "pip install "
     return [
-        run.replace("pip install ", more),
-        f"{test} {options.tests}".replace("pip install ", more),
+        run.replace("pip install ", pip),
+        f"{test} {options.tests}".replace("pip install ", pip),
     ]
 
 
