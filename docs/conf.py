@@ -18,7 +18,10 @@ nb_execution_mode = "off"  # the notebooks are committed with their outputs
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "html_image", "colon_fence"]
 myst_heading_anchors = 3
-suppress_warnings = ["mystnb.unknown_mime_type"]
+suppress_warnings = [
+    "misc.highlighting_failure",  # the messages of errors are no Python
+    "mystnb.unknown_mime_type",
+]
 
 html_theme = "furo"
 html_title = f"d2lcompute {version}"
