@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.nn import functional as F
 
-from .arguments import positive
+from .arguments import as_generator, guided, positive, shown
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
@@ -27,6 +27,14 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 Self = TypeVar("Self", bound="MySequential")
 
 
+@guided(
+    "dense(256, activation, in_units)",
+    bias="nn.Linear(in_units, units, bias=False), or nn.LazyLinear(units, bias=False)",
+    use_bias="nn.Linear(in_units, units, bias=False), or nn.LazyLinear(units, bias=False)",
+    flatten="nn.Sequential(nn.Flatten(), dense(units)): it flattens nothing",
+    in_features="in_units=20",
+    out_features="units=256",
+)
 def dense(
     units: int, activation: str | nn.Module | None = None, in_units: int | None = None
 ) -> nn.Module:
@@ -130,6 +138,7 @@ class MLP(nn.Module):
 
     def __init__(self, hidden_units: int = 256, units: int = 10, in_units: int | None = None):
         super().__init__()
+        hidden_units = positive("hidden_units", hidden_units)
         self.hidden = dense(hidden_units, in_units=in_units)
         self.out = dense(units, in_units=None if in_units is None else hidden_units)
 
@@ -197,11 +206,13 @@ class MySequential(nn.Module):
     def _add_named(self, modules: Mapping[str, Any]) -> None:
         for name, module in modules.items():
             if not isinstance(module, nn.Module):
-                raise TypeError(f"`modules` must be modules, got {module!r}; do nn.ReLU(), say")
+                raise TypeError(
+                    f"`modules` must be modules, got {shown(module)}; do nn.ReLU(), say"
+                )
             if not isinstance(name, str) or not name or "." in name or hasattr(self, name):
                 raise ValueError(
                     f"`modules` must have names that are free, of text and without a dot, got "
-                    f"{name!r}; do {{'hidden': nn.Linear(20, 256)}}, say"
+                    f"{shown(name)}; do {{'hidden': nn.Linear(20, 256)}}, say"
                 )
         for name, module in modules.items():
             self.add_module(name, module)
@@ -229,6 +240,7 @@ class FixedHiddenMLP(nn.Module):
     def __init__(self, units: int = 20, *, generator: torch.Generator | None = None):
         super().__init__()
         units = positive("units", units)
+        generator = as_generator(generator)
         self.register_buffer("rand_weight", torch.rand(units, units, generator=generator))
         self.linear = nn.Linear(units, units)  # used twice, so input and output are of one width
 
@@ -257,6 +269,7 @@ class FancyMLP(nn.Module):
     def __init__(self, units: int = 20, *, generator: torch.Generator | None = None):
         super().__init__()
         units = positive("units", units)
+        generator = as_generator(generator)
         self.register_buffer("rand_weight", torch.rand(units, units, generator=generator))
         self.dense = nn.Linear(units, units)
 
@@ -301,9 +314,10 @@ def _activation(activation: str | nn.Module) -> nn.Module:
         return activation
     if isinstance(activation, str) and activation in ACTIVATIONS:
         return ACTIVATIONS[activation]()
-    raise ValueError(
-        f"`activation` must be a module or one of {', '.join(ACTIVATIONS)}, got {activation!r}; "
-        "do activation=nn.ReLU(), or any other module"
+    kind = ValueError if isinstance(activation, str) else TypeError
+    raise kind(
+        f"`activation` must be a module or one of {', '.join(ACTIVATIONS)}, got "
+        f"{shown(activation)}; do activation=nn.ReLU(), or any other module"
     )
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .arguments import positive
+from .arguments import as_generator, positive
 
 
 class CenteredLayer(nn.Module):
@@ -55,6 +55,7 @@ class MyLinear(nn.Module):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw weight and bias anew, under the name that torch's layers use for it."""
+        generator = as_generator(generator)
         nn.init.normal_(self.weight, generator=generator)
         nn.init.normal_(self.bias, generator=generator)
 
@@ -87,5 +88,5 @@ class MyDense(MyLinear):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the weight anew and set the bias to zero."""
-        nn.init.uniform_(self.weight, -0.07, 0.07, generator=generator)
+        nn.init.uniform_(self.weight, -0.07, 0.07, generator=as_generator(generator))
         nn.init.zeros_(self.bias)

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from .arguments import shown
 from .initializers.base import Initializer
 from .initializers.initialize import initialize
 from .parameters.names import Entry, Shape, collect_params, entries, walk
 from .passes.first_pass import first_pass
-from .passes.inputs import Inputs
+from .passes.inputs import Inputs, has_gaps
 from .passes.keep import dry_run as dry_run
 from .passes.keep import is_unfinished
 from .passes.record import Recorder
@@ -94,7 +95,7 @@ def materialize(
     Returns a report. Raises `RuntimeError`, and leaves the net as it was, if the pass fails: the
     error names the module and its input. Source: D2L 6.4 / zh 5.3
     """
-    given = Inputs(inputs, named_inputs, forward_kwargs or {})
+    given = Inputs.of(inputs, named_inputs, forward_kwargs)
     lazy = _lazy_entries(net)
     if not any(is_unfinished(module) for _, module in walk(net)):
         return ShapeReport((), (), ())
@@ -103,9 +104,9 @@ def materialize(
 
 def infer_shapes(
     net: nn.Module,
-    *shapes: Any,
+    *inputs: Any,
     forward_kwargs: Mapping[str, Any] | None = None,
-    **named_shapes: Any,
+    **named_inputs: Any,
 ) -> ShapeReport:
     """Tell which shapes the lazy layers of a net would learn, without touching it or computing.
 
@@ -121,14 +122,14 @@ def infer_shapes(
     >>> d2c.pending(net)
     ['0.weight', '0.bias', '3.weight', '3.bias']
 
-    `shapes` and `named_shapes` are those of the inputs, or tensors, of which only shape and type
-    are used. `forward_kwargs` are named inputs that are passed as they are. The pass is made by a
-    copy on the meta device, which has no data, so a net of any size will do.
+    `inputs` and `named_inputs` are shapes, or tensors, of which only shape and type are used.
+    `forward_kwargs` are named inputs that are passed as they are. The pass is made by a copy on the
+    meta device, which has no data, so a net of any size will do.
 
     Returns a report. Raises `RuntimeError` if the pass fails, and for a net whose `forward` reads
     values, as `while x.sum() > 1` does: `materialize` can run that one. Source: D2L 6.4 / zh 5.3
     """
-    given = Inputs(shapes, named_shapes, forward_kwargs or {})
+    given = Inputs.of(inputs, named_inputs, forward_kwargs)
     made = Pass(net, given, imagined=True)
     lazy = _lazy_entries(made.net)
     recorder = made.record(steps=False)
@@ -154,12 +155,19 @@ def apply_init(
     Returns the net. Raises as `materialize` and `initialize` do, and `TypeError` for an `init`
     that is neither. Source: D2L 6.4 / zh 5.3
     """
-    if init is not None and (isinstance(init, type) or not callable(init)):
+    of_tensors = getattr(init, "__module__", "") == nn.init.__name__  # torch's, not of modules
+    if init is not None and (isinstance(init, type) or not callable(init) or of_tensors):
         raise TypeError(
-            f"`init` must be an initializer or a function for net.apply, got {init!r}; "
+            f"`init` must be an initializer or a function for net.apply, got {shown(init)}; "
             f"do pass one such as initializers.Normal(0.01) or initializers.init_normal"
         )
-    materialize(net, *([inputs] if isinstance(inputs, Tensor) or is_shape(inputs) else inputs))
+    lone = isinstance(inputs, Tensor) or is_shape(inputs) or has_gaps(inputs)
+    if not lone and not isinstance(inputs, list | tuple):
+        raise TypeError(
+            f"`inputs` must be a list of inputs, or one tensor or shape, got {shown(inputs)}; "
+            f"do apply_init(net, [X], init)"
+        )
+    materialize(net, *([inputs] if lone else inputs))
     if isinstance(init, Initializer):
         initialize(net, init, force_reinit=True)
     elif init is not None:

@@ -54,7 +54,8 @@ def test_dense_takes_a_module_as_activation():
 
 @pytest.mark.parametrize("size", [0, -3, 2.5, True, "4", None])
 def test_dense_refuses_a_size_that_is_not_a_positive_integer(size):
-    with pytest.raises(ValueError, match=r"`units` must be a positive integer, got .*; do units="):
+    error = ValueError if type(size) is int else TypeError
+    with pytest.raises(error, match=r"`units` must be a positive integer, got .*; do units="):
         d2c.dense(size)
 
 
@@ -65,7 +66,8 @@ def test_dense_names_in_units_when_that_is_the_bad_size():
 
 @pytest.mark.parametrize("activation", ["rleu", 3, nn.ReLU, []])
 def test_dense_refuses_an_unknown_activation_and_lists_the_known(activation):
-    with pytest.raises(ValueError, match=r"`activation` must be .*relu.*, got .*; do activation="):
+    error = ValueError if isinstance(activation, str) else TypeError
+    with pytest.raises(error, match=r"`activation` must be .*relu.*, got .*; do activation="):
         d2c.dense(3, activation)
 
 

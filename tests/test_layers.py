@@ -124,7 +124,8 @@ def test_the_two_layers_take_their_sizes_in_opposite_order():
 
 @pytest.mark.parametrize("size", [0, -1, 2.0, True, None, "3"])
 def test_a_bad_size_is_named(size):
-    with pytest.raises(ValueError, match=r"`units` must be a positive integer, got .*; do units="):
+    error = ValueError if type(size) is int else TypeError
+    with pytest.raises(error, match=r"`units` must be a positive integer, got .*; do units="):
         d2c.MyLinear(5, size)
-    with pytest.raises(ValueError, match=r"`in_units` must be a positive integer, got .*; do in_u"):
+    with pytest.raises(error, match=r"`in_units` must be a positive integer, got .*; do in_u"):
         d2c.MyDense(5, size)

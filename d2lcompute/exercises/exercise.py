@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..arguments import one_of
 from ..words.markdown import parts
 
 SOLUTION, RIGHT = "solution", "right"
@@ -137,10 +137,4 @@ def exercises() -> list[Exercise]:
 def find(name: str) -> Exercise:
     """Return the exercise of that name; raises `ValueError` for one that does not exist."""
     known = {exercise.name: exercise for exercise in exercises()}
-    if name not in known:
-        near = get_close_matches(str(name), known, n=3, cutoff=0.4) or list(known)[:3]
-        raise ValueError(
-            f"`name` must be an exercise, such as {', '.join(near)}, got {name!r}; "
-            "do list_exercises() to see them all"
-        )
-    return known[name]
+    return known[one_of("name", name, known, what="an exercise", see="list_exercises()")]

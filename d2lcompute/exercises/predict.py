@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from string import ascii_lowercase
 from typing import Any
 
+from ..arguments import one_of
 from ..tables import printable
 from ..words.language import _
 from .exercise import SECTIONS, Prediction, predictions
@@ -37,12 +37,8 @@ def predict(name: str, guess: Any = ...) -> None:
             print(printable(f"  {letter}  {_(choice)}"))
         return
     letters = ascii_lowercase[: len(one.choices)]
-    if not isinstance(guess, str) or len(guess) != 1 or guess.lower() not in letters:
-        wanted = ", ".join(letters)
-        raise ValueError(
-            f"`guess` must be one of {wanted}, got {guess!r}; do predict({name!r}, 'a')"
-        )
-    _guesses[name] = letters.index(guess.lower())
+    guess = guess.lower() if isinstance(guess, str) else guess
+    _guesses[name] = letters.index(one_of("guess", guess, letters, what="the letter of a choice"))
     note(predicted=name, right=_guesses[name] == one.right)
 
 
@@ -74,10 +70,7 @@ def reveal(name: str, value: Any) -> None:
 
 def _find(name: str) -> Prediction:
     known = {key: one for section in SECTIONS for key, one in predictions(section).items()}
-    if name not in known:
-        near = get_close_matches(str(name), known, n=3, cutoff=0.4) or list(known)[:3]
-        raise ValueError(f"`name` must be a prediction, such as {', '.join(near)}, got {name!r}")
-    return known[name]
+    return known[one_of("name", name, known, what="a prediction")]
 
 
 def _say(label: str, text: str) -> None:

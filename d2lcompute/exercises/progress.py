@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..arguments import flag
 from ..tables import Shown, Table
 from ..words.language import _, marks
 from .exercise import exercises
@@ -27,7 +28,7 @@ def progress(*, reset: bool = False) -> Table:
     It counts for the person: what passed is remembered in the user's data folder, wherever a
     notebook stands. `reset` forgets all of it. Predictions are counted apart.
     """
-    if reset:
+    if flag("reset", reset):
         _file().unlink(missing_ok=True)
     done = passed()
     rows = [

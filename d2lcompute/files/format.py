@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from ..arguments import check_path
 from ..parameters.memory import extent
 from .nest import flatten
-from .replace import check_path, replacing
+from .replace import replacing
 from .report import AnyPath, FileError, FileReport, Part
 
 Item = TypeVar("Item")

@@ -140,7 +140,7 @@ def _by_prefix(names: Mapping[str, Any], rename: Mapping[str, str]) -> Callable[
     if unknown:
         raise ValueError(
             f"`rename` must map names that the file has, or prefixes of them, "
-            f"got {', '.join(map(repr, unknown))}; it has {some([*map(repr, names)], 20)}"
+            f"got {', '.join(map(repr, unknown))}; do choose among {some([*map(repr, names)], 20)}"
         )
     return changed.__getitem__
 

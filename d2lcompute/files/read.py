@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -9,13 +10,14 @@ import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..arguments import some
+from ..arguments import check_path, some
 from ..words.language import _, mark
 from . import torch_save
 from .format import (
@@ -28,7 +30,6 @@ from .format import (
     in_threads,
 )
 from .nest import names_in, rebuild, structure
-from .replace import check_path
 from .report import AnyPath, FileError, Part, refusal
 
 PROTECTED = mark("every byte is under one of these checksums")
@@ -78,7 +79,8 @@ def _start(path: AnyPath) -> bytes:
             return file.read(8)
     except OSError as error:
         raise OSError(
-            error.errno, f"`path` must be a file, got '{os.fspath(path)}': {error.strerror}"
+            error.errno,
+            f"`path` must be a file, got '{os.fspath(path)}': {error.strerror}; do {_mend(path)}",
         ) from None
 
 
@@ -87,7 +89,7 @@ def _require_file(target: Path) -> None:
     if stat.S_ISREG(mode):
         return
     if stat.S_ISDIR(mode):
-        code, reason = errno.EISDIR, f"it is a folder{_inside(target)}"
+        code, reason = errno.EISDIR, "it is a folder"
     elif mode:
         code, reason = errno.EINVAL, "it is a device, a pipe or a socket"
     else:
@@ -95,18 +97,23 @@ def _require_file(target: Path) -> None:
     raise OSError(code, reason)
 
 
-def _inside(folder: Path) -> str:
-    """Return what to load from a folder instead."""
-    if (folder / ".metadata").is_file():
-        return (
-            ", of torch.distributed.checkpoint; do "
-            f"torch.distributed.checkpoint.format_utils.dcp_to_torch_save('{folder}', 'net.pt')"
-        )
-    for pattern in ("*.index.json", "*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt"):
-        found = [f"'{path}'" for path in sorted(folder.glob(pattern))]
-        if found:
-            return f"; do give a file in it, {some(found, 3)}"
-    return ""
+def _mend(path: AnyPath) -> str:
+    """Return what to do about a path that is not that of a file: what to load instead, if known."""
+    target = Path(path)
+    with contextlib.suppress(OSError):
+        if not target.is_dir():
+            others = [file.name for file in target.parent.iterdir() if file.name != target.name]
+            near = get_close_matches(target.name, others, n=1)
+            return f"give '{target.with_name(near[0])}', say" if near else "give another path"
+        if (target / ".metadata").is_file():
+            return (
+                f"torch.distributed.checkpoint.format_utils.dcp_to_torch_save('{target}', 'net.pt')"
+            )
+        for pattern in ("*.index.json", "*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt"):
+            found = [f"'{file}'" for file in sorted(target.glob(pattern))]
+            if found:
+                return f"give a file in it, {some(found, 3)}"
+    return "give another path"
 
 
 def _pick(path: AnyPath, value: Any, names: Collection[str]) -> dict[str, Any]:

@@ -6,24 +6,12 @@ import contextlib
 import errno
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-
-def check_path(path: object) -> None:
-    """Raise an error if `path` cannot name a file, most likely since arguments are swapped."""
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(
-            f"`path` must be the name of a file, got {type(path).__name__}; "
-            "do save(path, data), load(path), save_parameters(net, path)"
-        )
-    if not os.fspath(path) or "\0" in os.fspath(path):
-        raise ValueError(
-            f"`path` must be the name of a file, got {os.fspath(path)!r}; do give another name"
-        )
+from ..arguments import written
 
 
 @contextlib.contextmanager
@@ -36,9 +24,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     writing into the old file could change it, and that is not done at one moment. A new file has
     the permissions that the umask gives; one that was there keeps its own.
     """
-    check_path(path)
-    target = Path(os.path.realpath(path))
-    try:
+    with written(path) as target:
         mode = _permissions(target)
         temporary = target.with_name(f".d2lcompute-{secrets.token_hex(8)}.tmp")
         try:
@@ -52,8 +38,6 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise _cannot_write(path, target, error) from error
     _sync_folder(target.parent)
 
 
@@ -84,18 +68,3 @@ def _sync_folder(folder: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
                 raise
-
-
-def _cannot_write(path: str | os.PathLike[str], target: Path, error: OSError) -> OSError:
-    wanted, reason, mend = "be a file that can be written", error.strerror, "give another path"
-    if not target.parent.is_dir():
-        wanted, reason = "lie in a folder that exists", f"there is no folder '{target.parent}'"
-        mend = "make the folder first or mend the path"
-    elif error.errno == errno.ENOSPC:
-        wanted = "lie on a disk with enough room"
-        reason = f"{reason}, {shutil.disk_usage(target.parent).free:,} bytes free"
-        mend = "make room or give another path"
-    return OSError(
-        error.errno,
-        f"`path` must {wanted}, got '{os.fspath(path)}': {reason}; nothing was changed, {mend}",
-    )

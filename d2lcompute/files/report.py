@@ -177,7 +177,7 @@ def refusal(
     parts: Iterable[Part] = (),
     *,
     wanted: str = "be a whole safetensors or torch.save file",
-    mend: str = "use another copy of the file or save it again",
+    mend: str = "do use another copy of the file or save it again",
 ) -> FileError:
     """Return the error for a file that is not read."""
     report = FileReport(os.fspath(path), tuple(parts), reason, refused=True)

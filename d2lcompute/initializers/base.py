@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import Field, fields, is_dataclass
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
+from ..arguments import as_generator, shown
 from ..passes.random_states import drawing_from
 
 Role = Literal["weight", "gamma", "slope", "bias"]
@@ -53,7 +55,12 @@ class Initializer:
     min_dim: ClassVar[int] = 0
 
     def __call__(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
-        self.fill(role_of(name.rpartition(".")[2]), name, data, generator)
+        if not isinstance(name, str):
+            raise TypeError(f"`name` must be that of a parameter, got {shown(name)}; do 'weight'")
+        if not isinstance(data, Tensor):
+            raise TypeError(f"`data` must be a tensor, got {shown(data)}; do torch.empty(2, 3)")
+        role = role_of(name.rpartition(".")[2])
+        self.fill(role, name, data, as_generator(generator))
 
     def __repr__(self) -> str:
         given: tuple[Field[Any], ...] = fields(self) if is_dataclass(self) else ()
@@ -66,7 +73,7 @@ class Initializer:
         self.check(role, name, data.shape)
         write = getattr(self, f"_init_{role}")
         data = data.detach()
-        with torch.no_grad():
+        with torch.no_grad(), _numpy_explained(write):
             if generator is None:
                 write(name, data)
             elif "generator" in inspect.signature(write).parameters:
@@ -109,6 +116,20 @@ class Initializer:
 
     def _expected(self, shape: Sequence[int]) -> Moments | None:
         return None
+
+
+@contextmanager
+def _numpy_explained(write: Any) -> Iterator[None]:
+    """Say what to do where an array is written into a tensor, as Gluon's arrays allow."""
+    try:
+        yield
+    except TypeError as error:
+        if "numpy.ndarray" not in str(error):
+            raise
+        raise TypeError(
+            f"`data` must be given tensors, got a numpy array in {write.__qualname__}; "
+            f"do data[:] = torch.from_numpy(array)"
+        ) from error
 
 
 def role_of(leaf: str, layer: nn.Module | None = None, tensor: Tensor | None = None) -> Role:

@@ -6,16 +6,24 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..arguments import guided, number, one_of, shown
 from .base import Initializer, MaybeGenerator, Moments
 
 Distribution = Literal["uniform", "normal"]
 
 
+@guided(
+    "Normal(0.01): the mean is 0",
+    std="Normal(sigma=0.01)",
+    stddev="Normal(sigma=0.01)",
+    mean="Normal(sigma=0.01): the mean is 0",
+)
 @dataclass(frozen=True)
 class Normal(Initializer):
     """Draw weights from a normal distribution with mean 0 and deviation `sigma`.
@@ -31,7 +39,7 @@ class Normal(Initializer):
     sigma: float = 0.01
 
     def __post_init__(self) -> None:
-        _check_at_least_zero("sigma", self.sigma)
+        number("sigma", self.sigma, 0, do="Normal(0.01)")
 
     def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         nn.init.normal_(data, 0.0, self.sigma, generator=generator)
@@ -40,6 +48,12 @@ class Normal(Initializer):
         return 0.0, self.sigma
 
 
+@guided(
+    "Uniform(0.07), which is from -0.07 to 0.07",
+    low="Uniform(scale=0.07), which is from -0.07 to 0.07",
+    a="Uniform(scale=0.07), which is from -0.07 to 0.07",
+    minval="Uniform(scale=0.07), which is from -0.07 to 0.07",
+)
 @dataclass(frozen=True)
 class Uniform(Initializer):
     """Draw weights evenly from -`scale` to `scale`: 0.07, and zero biases, is Gluon's default.
@@ -55,7 +69,7 @@ class Uniform(Initializer):
     scale: float = 0.07
 
     def __post_init__(self) -> None:
-        _check_at_least_zero("scale", self.scale)
+        number("scale", self.scale, 0, do="Uniform(0.07)")
 
     def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         nn.init.uniform_(data, -self.scale, self.scale, generator=generator)
@@ -77,6 +91,13 @@ class Constant(Initializer):
     """
 
     value: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, Number):
+            raise TypeError(
+                f"`value` must be a number, got {shown(self.value)}; do Constant(1), say, or "
+                f"set_data(parameter, data) for values of its shape"
+            )
 
     def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         nn.init.constant_(data, self.value)
@@ -123,6 +144,11 @@ class One(Initializer):
         return 1.0, 0.0
 
 
+@guided(
+    rnd_type="Xavier(distribution='normal') for 'gaussian', which is 'uniform' by itself",
+    factor_type="Kaiming(mode='fan_in') for 'in', which is the average of both by itself",
+    magnitude="Xavier(gain=(magnitude / 3) ** 0.5)",
+)
 @dataclass(frozen=True, repr=False)
 class Xavier(Initializer):
     """Draw weights with variance 2 / (inputs + outputs), so that signals keep their size both ways.
@@ -143,7 +169,8 @@ class Xavier(Initializer):
     gain: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_among("distribution", self.distribution, ("uniform", "normal"))
+        _check_distribution(self.distribution)
+        number("gain", self.gain, do="Xavier(gain=1.0)")
 
     def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         uniform = self.distribution == "uniform"
@@ -178,9 +205,17 @@ class Kaiming(Initializer):
     a: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_among("distribution", self.distribution, ("uniform", "normal"))
-        _check_among("mode", self.mode, ("fan_in", "fan_out"))
-        self._gain()
+        _check_distribution(self.distribution)
+        one_of("mode", self.mode, ("fan_in", "fan_out"), what="'fan_in' or 'fan_out'")
+        number("a", self.a, do="Kaiming(a=0.0)")
+        try:
+            self._gain()
+        except ValueError:
+            kind = ValueError if isinstance(self.nonlinearity, str) else TypeError
+            raise kind(
+                f"`nonlinearity` must be one whose gain torch.nn.init.calculate_gain knows, got "
+                f"{shown(self.nonlinearity)}; do Kaiming('relu'), or 'tanh', 'leaky_relu' and so on"
+            ) from None
 
     def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         uniform = self.distribution == "uniform"
@@ -212,6 +247,9 @@ class Orthogonal(Initializer):
     min_dim: ClassVar[int] = 2
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        number("gain", self.gain, do="Orthogonal(1.0)")
+
     def _init_weight(self, name: str, data: Tensor, generator: MaybeGenerator = None) -> None:
         half = data.dtype in (torch.float16, torch.bfloat16)  # which torch does not factorize
         exact = data.float() if half else data
@@ -232,15 +270,8 @@ def _fans(shape: Sequence[int]) -> tuple[int, int]:
     return shape[1] * field, shape[0] * field
 
 
-def _check_at_least_zero(name: str, value: float) -> None:
-    if not value >= 0:
-        raise ValueError(f"`{name}` must be 0 or more, got {value}; do give its absolute value")
-
-
-def _check_among(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        either = " or ".join(map(repr, choices))
-        raise ValueError(f"`{name}` must be {either}, got {value!r}; do choose one of them")
+def _check_distribution(value: str) -> None:
+    one_of("distribution", value, ("uniform", "normal"), what="'uniform' or 'normal'")
 
 
 @contextmanager

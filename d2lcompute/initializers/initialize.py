@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ..arguments import as_module, flag, guided, integer, shown
 from ..parameters.memory import overlapping
 from ..parameters.names import walk
 from ..passes.deferred import Order, defer
@@ -28,11 +28,15 @@ Job = tuple[Order, Assignment, bool]  # the last: whether it has a random stream
 _WORTH_THREADS = 2**20
 
 
+@guided(
+    device="net.to(device): the values are written where the parameters are",
+    ctx="net.to(device): the values are written where the parameters are",
+)
 def initialize(
     net_or_parameter: nn.Module | Tensor,
     init: Initializer | None = None,
-    *,
     pattern: str | re.Pattern[str] | None = None,
+    *,
     force_reinit: bool = False,
     seed: int | None = None,
     verbose: bool = False,
@@ -69,8 +73,11 @@ def initialize(
     memory (on the meta device), that no rule matches or two disagree on, or whose shape or type
     does not suit, and `TypeError` for what is no initializer. Source: D2L 6.3 / zh 5.2
     """
-    seed = None if seed is None else operator.index(seed)
-    net = None if isinstance(net_or_parameter, Tensor) else net_or_parameter
+    for name, value in (("force_reinit", force_reinit), ("verbose", verbose)):
+        flag(name, value)
+    seed = None if seed is None else integer("seed", seed, do="seed=0")
+    lone = isinstance(net_or_parameter, Tensor)
+    net = None if lone else as_module("net_or_parameter", net_or_parameter)
     targets = _targets(net_or_parameter, pattern)
     given = _checked(Uniform() if init is None else init)
     assignments = assign(given, targets, selected=net is None or pattern is not None)
@@ -225,12 +232,20 @@ def _targets(
 
 def _checked(init: Initializer) -> Initializer:
     if not isinstance(init, Initializer):
-        shown = f"the class {init.__name__}" if isinstance(init, type) else repr(init)
         raise TypeError(
-            f"`init` must be an initializer such as Normal(0.01), got {shown}; "
-            f"do create one of d2lcompute.initializers, or pass a function to net.apply"
+            f"`init` must be an initializer such as Normal(0.01), got {shown(init)}; do "
+            f"{_instead_of(init)}"
         )
     return init
+
+
+def _instead_of(init: object) -> str:
+    if isinstance(init, Mapping):
+        return "Mixed({'.*weight': Normal(0.01), '.*': Zero()}), with your rules"
+    if isinstance(init, type) and issubclass(init, Initializer):
+        return f"create one, as in {init.__name__}()"
+    named = "initializers.Normal(0.01) or another one of d2lcompute.initializers"
+    return f"{named}, or net.apply for a function of a module" if callable(init) else named
 
 
 def _check(one: Assignment, *, alone: bool) -> None:
@@ -284,5 +299,5 @@ def _warn_of(kept: Sequence[str]) -> None:
         f"{first_few(kept)} were initialized before and keep their values; "
         f"do initialize(..., force_reinit=True) to give them new ones",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,  # past what guides those who write by habit
     )

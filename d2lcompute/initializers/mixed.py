@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..parameters.names import select
+from ..arguments import shown
+from ..parameters.names import matcher, select
 from .base import ROLES, Initializer, MaybeGenerator, Role, role_of
 from .targets import Place, Target, lone_target
 
@@ -37,12 +38,17 @@ class Mixed(Initializer):
     """
 
     def __init__(self, rules: Mapping[Key, Initializer]) -> None:
+        if not isinstance(rules, Mapping):
+            raise TypeError(
+                f"`rules` must be a dict from patterns or layer types to initializers, got "
+                f"{shown(rules)}; do Mixed({{'.*weight': Normal(0.01), '.*': Zero()}}), say"
+            )
         for key, initializer in rules.items():
             _check_key(key)
             if not isinstance(initializer, Initializer) or isinstance(initializer, Mixed):
                 raise TypeError(
-                    f"`rules` must map to initializers such as Normal(0.01), got {initializer!r} "
-                    f"for {_shown(key)}; do create one there"
+                    f"`rules` must map to initializers such as Normal(0.01), got "
+                    f"{shown(initializer)} for {_shown(key)}; do create one there"
                 )
         self.rules = dict(rules)
 
@@ -125,10 +131,10 @@ def _check_key(key: Key) -> None:
         return
     if not isinstance(key, str | re.Pattern):
         raise TypeError(
-            f"`rules` must map from patterns or layer types, got {key!r}; "
+            f"`rules` must map from patterns or layer types, got {shown(key)}; "
             f"do write a name such as '0.weight', or a type such as nn.Linear"
         )
-    select([], key)
+    matcher(key, "rules")
 
 
 def _shown(key: Key) -> str:

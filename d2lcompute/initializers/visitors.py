@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ..arguments import as_module
+
 
 def init_normal(module: nn.Module) -> None:
     """Draw the weight of a linear layer from a normal distribution (0, 0.01); zero its bias.
@@ -17,12 +19,13 @@ def init_normal(module: nn.Module) -> None:
 
     `module` is any module; what is not linear stays as it is.
 
-    Raises `ValueError` for a lazy or parametrized layer, as all visitors here do.
+    Raises `ValueError` for a lazy or parametrized layer, and `TypeError` for what is no module, as
+    all visitors here do.
     Source: D2L 6.3 / zh 5.2
     """
-    if isinstance(module, nn.Linear):
-        nn.init.normal_(_weight(module), 0.0, 0.01)
-        _zero_bias(module)
+    if layer := _linear(module):
+        nn.init.normal_(_weight(layer), 0.0, 0.01)
+        _zero_bias(layer)
 
 
 def init_constant(module: nn.Module) -> None:
@@ -33,9 +36,9 @@ def init_constant(module: nn.Module) -> None:
 
     Source: D2L 6.3 / zh 5.2
     """
-    if isinstance(module, nn.Linear):
-        nn.init.ones_(_weight(module))
-        _zero_bias(module)
+    if layer := _linear(module):
+        nn.init.ones_(_weight(layer))
+        _zero_bias(layer)
 
 
 def init_xavier(module: nn.Module) -> None:
@@ -47,8 +50,8 @@ def init_xavier(module: nn.Module) -> None:
 
     Source: D2L 6.3 / zh 5.2
     """
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(_weight(module))
+    if layer := _linear(module):
+        nn.init.xavier_uniform_(_weight(layer))
 
 
 def init_42(module: nn.Module) -> None:
@@ -59,8 +62,8 @@ def init_42(module: nn.Module) -> None:
 
     Source: D2L 6.3 / zh 5.2
     """
-    if isinstance(module, nn.Linear):
-        nn.init.constant_(_weight(module), 42)
+    if layer := _linear(module):
+        nn.init.constant_(_weight(layer), 42)
 
 
 def my_init(module: nn.Module) -> None:
@@ -74,12 +77,18 @@ def my_init(module: nn.Module) -> None:
     It prints the name and the shape of the parameter. The bias stays as it is.
     Source: D2L 6.3 / zh 5.2
     """
-    if isinstance(module, nn.Linear):
-        weight = _weight(module)
+    if layer := _linear(module):
+        weight = _weight(layer)
         print("Init", "weight", weight.shape)
         nn.init.uniform_(weight, -10, 10)
         with torch.no_grad():
             weight *= weight.abs() >= 5
+
+
+def _linear(module: nn.Module) -> nn.Linear | None:
+    """Return a linear layer, and None for another module."""
+    as_module("module", module)
+    return module if isinstance(module, nn.Linear) else None
 
 
 def _weight(module: nn.Linear) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ..arguments import as_module, shown
 from .memory import overlapping
 
 _CONVOLUTIONS = (nn.LazyConv1d, nn.LazyConv2d, nn.LazyConv3d)
@@ -46,9 +47,7 @@ def walk(net: nn.Module, *, every_name: bool = False) -> Iterator[tuple[str, nn.
 
     A module that hangs at several places comes once, or with `every_name` at each of them.
     """
-    if not isinstance(net, nn.Module):
-        got = f"the class {net.__name__}" if isinstance(net, type) else type(net).__name__
-        raise TypeError(f"`net` must be an nn.Module, got {got}; pass the net object itself")
+    as_module("net", net)
     entered: set[int] = set()
     stack: list[tuple[str | None, nn.Module]] = [("", net)]
     while stack:
@@ -143,7 +142,7 @@ def collect_params(
     included. A tied parameter comes once, under the first of its names that fits.
 
     Returns a dict in the order of the net, empty where no name fits. Raises `ValueError` if
-    `pattern` is not a regular expression.
+    `pattern` is no regular expression.
     Source: D2L 6.2 / zh 5.2
     """
     return {entry.name: cast(nn.Parameter, entry.tensor) for entry in select(slots(net), pattern)}
@@ -218,16 +217,20 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def matcher(pattern: str | re.Pattern[str] | None) -> Callable[[str], object]:
+def matcher(
+    pattern: str | re.Pattern[str] | None, argument: str = "pattern"
+) -> Callable[[str], object]:
     """Return what tells whether a name fits a pattern, from its start; without one, all do."""
     if pattern is None:
         return lambda name: True
+    wanted = f"`{argument}` must be a regular expression, got {shown(pattern)}"
+    if not isinstance(getattr(pattern, "pattern", pattern), str):
+        raise TypeError(f"{wanted}; do give it as text, such as '.*weight'")
     try:
         return re.compile(pattern).match
-    except (re.error, TypeError) as error:
+    except re.error as error:
         raise ValueError(
-            f"`pattern` must be a regular expression, got {pattern!r} ({error}); "
-            f"write '.*' where a file pattern has '*'"
+            f"{wanted} ({error}); do write '.*' where a file pattern has '*'"
         ) from None
 
 
@@ -238,8 +241,8 @@ def _as_tensor(data: Any, dtype: torch.dtype | None = None) -> Tensor:
         return torch.tensor(data, dtype=dtype)
     except (TypeError, RuntimeError):
         raise TypeError(
-            f"`data` must be a number, a tensor, an array or lists of numbers, "
-            f"got {type(data).__name__}; do pass numbers"
+            f"`data` must be a number, a tensor, an array or lists of numbers, got {shown(data)}; "
+            f"do pass numbers"
         ) from None
 
 

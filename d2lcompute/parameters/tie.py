@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
+from ..arguments import as_module, one_of
 from .names import (
     Entry,
     Shape,
@@ -109,6 +109,7 @@ def tie(net: nn.Module, source: str, *targets: str) -> None:
     devices do not agree.
     Source: D2L 6.2 / zh 5.2
     """
+    as_module("net", net)
     if not targets:
         raise ValueError("`targets` must name what to tie to `source`, got none; do add a name")
     replaced = _replacements(net, source, targets)
@@ -229,21 +230,12 @@ def _members(net: nn.Module, found: dict[str, Entry], role: str, name: str) -> d
 
 def _check_known(net: nn.Module, role: str, name: str) -> None:
     """Raise if the net has no parameter, buffer or module of that name, and tell similar names."""
-    if not isinstance(name, str):
-        raise TypeError(
-            f"`{role}` must be a name such as '0.weight', got {type(name).__name__}; "
-            f"do describe(net) to see all names"
-        )
     tensors = [slot[0] for slot in slots(net)]
     names = [place for place, _ in walk(net, every_name=True) if place] + tensors
-    if name not in names:
-        parent, dot, leaf = name.rpartition(".")  # a parametrized layer keeps `leaf` further down
-        below = [n for n in tensors if n.startswith(parent + dot) and leaf in n.split(".")[:-1]]
-        near = [*below, *get_close_matches(name, names)][:3] or names[:3]
-        raise ValueError(
-            f"`{role}` must name a parameter or a module of the net, got {name!r}; "
-            f"names near it are {', '.join(map(repr, near)) or 'none: the net is empty'}"
-        )
+    parent, dot, leaf = str(name).rpartition(".")  # a parametrized layer keeps `leaf` further down
+    below = [n for n in tensors if n.startswith(parent + dot) and leaf in n.split(".")[:-1]]
+    what = "the name of a parameter or a module of the net"
+    one_of(role, name, names, what=what, see="describe(net)", near=below)
 
 
 def _check_names(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arguments import shown
 from ..parameters.names import slots
 from .values import is_shape, replaced, tensors_in
 
@@ -29,15 +30,26 @@ class Inputs:
     untouched: Mapping[str, Any] = field(default_factory=dict)
     as_given: bool = False
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.untouched, Mapping):
+    @classmethod
+    def of(
+        cls,
+        args: tuple[Any, ...],
+        named: Mapping[str, Any],
+        forward_kwargs: Mapping[str, Any] | None,
+    ) -> Inputs:
+        """Return what a public function was given, or say what is wrong with it."""
+        untouched = {} if forward_kwargs is None else forward_kwargs
+        is_dict = isinstance(untouched, Mapping) and all(isinstance(key, str) for key in untouched)
+        if not is_dict:
             raise TypeError(
-                f"`forward_kwargs` must be a dict from names to values, got "
-                f"{type(self.untouched).__name__}; do forward_kwargs={{'size': (16, 16)}}, say"
+                f"`forward_kwargs` must be a dict from names to values, got {shown(untouched)}; "
+                f"do forward_kwargs={{'size': (16, 16)}}, say"
             )
-        if not self.tensors():
-            replaced(self._items(), lambda tensor: tensor, _checked)
-            _check_no_gaps(self._items().values())
+        made = cls(args, named, untouched)
+        if not made.tensors():
+            replaced(made._items(), lambda tensor: tensor, _checked)
+            _check_no_gaps(made._items().values())
+        return made
 
     def __bool__(self) -> bool:
         return bool(self.args or self.named or self.untouched)
@@ -126,13 +138,19 @@ def _checked(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
+def has_gaps(item: Any) -> bool:
+    """Tell whether a value is a shape but for sizes that are None."""
+    if not isinstance(item, tuple | list):
+        return False
+    rest = tuple(size for size in item if size is not None)
+    return 0 < len(rest) < len(item) and is_shape(rest)
+
+
 def _check_no_gaps(items: Iterable[Any]) -> None:
     """Refuse a shape with None in it, as other frameworks write the size of a batch."""
     for item in items:
-        if isinstance(item, tuple | list) and len(item) > 1 and any(size is None for size in item):
-            rest = tuple(size for size in item if size is not None)
-            if rest and is_shape(rest):
-                raise _no_shape(item)
+        if has_gaps(item):
+            raise _no_shape(item)
 
 
 def _no_shape(shape: Any) -> ValueError:

@@ -77,18 +77,19 @@ class Pass:
 
     def _try_shapes(self, make: Callable[[], Recorder]) -> Recorder:
         """Make the pass with tuples as shapes beside tensors, or as what they are if that fails."""
+        first = None
         try:
             with undone_on_error(self.net):
-                recorder = make()
-                if recorder.error:
-                    raise recorder.error
+                first = make()
+                if first.error:
+                    raise first.error
         except Exception:
             shapes, self.inputs = self.inputs, self.inputs.without_shapes()
             second = make()
-            if not second.error:
+            if first is None or not second.error:  # at first a tuple was no shape at all
                 return second
             self.inputs = shapes
-        return recorder
+        return first
 
     def time(self) -> list[tuple[nn.Module, float]]:
         """Return each call of a block, in order, with its seconds; the pass was made before."""

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ..arguments import written
 from ..parameters.names import walk
+from ..passes.inputs import Inputs
 from ..passes.record import Event, shape, type_name
 from ..passes.values import replaced, tensors_in
 from ..words.language import _
@@ -74,10 +76,18 @@ class Drawing:
 
     def save(self, path: str | Path) -> None:
         """Write the picture to a file: SVG by itself, PNG, PDF and others by matplotlib."""
-        if Path(path).suffix.lower() == ".svg":
-            Path(path).write_text(self._repr_svg_(), encoding="utf-8")
-        else:
-            self._painted.figure.figure.savefig(path)
+        with written(path, do="save('net.svg')") as target:
+            if target.suffix.lower() == ".svg":
+                target.write_text(self._repr_svg_(), encoding="utf-8")
+                return
+            figure = self._painted.figure.figure
+            kinds = figure.canvas.get_supported_filetypes()
+            if target.suffix.lower().removeprefix(".") not in kinds:
+                raise ValueError(
+                    f"`path` must end as a picture does, in .{', .'.join(sorted(kinds))}, got "
+                    f"{str(path)!r}; do save('net.svg')"
+                )
+            figure.savefig(target)
 
     @cached_property
     def _painted(self) -> Axes:
@@ -151,9 +161,10 @@ def draw(
         from .picture.artists import check_axes
 
         check_axes(ax)
-    named = {**named_inputs, **(forward_kwargs or {})}
+    given = Inputs.of(inputs, named_inputs, forward_kwargs)
+    named = {**given.named, **given.untouched}
     report = None
-    if inputs or named:
+    if given:
         report = trace(net, *inputs, forward_kwargs=forward_kwargs, **named_inputs)
     wired = report is not None and bool(report.calls)
     calls = report.calls if report and wired else structure(net)

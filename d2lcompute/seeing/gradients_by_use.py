@@ -19,6 +19,7 @@ from torch._C._autograd import _get_sequence_nr
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.parameter import is_lazy
 
+from ..arguments import function
 from ..parameters.describe import norm
 from ..parameters.names import slots, walk
 from ..passes.backward import gradients
@@ -185,11 +186,7 @@ def gradients_by_use(net: nn.Module, loss_fn: Callable[[Any], Tensor]) -> Gradie
     Source: D2L 6.2 / zh 5.2
     """
     check_whole(net)
-    if not callable(loss_fn):
-        raise TypeError(
-            f"`loss_fn` must be a function that takes the net and returns its loss, got "
-            f"{type(loss_fn).__name__}; do lambda net: net(X).sum(), say"
-        )
+    function("loss_fn", loss_fn, of="the net", do="lambda net: net(X).sum(), say")
     names, parameters = _trainable(net)
     leaves = {get_gradient_edge(parameter).node: key for key, parameter in parameters.items()}
     calls = _Calls(net)

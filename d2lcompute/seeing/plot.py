@@ -6,13 +6,15 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ..arguments import shown
 from ..parameters.names import collect_params, matcher
+from ..passes.inputs import Inputs
 from ..words.language import _, ngettext
 from .calls import Call
 from .parts import ordinal
@@ -97,23 +99,24 @@ def plot_activations(
     selects layers, blocks without others inside, by their names. `ax` are axes to plot on.
 
     Returns the axes. Raises `ValueError` if there is nothing to plot, as for shapes, from which
-    nothing is computed, and the error of a pass that fails.
+    nothing is computed, and `RuntimeError` if the pass fails.
     Source: D2L 5.4 / zh 4.8
     """
     _check(ax)
     fits = matcher(pattern)
     report = trace(net, *inputs, values=True, forward_kwargs=forward_kwargs, **named_inputs)
     if report.error:
-        raise report.error
+        given = Inputs.of(inputs, named_inputs, forward_kwargs).text()
+        problem = f"{type(report.error).__name__}: {report.error}".splitlines()[0]
+        raise RuntimeError(
+            f"`inputs` must fit the net, got {given}: it ends with {problem}; do trace(net, X), "
+            f"which shows how far they come"
+        ) from report.error
     strips = {
         _title(call): _activation_strip(call) for call in _layers(report.calls) if fits(call.name)
     }
     if not any(isinstance(strip, Strip) for strip in strips.values()):
-        which = "layers" if pattern is None else f"layers whose name fits {pattern!r}"
-        raise ValueError(
-            f"`net` must have {which} that give numbers, got none; "
-            "do pass tensors, and trace(net, X) to see the names"
-        )
+        _refuse("layers that give numbers", pattern, "pass tensors, and trace(net, X)")
     return plot_strips(strips, _("activation"), ax)
 
 
@@ -221,11 +224,15 @@ def _chosen(
     _check(ax)
     parameters = collect_params(net, pattern)
     if not parameters:
-        which = "parameters" if pattern is None else f"parameters whose name fits {pattern!r}"
-        raise ValueError(
-            f"`net` must have {which}, got none; do collect_params(net) to see the names"
-        )
+        _refuse("parameters", pattern, "collect_params(net)")
     return parameters
+
+
+def _refuse(things: str, pattern: str | re.Pattern[str] | None, see: str) -> NoReturn:
+    wanted = f"`net` must have {things}, got none"
+    if pattern is not None:
+        wanted = f"`pattern` must fit names of {things}, got {shown(pattern)}, which fits none"
+    raise ValueError(f"{wanted}; do {see} to see the names")
 
 
 def _state(parameter: Tensor) -> str:

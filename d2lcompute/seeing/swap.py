@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from types import MethodType
 from typing import Any
 
 from torch import nn
 
+from ..arguments import function, one_of
 from ..parameters.names import walk
 
 
@@ -32,12 +32,10 @@ def swap(net: nn.Module, name: str, change: Callable[[Any], Any]) -> Iterator[No
     net does not have or a `change` that returns None, and `TypeError` if it cannot be called.
     Source: D2L 6.1 / zh 5.1
     """
-    if not callable(change):
-        raise TypeError(
-            f"`change` must be a function of the output, got {type(change).__name__}; "
-            f"do swap(net, name, torch.zeros_like), say"
-        )
-    block = _block(net, name)
+    function("change", change, of="the output", do="swap(net, name, torch.zeros_like)")
+    blocks = dict(walk(net, every_name=True))
+    what = "the name of a block in the net"
+    block = blocks[one_of("name", name, blocks, what=what, see="trace(net, X)")]
     own = vars(block).get("forward")
     # Not by a hook, which is called too late for others that look at what the block gives.
     vars(block)["forward"] = MethodType(_changing(block.forward, change), block)
@@ -47,17 +45,6 @@ def swap(net: nn.Module, name: str, change: Callable[[Any], Any]) -> Iterator[No
         del vars(block)["forward"]
         if own:
             vars(block)["forward"] = own
-
-
-def _block(net: nn.Module, name: str) -> nn.Module:
-    blocks = dict(walk(net, every_name=True))
-    if name not in blocks:
-        near = get_close_matches(str(name), blocks, n=3, cutoff=0.0)
-        raise ValueError(
-            f"`name` must be that of a block in the net, got {name!r}; do choose one such as "
-            f"{', '.join(map(repr, near))}"
-        )
-    return blocks[name]
 
 
 def _changing(forward: Any, change: Callable[[Any], Any]) -> Callable[..., Any]:

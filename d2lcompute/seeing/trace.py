@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arguments import flag, function
 from ..passes.backward import gradients
 from ..passes.inputs import Inputs
 from ..passes.record import Event, Recorder
@@ -135,9 +136,15 @@ def trace(
     Source: D2L 6.1 / zh 5.1
     """
     check_depth(depth)
+    for name, value in (("values", values), ("backward", backward), ("time", time)):
+        flag(name, value)
+    if loss_fn is not None:
+        function("loss_fn", loss_fn, of="the output", do="lambda Y: Y.pow(2).mean(), say")
     if loss_fn is not None and not backward:
-        raise ValueError("`loss_fn` must come with a backward pass, got backward=False; do True")
-    made = Pass(net, Inputs(inputs, named_inputs, forward_kwargs or {}))
+        raise ValueError(
+            "`loss_fn` must come with a backward pass, got backward=False; do backward=True"
+        )
+    made = Pass(net, Inputs.of(inputs, named_inputs, forward_kwargs))
     names = Names(made.net)
     recorder = made.record(
         [parameter for _name, parameter in names.parameters.values()],

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from ..arguments import written
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
@@ -67,7 +69,10 @@ class Report(ABC):
     def to_csv(self, path: str | Path) -> None:
         """Write the rows to a file of comma-separated values, below the names of the columns."""
         table = self._table()
-        with Path(path).open("w", encoding="utf-8", newline="") as file:
+        with (
+            written(path, do="to_csv('table.csv')") as target,
+            target.open("w", encoding="utf-8", newline="") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(table.headers)
             writer.writerows(table.fields())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 from itertools import zip_longest
 from typing import Any, NamedTuple
 from unicodedata import combining, east_asian_width
 
+from ..arguments import one_of
 from ..words.language import _, ngettext
 from .report import Rows
 
@@ -78,12 +78,7 @@ class Table(Rows[Sequence[object]]):
     def select(self, names: Sequence[str]) -> Table:
         """Return the table with the columns of these names alone, see `Report.columns`."""
         for name in names:
-            if name not in self.headers:
-                near = get_close_matches(name, self.headers, n=1) or [self.headers[0]]
-                raise ValueError(
-                    f"`names` must be among {', '.join(self.headers)}, got {name!r}; "
-                    f"do columns({near[0]!r})"
-                )
+            one_of("names", name, self.headers, what=f"among {', '.join(self.headers)}")
         places = [self.headers.index(name) for name in names]
         rows = [[row[place] for place in places] for row in self.rows]
         return replace(self, headers=tuple(names), rows=rows, hidden=())

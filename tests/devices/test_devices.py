@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -5,6 +7,8 @@ from torch.testing import assert_close
 
 import d2lcompute as d2c
 from d2lcompute.devices.devices import Placement
+
+X = torch.ones(2, 3)
 
 
 @pytest.fixture
@@ -126,3 +130,28 @@ def test_a_net_between_practice_accelerators_is_a_report(practice):
         practice[1]: ("1.weight", "1.bias"),
     }
     assert d2c.device_of(net.to(practice[1])) == practice[1]
+
+
+@pytest.mark.parametrize("move", [d2c.copyto, d2c.as_in_context])
+def test_a_tensor_in_the_place_of_a_device_is_told_how_to_be_written_into(move):
+    y = torch.zeros(2, 3)
+    with pytest.raises(TypeError, match=re.escape("got a tensor; do y.copy_(x) to write into y")):
+        move(X, y)
+    assert y.sum() == 0
+
+
+@pytest.mark.parametrize("act", [lambda d: d2c.copyto(X, d), lambda d: d2c.MetricLog(3, d)])
+def test_a_device_that_is_not_there_is_told_so(act, practice):
+    with pytest.raises(
+        ValueError, match=r"must be a device of this machine, got 'practice:7' \(.*"
+    ):
+        act("practice:7")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=r"of this machine, got 'cuda:0' \(.*\); do try_gpu"):
+            act("cuda:0")
+
+
+@pytest.mark.parametrize("name", ["xla", "hpu", "vulkan:0"])
+def test_a_kind_of_device_that_no_package_here_brings_is_told_in_one_line(name):
+    with pytest.raises(ValueError, match=rf"^`device` .* got '{name}' \([^\n]*\); do [^\n]*$"):
+        d2c.copyto(X, name)

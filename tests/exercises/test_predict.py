@@ -66,13 +66,14 @@ def test_the_first_guess_counts_and_predictions_are_counted_apart(shown):
 
 @pytest.mark.parametrize("guess", ["d", "", "ab", 1, None])
 def test_a_choice_that_does_not_exist_names_the_others(guess):
-    with pytest.raises(ValueError, match="`guess` must be one of a, b, c, got"):
+    error = ValueError if isinstance(guess, str) else TypeError
+    with pytest.raises(error, match=r"`guess` must be the letter of a choice, got .*; do choose"):
         d2c.predict(NAME, guess)
 
 
 @pytest.mark.parametrize("function", [d2c.predict, lambda name: d2c.reveal(name, 1)])
 def test_an_unknown_prediction_names_near_ones(function):
-    with pytest.raises(ValueError, match=r"`name` must be a prediction, such as blocks.children"):
+    with pytest.raises(ValueError, match=r"must be a prediction, .* such as 'blocks.children'"):
         function("blocks.childen")
 
 

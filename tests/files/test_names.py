@@ -47,7 +47,7 @@ def test_the_longest_name_wins_and_ends_at_a_dot(path):
     ("rename", "message"),
     [
         ({"0.wieght": "weight"}, r"names that the file has, or prefixes of them, got '0.wieght'; "),
-        ({"0.w": "weight"}, "or prefixes of them, got '0.w'; it has '0.weight', '0.bias'"),
+        ({"0.w": "weight"}, "or prefixes of them, got '0.w'; do choose among '0.weight', '0.bias'"),
         ({"0.weight": "0.bias"}, r"must give each name one of its own, got '0.bias' for '0.bias'"),
         ("weight", "must be a dict from names to names or a function, got str"),
         ({0: "weight"}, r"must be a dict from names to names or a function, got \{0: 'weight'\}"),

@@ -216,10 +216,13 @@ def test_whatever_a_header_says_that_belongs_to_its_checksum_a_file_is_read_or_r
 def test_what_is_no_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"must be a file, got 'nowhere': nothing is"):
         d2c.load("nowhere")
-    with pytest.raises(IsADirectoryError, match=r"it is a folder$"):
+    with pytest.raises(IsADirectoryError, match=r"it is a folder; do give another path$"):
         d2c.verify(tmp_path)
     with pytest.raises(OSError, match="it is a device, a pipe or a socket"):
         d2c.load("/dev/null")
+    (tmp_path / "net.safetensors").touch()
+    with pytest.raises(FileNotFoundError, match=r"do give '.*/net.safetensors', say$"):
+        d2c.load(tmp_path / "nett.safetensors")
 
 
 def test_a_folder_tells_the_file_in_it_to_give(tmp_path):
@@ -248,7 +251,8 @@ def test_a_file_that_may_not_be_read_is_named(path, monkeypatch):
 
     monkeypatch.setattr(type(path), "open", deny)  # root may read all
     with pytest.raises(
-        PermissionError, match=r"`path` must be a file, got '.*': Permission denied$"
+        PermissionError,
+        match=r"`path` must be a file, got '.*': Permission denied; do give another path$",
     ):
         d2c.load(path)
 

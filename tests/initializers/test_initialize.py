@@ -106,16 +106,16 @@ def test_orthogonal_also_works_where_torch_cannot_factorize(dtype):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: init.Normal(-1), "`sigma` must be 0 or more, got -1"),
-        (lambda: init.Uniform(float("nan")), "`scale` must be 0 or more, got nan"),
+        (lambda: init.Normal(-1), "`sigma` must be a number, 0 or more, got -1"),
+        (lambda: init.Uniform(float("nan")), "`scale` must be a number, 0 or more, got nan"),
         (lambda: init.Xavier("gauss"), "`distribution` must be 'uniform' or 'normal', got 'gauss'"),
         (lambda: init.Kaiming(mode="in"), "`mode` must be 'fan_in' or 'fan_out', got 'in'"),
-        (lambda: init.Kaiming("nothing"), "Unsupported nonlinearity nothing"),
+        (lambda: init.Kaiming("nothing"), "`nonlinearity` must be one .*, got 'nothing'"),
         (lambda: init.Mixed({"*": init.One()}), "must be a regular expression, got"),
     ],
 )
 def test_a_wrong_argument_is_an_error_at_once(make, message):
-    with pytest.raises(ValueError, match=message.replace("*", r"\*")):
+    with pytest.raises(ValueError, match=message):
         make()
 
 
@@ -343,10 +343,10 @@ def test_mixed_fills_a_lone_tensor_by_its_name():
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({nn.Linear: init.One}, "got <class .*One'> for Linear"),
+        ({nn.Linear: init.One}, "got the class One for Linear"),
         ({".*": init.Mixed({})}, "got Mixed"),
         ({3: init.One()}, "must map from patterns or layer types, got 3"),
-        ({int: init.One()}, "must map from patterns or layer types, got <class 'int'>"),
+        ({int: init.One()}, "must map from patterns or layer types, got the class int"),
     ],
 )
 def test_mixed_takes_only_rules(rules, message):
@@ -710,7 +710,7 @@ def test_a_seed_leaves_the_global_random_state_and_is_a_whole_number():
     before = torch.get_rng_state()
     d2c.initialize(net, init.Normal(), seed=0)
     assert torch.equal(torch.get_rng_state(), before)
-    with unchanged(net), pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+    with unchanged(net), pytest.raises(TypeError, match="`seed` must be an integer, got"):
         d2c.initialize(net, init.Normal(), seed="0", force_reinit=True)
 
 

@@ -62,7 +62,7 @@ def test_walk_ends_where_modules_hold_each_other():
 @pytest.mark.parametrize("wrong", [nn.Linear, "net", [nn.Linear(1, 1)], None])
 @pytest.mark.parametrize("function", [d2c.collect_params, d2c.describe, d2c.tied_groups])
 def test_what_is_not_a_module_is_an_error_that_says_so(function, wrong):
-    with pytest.raises(TypeError, match=r"`net` must be an nn\.Module, got .*; pass the net"):
+    with pytest.raises(TypeError, match=r"`net` must be an nn\.Module, got .*; do pass the net"):
         function(wrong)
 
 
@@ -281,9 +281,11 @@ def test_set_data_refuses_what_would_lose_the_write(make, expected):
         d2c.set_data(make(), 1)
 
 
-@pytest.mark.parametrize("data", ["abc", None, nn.ReLU(), [None]])
-def test_set_data_refuses_what_holds_no_numbers(data):
-    expected = f"`data` must be a number, a tensor, .* got {type(data).__name__}; do pass numbers"
+@pytest.mark.parametrize(
+    ("data", "got"), [("abc", "'abc'"), (None, "None"), (nn.ReLU(), "ReLU"), ([None], "[None]")]
+)
+def test_set_data_refuses_what_holds_no_numbers(data, got):
+    expected = f"`data` must be a number, a tensor, .* got {re.escape(got)}; do pass numbers"
     with pytest.raises(TypeError, match=expected):
         d2c.set_data(torch.zeros(2), data)
 

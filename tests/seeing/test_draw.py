@@ -225,7 +225,7 @@ def test_another_depth_is_an_error(look, depth):
 @pytest.mark.parametrize("inputs", [(), ((2, 2),)])
 def test_what_is_no_net_is_an_error(net, inputs):
     with pytest.raises(
-        TypeError, match=r"`net` must be an nn\.Module, got .*; pass the net object"
+        TypeError, match=r"`net` must be an nn\.Module, got .*; do pass the net object"
     ):
         d2c.draw(net, *inputs)
 
@@ -234,10 +234,14 @@ NO_AXES = {
     "a number": (lambda: 5, TypeError, "must be axes of matplotlib, got int"),
     "a figure": (Figure, TypeError, "must be axes of matplotlib, got Figure"),
     "several": (lambda: Figure().subplots(2), TypeError, "must be axes of matplotlib, got ndarray"),
-    "polar ones": (
-        lambda: Figure().add_subplot(projection="polar"), ValueError, "must be flat and not polar",
+    "polar": (
+        lambda: Figure().add_subplot(projection="polar"),
+        ValueError, "must be flat axes, got polar ones",
     ),
-    "3d": (lambda: Figure().add_subplot(projection="3d"), ValueError, "must be flat and not 3d"),
+    "3d": (
+        lambda: Figure().add_subplot(projection="3d"),
+        ValueError, "must be flat axes, got 3d ones",
+    ),
 }  # fmt: skip
 
 

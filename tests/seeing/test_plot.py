@@ -156,7 +156,7 @@ def test_a_net_without_gradients_is_an_error():
 @pytest.mark.parametrize("plot", [d2c.plot_parameters, d2c.plot_gradients])
 def test_a_pattern_that_nothing_fits_is_an_error(plot):
     with pytest.raises(
-        ValueError, match=r"`net` must have parameters whose name fits 'wieght', got"
+        ValueError, match=r"`pattern` must fit names of parameters, got 'wieght', which"
     ):
         plot(with_gradients(), pattern="wieght")
 
@@ -224,7 +224,9 @@ def test_activations_are_chosen_by_name_and_leave_the_net_alone():
 def test_without_numbers_of_layers_there_is_no_plot():
     with pytest.raises(ValueError, match="`net` must have layers that give numbers, got none"):
         d2c.plot_activations(nn.Linear(4, 2), (2, 4))
-    with pytest.raises(ValueError, match="`net` must have layers whose name fits 'no' that give"):
+    with pytest.raises(
+        ValueError, match="`pattern` must fit names of layers that give numbers, got 'no'"
+    ):
         d2c.plot_activations(nn.Linear(4, 2), torch.rand(2, 4), pattern="no")
 
 

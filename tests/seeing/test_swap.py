@@ -55,9 +55,9 @@ def test_a_lazy_net_that_is_looked_at_stays_lazy():
 @pytest.mark.parametrize(
     ("name", "change", "error", "message"),
     [
-        ("3", torch.zeros_like, ValueError, r"`name` must be that of a block in the net, got '3'"),
-        (0, torch.zeros_like, ValueError, r"`name` must be that of a block .*, got 0; do choose"),
-        ("0", 5, TypeError, "`change` must be a function of the output, got int"),
+        ("3", torch.zeros_like, ValueError, r"`name` must be the name of .*, got '3'"),
+        (0, torch.zeros_like, TypeError, r"`name` must be the name of .*, got 0; do choose"),
+        ("0", 5, TypeError, "`change` must be a function of the output, got 5"),
         ("0", lambda Y: None, ValueError, "`change` must return what goes on .*, got None"),
     ],
 )

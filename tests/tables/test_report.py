@@ -86,7 +86,9 @@ def test_columns_are_chosen_in_any_order_and_title_and_notes_stay():
 
 
 def test_a_column_that_does_not_exist_names_the_near_one():
-    with pytest.raises(ValueError, match=r"must be among name, .*, got 'lenght'; do columns\('le"):
+    with pytest.raises(
+        ValueError, match=r"be among .*, got 'lenght'; do choose one such as 'length'"
+    ):
         READINGS.columns("lenght")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ...arguments import function
 from ...passes.inputs import Inputs
 from ...passes.record import type_name
 from . import failing, modes, registration, signals, state, unreached
@@ -49,7 +50,9 @@ def diagnose(
     `TypeError` if `net` is no module, and `ValueError` for a `loss_fn` without inputs.
     Source: D2L 6.1 / zh 5.1
     """
-    given = Inputs(inputs, named_inputs, forward_kwargs or {})
+    given = Inputs.of(inputs, named_inputs, forward_kwargs)
+    if loss_fn is not None:
+        function("loss_fn", loss_fn, of="the output", do="lambda Y: Y.pow(2).mean(), say")
     if loss_fn is not None and not given:
         raise ValueError(
             "`loss_fn` must come with inputs, got none; do diagnose(net, X, loss_fn=loss_fn)"

@@ -37,7 +37,7 @@ def check_axes(ax: object) -> None:
         kind = type(ax).__name__
         raise TypeError(f"`ax` must be axes of matplotlib, got {kind}; do plt.subplots()[1], say")
     if ax.name != "rectilinear":
-        raise ValueError(f"`ax` must be flat and not {ax.name}; do plt.subplots()[1], say")
+        raise ValueError(f"`ax` must be flat axes, got {ax.name} ones; do plt.subplots()[1], say")
 
 
 class DescribedFigure(Figure):
