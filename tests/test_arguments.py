@@ -649,5 +649,6 @@ def test_every_public_name_has_its_rows():
         for name in (n for n in dir(module) if not n.startswith("_")):
             value = getattr(module, name)
             is_report = isinstance(value, type) and issubclass(value, (Report, Exception))
-            if not inspect.ismodule(value) and not is_report and value is not d2c.Drawing:
+            for_ipython = name.endswith("load_ipython_extension")  # which alone calls it
+            if not (inspect.ismodule(value) or is_report or for_ipython or name == "Drawing"):
                 assert name in RIGHT

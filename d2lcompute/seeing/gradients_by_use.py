@@ -188,10 +188,10 @@ def gradients_by_use(net: nn.Module, loss_fn: Callable[[Any], Tensor]) -> Gradie
     check_whole(net)
     function("loss_fn", loss_fn, of="the net", do="lambda net: net(X).sum(), say")
     names, parameters = _trainable(net)
-    leaves = {get_gradient_edge(parameter).node: key for key, parameter in parameters.items()}
     calls = _Calls(net)
     kept = dry_run(net, *_referred_to(loss_fn))
     with torch.inference_mode(False), kept, as_written(), torch.enable_grad():
+        leaves = {get_gradient_edge(tensor).node: key for key, tensor in parameters.items()}
         with hooked(calls.enter, calls.leave):
             loss = loss_fn(net)
         _check_loss(loss)
