@@ -22,6 +22,7 @@ from .passes.run import Pass, explained
 from .passes.twin import meta_twin as meta_twin
 from .passes.values import is_shape
 from .tables import Report, Table
+from .words.language import _, marks
 
 Net = TypeVar("Net", bound=nn.Module)
 Shapes = tuple[Shape, ...]
@@ -46,11 +47,12 @@ class ShapeReport(Report):
     pending: tuple[str, ...]
 
     def _table(self) -> Table:
-        headers = ("name", "shape", "layer", "learned from input")
+        headers = marks("name", "shape", "layer", "learned from input")
         rows = [(row.name, row.shape, row.layer, _listed(row.inputs)) for row in self.rows]
-        notes = [f"output: {_listed(self.output)}"] if self.output else []
+        notes = [_("output: {shapes}").format(shapes=_listed(self.output))] if self.output else []
         if self.pending:
-            notes.append(f"not reached, and still without a shape: {', '.join(self.pending)}")
+            text = _("not reached, and still without a shape: {names}")
+            notes.append(text.format(names=", ".join(self.pending)))
         return Table(headers, rows, notes=notes)
 
 

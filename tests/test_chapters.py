@@ -64,7 +64,7 @@ def numbers(text):
 
 
 def names(text):
-    return Counter(re.findall(r"[A-Za-z_][\w.]*", text))
+    return Counter(re.findall(r"[A-Za-z_]\w*(?:\.\w+)*", text))
 
 
 @every_source
