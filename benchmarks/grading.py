@@ -121,5 +121,5 @@ def grade_here(assignment, submissions, conditions):
     with tempfile.TemporaryDirectory() as results:
         journal = Journal.start(results, assignment)
         workers = Workers(lambda: processes(WORKERS), WORKERS)
-        found = find(submissions, assignment.solutions)
+        found = find(submissions, assignment).submissions
         grade(assignment, found, journal, conditions, workers, lambda progress: None)

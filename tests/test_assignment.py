@@ -36,7 +36,7 @@ EARNED = {
     "honest": 100,
     "messy": 100,
     "partly": 63,
-    "mistaken": 29,
+    "mistaken": 32,
     "unfinished": 10,
     "empty": 0,
     "broken": 0,
@@ -137,7 +137,7 @@ def graded(instructed):
 def test_the_readmes_commands_lead_to_a_graded_folder(instructed):
     folder, said = instructed
     assert list(said) == ["release", "grade", "report"]
-    assert "7 graded, mean 43.1 of 100" in said["grade"]
+    assert "7 graded, mean 43.6 of 100" in said["grade"]
     for name in ("release", "report"):
         assert all((folder / path).is_file() for path in said[name].splitlines())
 
@@ -191,7 +191,7 @@ def regraded(notebook, tmp_path):
     def run(workers, conditions=None, show=lambda progress: None):
         assignment = parse(notebook)
         journal = Journal.start(tmp_path, assignment)
-        found = find(SUBMISSIONS, assignment.solutions)
+        found = find(SUBMISSIONS, assignment).submissions
         grade(
             assignment,
             found,

@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from functools import partial
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -23,7 +24,9 @@ spec.loader.exec_module(make)
 
 WRITTEN = list(make.notebooks())
 NAMES = [name for name, _, _ in WRITTEN]
-CONDITIONS = Conditions(seconds=4)
+RIGHT = {"honest", *(name for name, _, _ in make.mishaps())}
+KINDS = {name.removesuffix("_0").removesuffix("_1") for name in NAMES} - RIGHT
+CONDITIONS = Conditions(seconds=3)
 SECRETS = ("only-the-grader-knows-this-line", "hidden_input")
 
 
@@ -43,7 +46,7 @@ def attacked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("attacked")
     assignment = parse(read_notebook(ATTACKS / "reference.md"))
     journal = Journal.start(folder, assignment)
-    submissions = find(ATTACKS, assignment.solutions)
+    submissions = find(ATTACKS, assignment).submissions
     workers = Workers(partial(processes, 2), 2)
     grade(assignment, submissions, journal, CONDITIONS, workers, lambda progress: None)
     return journal, folder
@@ -54,8 +57,12 @@ def results(attacked):
     return {result.submission: result for result in attacked[0].results}
 
 
+def test_there_are_attacks_of_many_kinds():
+    assert len(KINDS) >= 180
+
+
 @isolated
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "honest"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in RIGHT])
 def test_an_attack_earns_nothing(results, name):
     marks = {mark.check: mark.passed for mark in results[name].marks}
     assert not marks["twice-shown"]
@@ -71,11 +78,18 @@ def test_what_was_answered_honestly_still_counts(results, name):
 
 
 @isolated
+@pytest.mark.parametrize("name", sorted(RIGHT))
+def test_a_right_answer_earns_all_points_whatever_happened_to_it(results, name):
+    assert {mark.check: mark.feedback for mark in results[name].marks} == dict.fromkeys(
+        ("twice-shown", "twice-hidden", "flip-shown", "flip-hidden"), "passed"
+    )
+
+
+@isolated
 def test_every_submission_was_graded_in_isolation(results):
     assert sorted(results) == sorted(NAMES)
     assert [result.trouble for result in results.values() if result.trouble] == []
     assert {result.isolation for result in results.values()} <= {"namespaces", "bubblewrap"}
-    assert results["honest"].earned == 15
 
 
 @isolated
@@ -93,13 +107,20 @@ def test_no_code_of_an_answer_ran_here(results):
 @isolated
 def test_students_read_nothing_of_hidden_checks(attacked):
     journal, _ = attacked
-    spoken = [result for result in journal.results if any(w.private for w in result.outcomes)]
-    assert any(SECRETS[0] in outcome.details for result in spoken for outcome in result.outcomes)
-    for result in journal.results:
-        for secret in SECRETS:
-            assert secret not in report.to_gradescope(result)
     for secret in SECRETS:
+        for result in journal.results:
+            assert secret not in report.to_gradescope(result)
         assert secret not in report.to_junit(journal.heading, journal.results)
+
+
+@isolated
+@pytest.mark.parametrize("name", [name for name in NAMES if "carry_out" in name])
+def test_students_read_no_choice_of_their_code_after_a_hidden_check(attacked, results, name):
+    result, journal = results[name], attacked[0]
+    assert {mark.feedback for mark in result.marks if mark.hidden} <= {"passed", "not passed"}
+    cases = ElementTree.fromstring(report.to_junit(journal.heading, [result])).iter("testcase")
+    times = {case.get("name"): case.get("time") for case in cases}
+    assert times["twice-hidden"] == times["flip-hidden"] == "0"
 
 
 @isolated

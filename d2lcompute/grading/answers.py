@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import random
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-_graded = False
+UNANSWERED = 100
+
+# Where a grader asks, the answers to one draw of a check.
+_given: list[str] | None = None
 
 
 def answer(value: Any) -> None:
@@ -29,12 +33,10 @@ def answer(value: Any) -> None:
     Raises `TypeError` for a value that cannot be sent, `ValueError` for one that is too large.
     """
     text = encode(value)
-    if not _graded:
+    if _given is None:
         print(_show(value))
-        return
-    from IPython.core.interactiveshell import InteractiveShell
-
-    InteractiveShell.instance().display_pub.publish({MIME: text})
+    else:
+        _given.append(text)
 
 
 def seed(number: int) -> None:
@@ -52,11 +54,62 @@ def seed(number: int) -> None:
     torch.manual_seed(number)
 
 
-def begin(number: int) -> None:
-    """Begin a check under a grader: seed, and send answers from now on."""
-    global _graded
-    _graded = True
-    seed(number)
+def prepare() -> None:
+    """Prepare a kernel for grading, where nobody sits before it.
+
+    `exit`, `quit` and `%reset` do nothing, `breakpoint` does not stop, and `input` gets an empty
+    line: what a student left standing costs no more than it does itself.
+    """
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell: Any = InteractiveShell.instance()
+    shell.run_line_magic("xmode", "Minimal")  # nobody reads the tracebacks, and they take long
+    shell.ask_exit = shell.reset = _do_nothing
+    for magic in ("reset", "reset_selective"):
+        shell.register_magic_function(_do_nothing, "line", magic)
+    sys.breakpointhook = _do_nothing
+    lines = iter(UNANSWERED * [""])
+    shell.kernel.raw_input = shell.kernel.getpass = lambda *_, **__: _read_from(lines)
+
+
+def _do_nothing(*_: object, **__: object) -> None: ...
+
+
+def _read_from(lines: Iterator[str]) -> str:
+    for line in lines:
+        return line
+    raise EOFError("nobody is there to answer")
+
+
+def ask(seeds: Sequence[int], source: str, go_on: bool = False) -> None:
+    """Run a check under each seed and send what it answers: for each seed a list, of one text.
+
+    The check's own names are gone afterwards, so that no other cell can depend on them. `go_on`
+    makes a check that fails answer nothing, instead of ending all.
+    """
+    global _given
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell: Any = InteractiveShell.instance()
+    code = compile(shell.transform_cell(source), "<check>", "exec")
+    names, answers = dict(shell.user_ns), []
+    try:
+        for number in seeds:
+            seed(number)
+            _given = given = list[str]()
+            try:
+                exec(code, shell.user_ns)
+            except Exception:
+                if not go_on:
+                    raise
+                given.clear()
+            answers.append(given)
+    finally:
+        _given = None
+        for name in shell.user_ns.keys() - names.keys():
+            del shell.user_ns[name]
+        shell.user_ns.update(names)
+    shell.display_pub.publish({MIME: json.dumps(answers)})
 
 
 def _show(value: Any) -> str:

@@ -3,12 +3,14 @@
 A *solution cell* carries the tag `solution` and metadata `{"d2lcompute": {"id": ...}}`; what
 stands between `### BEGIN SOLUTION` and `### END SOLUTION` (without them, all of it) is the
 reference's own. A *check cell* carries the tag `check`, or `hidden-check` if students are not to
-see it, and metadata with `id`, `points` and optionally `rtol` and `atol`. It draws inputs from
-random numbers that the grader seeds, and ends in `d2c.grading.answer(value)`.
+see it, and metadata with `id`, `points` and optionally `rtol` and `atol`, and `draws`. It draws
+inputs from random numbers that the grader seeds, and ends in `d2c.grading.answer(value)`; it is
+asked under as many seeds as `draws` says, and passed only if all answers are right.
 """
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import math
@@ -22,9 +24,12 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-SOLUTION, CHECK, HIDDEN_CHECK = TAGS = ("solution", "check", "hidden-check")
+SOLUTION, CHECK, HIDDEN_CHECK = "solution", "check", "hidden-check"
+WRONG, ALSO_RIGHT = OTHERS = ("wrong", "also-right")
+TAGS = (SOLUTION, CHECK, HIDDEN_CHECK, *OTHERS)
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 STUB = "...  # your answer"
+DRAWS, MOST_DRAWS = 3, 100
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Cell:
     id: str = ""
     points: float = 0.0
     tolerances: tuple[float, float] | None = None
+    draws: int = DRAWS
+    equivalent: tuple[str, ...] = ()
 
     @property
     def is_check(self) -> bool:
@@ -48,6 +55,11 @@ class Cell:
         return self.tag == HIDDEN_CHECK
 
     @property
+    def notebook_id(self) -> str:
+        """The cell's id in the students' notebook: it says which solution it is, as metadata do."""
+        return hashlib.sha256(f"solution {self.id}".encode()).hexdigest()[:8]
+
+    @property
     def stub(self) -> str:
         """What a student finds in place of a solution cell's source."""
         if BEGIN not in self.source:
@@ -58,10 +70,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Assignment:
-    """The code cells of a reference notebook, in their order, and its first heading."""
+    """The code cells of a reference notebook, in their order, and its first heading.
+
+    `others` are no part of it: answers that `examine` tries, right or wrong.
+    """
 
     cells: tuple[Cell, ...]
     title: str = ""
+    others: tuple[Cell, ...] = ()
 
     @cached_property
     def solutions(self) -> dict[str, Cell]:
@@ -81,7 +97,7 @@ class Assignment:
     @cached_property
     def digest(self) -> str:
         """A text that differs when anything in the assignment does."""
-        return hashlib.sha256(repr(astuple(self)).encode()).hexdigest()
+        return hashlib.sha256(repr(astuple(self)[:2]).encode()).hexdigest()
 
 
 class AssignmentError(ValueError):
@@ -111,34 +127,50 @@ def parse(notebook: NotebookNode) -> Assignment:
 
     Raises `AssignmentError` with all that is wrong, if anything is.
     """
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    defects = find_defects(code)
+    defects = find_defects(notebook.cells)
     if defects:
         raise AssignmentError(defects)
+    cells = [parse_cell(cell) for cell in notebook.cells if cell.cell_type == "code"]
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     heading = re.search(r"^# (.+)$", prose, re.MULTILINE)
-    return Assignment(tuple(map(_parse_cell, code)), heading[1].strip() if heading else "")
+    return Assignment(
+        cells=tuple(cell for cell in cells if cell.tag not in OTHERS),
+        title=heading[1].strip() if heading else "",
+        others=tuple(cell for cell in cells if cell.tag in OTHERS),
+    )
 
 
-def _parse_cell(node: NotebookNode) -> Cell:
+def parse_cell(node: NotebookNode) -> Cell:
+    """Return what a code cell of the reference declares."""
     tag = next((tag for tag in node.metadata.get("tags", ()) if tag in TAGS), "")
     declared = node.metadata.get("d2lcompute", {})
     tolerances = (declared["rtol"], declared["atol"]) if "rtol" in declared else None
-    return Cell(node.source, tag, declared.get("id", ""), declared.get("points", 0.0), tolerances)
+    return Cell(
+        source=node.source,
+        tag=tag,
+        id=declared.get("id", ""),
+        points=declared.get("points", 0.0),
+        tolerances=tolerances,
+        draws=declared.get("draws", DRAWS),
+        equivalent=tuple(declared.get("equivalent", ())),
+    )
 
 
 IDS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-KEYS = {SOLUTION: ("id",)}
-CHECK_KEYS = ("id", "points", "rtol", "atol")
+KEYS = {SOLUTION: ("id", "equivalent"), WRONG: ("id",), ALSO_RIGHT: ("id",)}
+CHECK_KEYS = ("id", "points", "rtol", "atol", "draws")
 
 
-def find_defects(code: Sequence[NotebookNode]) -> list[str]:
-    """Return a line for each thing that is wrong with the code cells of a reference notebook."""
-    defects = []
-    for number, cell in enumerate(code, start=1):
+def find_defects(cells: Sequence[NotebookNode]) -> list[str]:
+    """Return a line for each thing that is wrong with the cells of a reference notebook."""
+    defects, numbers = [], Counter[str]()
+    for cell in cells:
+        numbers[cell.cell_type] += 1
         first_line = cell.source.strip().partition("\n")[0][:40]
-        defects += [f"code cell {number} ({first_line}): {defect}" for defect in _of_cell(cell)]
-    return defects + list(_of_all(code))
+        where = f"{cell.cell_type} cell {numbers[cell.cell_type]} ({first_line})"
+        of_cell = _of_cell if cell.cell_type == "code" else _of_prose
+        defects += [f"{where}: {defect}" for defect in of_cell(cell)]
+    return defects + list(_of_all([cell for cell in cells if cell.cell_type == "code"]))
 
 
 def _of_all(code: Sequence[NotebookNode]) -> Iterator[str]:
@@ -149,15 +181,28 @@ def _of_all(code: Sequence[NotebookNode]) -> Iterator[str]:
                 yield f"{count} {role}s have the id {name}; give each its own"
         if not ids:
             yield f"no cell has the tag {role}; tag one"
+    solutions = {_declared(cell).get("id") for cell in code if _role(cell) == SOLUTION}
+    for cell in code:
+        name = _declared(cell).get("id")
+        if _role(cell) in OTHERS and name and name not in solutions:
+            yield f"a cell tagged {_role(cell)} is for no solution: {name!r}"
+
+
+def _of_prose(cell: NotebookNode) -> Iterator[str]:
+    """Students would read it, whatever its tags say."""
+    tags = [tag for tag in cell.metadata.get("tags", []) if tag in TAGS]
+    if tags or _declared(cell):
+        yield f"{tags[0] if tags else 'metadata for grading'} on a cell that is not code"
 
 
 def _of_cell(cell: NotebookNode) -> Iterator[str]:
     tags = [tag for tag in cell.metadata.get("tags", []) if tag in TAGS]
     yield from _of_tags(cell, tags)
-    yield from _of_marks(cell.source, SOLUTION in tags)
+    yield from _of_marks(cell.source, SOLUTION in tags or bool(set(tags) & set(OTHERS)))
     if len(tags) == 1:
         yield from _of_metadata(tags[0], _declared(cell))
-        if tags[0] != SOLUTION and not re.search(r"\banswer\(", cell.source):
+        yield from _of_syntax(tags[0], cell.source)
+        if tags[0] in (CHECK, HIDDEN_CHECK) and not re.search(r"\banswer\(", cell.source):
             yield "a check without an answer; end it in d2c.grading.answer(value)"
 
 
@@ -189,13 +234,19 @@ def _of_metadata(tag: str, declared: Mapping[str, Any]) -> Iterator[str]:
     known = KEYS.get(tag, CHECK_KEYS)
     for key in declared.keys() - set(known):
         yield f"unknown metadata {key} of a {tag}; it may have {', '.join(known)}"
-    if tag == SOLUTION:
+    marked = declared.get("equivalent", [])
+    if not (isinstance(marked, list) and all(isinstance(each, str) for each in marked)):
+        yield f"equivalent must be a list of the names that `examine` shows, got {marked!r}"
+    if tag not in (CHECK, HIDDEN_CHECK):
         return
     if "points" not in declared:
         yield 'a check without points; add "points" to its metadata'
     for key in ("points", "rtol", "atol"):
         if key in declared and not _is_size(declared[key]):
             yield f"{key} must be a number of at least 0, got {declared[key]!r}"
+    draws = declared.get("draws", DRAWS)
+    if type(draws) is not int or not 1 <= draws <= MOST_DRAWS:
+        yield f"draws must be a whole number from 1 to {MOST_DRAWS}, got {draws!r}"
     if ("rtol" in declared) != ("atol" in declared):
         yield "rtol and atol must come together; add the other one"
 
@@ -203,6 +254,14 @@ def _of_metadata(tag: str, declared: Mapping[str, Any]) -> Iterator[str]:
 def _role(cell: NotebookNode) -> str:
     tag = next((tag for tag in cell.metadata.get("tags", []) if tag in TAGS), "")
     return tag.removeprefix("hidden-")
+
+
+def _of_syntax(tag: str, source: str) -> Iterator[str]:
+    """Code that cannot run would seem to be refused by every check."""
+    try:
+        ast.parse(source if tag in OTHERS else "")
+    except SyntaxError as error:
+        yield f"a cell tagged {tag} must be Python, got line {error.lineno}: {error.msg}"
 
 
 def _declared(cell: NotebookNode) -> dict[str, Any]:

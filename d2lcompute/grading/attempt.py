@@ -1,19 +1,22 @@
-"""One submission's run: the reference's cells in the reference's order, with its solutions."""
+"""One submission's attempt: the reference's cells in the reference's order, with its solutions."""
 
 from __future__ import annotations
 
 import atexit
 import functools
-import time
-from collections.abc import Callable, Mapping
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from ..notebooks.cell import (
     CellError,
+    KernelDiedError,
     KernelError,
-    KernelKilledError,
+    MemoryLimitError,
     NotebookTimeoutError,
     ProtocolError,
     Result,
@@ -22,15 +25,15 @@ from ..notebooks.cell import (
 from ..notebooks.isolation import Isolation, Limits, clean_environment, find_isolation
 from ..notebooks.kernel import Kernel, start_kernel
 from ..notebooks.warm import PRELOAD, NotWarmError, WarmProcess
-from .answers import MIME, decode
+from .answers import MIME
 from .assignment import SOLUTION, Assignment, Cell
 from .results import Outcome
+from .submissions import NEXT_CELL
 
-# Nobody reads the tracebacks, and IPython takes long to format them. What answers is imported
-# before the student's code can leave no memory for it.
-PREPARE = """get_ipython().run_line_magic('xmode', 'Minimal')
-__import__('d2lcompute.grading.answers')"""
-SEEDED = "from d2lcompute.grading.answers import begin as _; _({seed})\n{source}"
+# Before the student's code can leave no memory for it.
+PREPARE = "from d2lcompute.grading.answers import prepare as _; _()"
+ASK = "from d2lcompute.grading.answers import ask as _; _({seeds}, {source!r}, {go_on})"
+TRIES = 2
 
 
 class NoAnswerError(Exception):
@@ -48,10 +51,12 @@ class OwnCodeError(RuntimeError):
 class Attempt:
     """Runs the cells of an assignment with the solutions of one submission.
 
-    `solutions` maps ids to source; `start` starts a kernel. A cell may take `seconds`, all
-    together ten times as long. A cell that takes its kernel down costs itself alone: the others
-    run again in a new kernel, as long as there is time. Where a kernel was killed, the cell itself
-    has a second try: the machine may have run out of memory.
+    `solutions` maps ids to source; `start` starts a kernel. Checks that students see come first, in
+    kernels that never see a hidden check; hidden ones run in new kernels.
+
+    A cell may take `seconds`, all cells of a kernel together ten times as long (`total`). A cell
+    that takes its kernel down costs itself alone: it has a second try in a new kernel, for who
+    knows what else happened on the machine; then the others run without it.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Attempt:
         solutions: Mapping[str, str],
         start: Callable[[], Kernel],
         seconds: float,
+        total: float | None = None,
     ) -> None:
         self.assignment = assignment
         self.solutions = solutions
@@ -67,34 +73,51 @@ class Attempt:
         self.has_seen_hidden = False
         self._start = start
         self._seconds = seconds
-        self._deadline = time.monotonic() + 10 * seconds
+        self._total = 10 * seconds if total is None else total
+        self._spent = 0.0
         self._kernel: Kernel | None = None
         self._position = 0
+        self._previous = -1
         self._failed: dict[int, Outcome] = {}
         self._fatal: set[int] = set()
-        self._killed: set[int] = set()
+        self._ends: Counter[int] = Counter()
+        self._places = {cell.id: i for i, cell in enumerate(assignment.cells) if cell.is_check}
 
-    def ask(self, check: Cell, seed: int) -> Any:
-        """Run what stands before `check`, then the check, and return its answer.
+    def ask(self, check: Cell, seeds: Sequence[int], go_on: bool = False) -> list[object]:
+        """Run what stands before `check`, then the check under each seed; return its answers.
+
+        Nobody has read them yet. `seconds` are for as many draws as a check has. With `go_on` a
+        draw that fails gives None, instead of ending all.
 
         Raises `NoAnswerError`; `OwnCodeError` and other `RuntimeError`s are not the submission's
         fault.
         """
-        place = self.assignment.cells.index(check)
-        result = None
+        if check.hidden and not self.has_seen_hidden:
+            self.finish()
+            self.close()
+            self.has_seen_hidden, self._spent = True, 0.0
+        place, result = self._places[check.id], None
+        code = ASK.format(seeds=list(seeds), source=check.source, go_on=go_on)
         try:
             while result is None:
                 self._advance(place)
-                self.has_seen_hidden |= check.hidden
-                result = self._run(place, SEEDED.format(seed=seed, source=check.source))
+                result = self._run(place, code, math.ceil(len(seeds) / check.draws))
         except ProtocolError as error:
             raise NoAnswerError("the kernel sent nonsense", _details(error)) from error
         except KernelError as error:
             raise NoAnswerError(f"no answer: {error}") from error
-        return _value(result)
+        return _read(result, len(seeds), go_on)
+
+    def finish(self) -> None:
+        """Run what stands behind the last check, so that each solution's outcome is known."""
+        if not self.has_seen_hidden:
+            try:
+                self._advance(len(self.assignment.cells))
+            except NotebookTimeoutError:
+                return
 
     def outcomes(self) -> tuple[Outcome, ...]:
-        """Return what became of each solution cell so far."""
+        """Return what became of each solution, in kernels that had seen no hidden check."""
         cells = enumerate(self.assignment.cells)
         return tuple(self._outcome(place, cell) for place, cell in cells if cell.tag == SOLUTION)
 
@@ -103,8 +126,7 @@ class Attempt:
         if self._kernel is not None:
             self._kernel.close()
         self._kernel = None
-        self._position = 0
-        self.has_seen_hidden = False
+        self._position, self._previous = 0, -1
 
     def __enter__(self) -> Attempt:
         return self
@@ -118,41 +140,75 @@ class Attempt:
         self.close()
 
     def _advance(self, end: int) -> None:
+        """Run the cells up to `end`; a new kernel begins with the first."""
         while self._position < end:
             place, cell = self._position, self.assignment.cells[self._position]
             self._position += 1
             if cell.is_check or place in self._fatal:
                 continue
-            private = self.has_seen_hidden
-            try:
-                result = self._run(place, self._source(cell))
-                details = _details(result.error) if result else ""
-            except NotebookTimeoutError:
-                raise
-            except KernelError as error:
-                self._fatal.add(place)
-                details = _details(error)
-                private &= isinstance(error, ProtocolError)  # other messages are our own
-            if details:
-                self._failed.setdefault(place, Outcome(cell.id, "failed", details, private))
+            for source in self._sources(cell):
+                if self._position != place + 1 or place in self._fatal:
+                    break  # all began anew, or goes on without this cell
+                details = self._details_of(place, source)
+                # What code says that could have seen a hidden check is kept from its student.
+                if details and not self.has_seen_hidden:
+                    self._failed.setdefault(place, Outcome(cell.id, "failed", details))
 
-    def _run(self, place: int, code: str) -> Result | None:
-        """Run a cell; None where its kernel was killed for the first time: all begins anew."""
-        if time.monotonic() > self._deadline:
-            self.close()
-            raise NotebookTimeoutError(f"the notebook took longer than {10 * self._seconds:g} s")
-        kernel = self._kernel or self._start_kernel()
+    def _details_of(self, place: int, source: str) -> str:
+        """Run what is no check, and return what failed."""
         try:
-            return kernel.run(code, self._seconds)
+            result = self._run(place, source)
+        except NotebookTimeoutError:
+            raise
         except KernelError as error:
+            self._fatal.add(place)
+            return _details(error)
+        return _details(result.error) if result else ""
+
+    def _run(self, place: int, code: str, times: int = 1) -> Result | None:
+        """Run a cell; None where its kernel ended and all begins anew."""
+        if self._spent > self._total:
+            self.close()
+            raise NotebookTimeoutError(f"the notebook took longer than {self._total:g} s")
+        kernel = self._kernel or self._start_kernel()
+        before = kernel.spent
+        try:
+            result = kernel.run(code, times * self._seconds)
+        except KernelError as error:
+            previous = self._previous
             if not kernel.is_alive():
                 self.close()
-            if isinstance(error, KernelKilledError) and place not in self._killed:
-                self._killed.add(place)
+            if self._begins_anew(error, place if error.began else previous):
                 return None
             if not self._has_submitted_code(place):
                 raise OwnCodeError(f"the assignment's own code failed: {error}") from error
             raise
+        finally:
+            self._spent += kernel.spent - before
+        self._previous = place
+        return result
+
+    def _begins_anew(self, error: KernelError, culprit: int) -> bool:
+        """Say whether the end of a kernel is no reason yet to give up the cell that was running.
+
+        Where the kernel ended before that cell began, the one before it is the `culprit`: what it
+        started ended the kernel a moment later.
+        """
+        if not isinstance(error, KernelDiedError) or isinstance(error, MemoryLimitError):
+            return False
+        self._ends[culprit] += 1
+        if error.began:
+            return self._ends[culprit] < TRIES
+        if self._ends[culprit] >= TRIES and culprit >= 0:
+            self._give_up(culprit, error)
+        return self._ends[culprit] <= TRIES
+
+    def _give_up(self, place: int, error: KernelError) -> None:
+        cell = self.assignment.cells[place]
+        if cell.tag == SOLUTION:
+            self._fatal.add(place)
+            if not self.has_seen_hidden:
+                self._failed[place] = Outcome(cell.id, "failed", _details(error))
 
     def _has_submitted_code(self, end: int) -> bool:
         """Whether a solution of the submission stands among the cells that run, up to `end`."""
@@ -169,8 +225,10 @@ class Attempt:
         self.warm &= kernel.why_cold is None
         return kernel
 
-    def _source(self, cell: Cell) -> str:
-        return self.solutions.get(cell.id, "") if cell.tag == SOLUTION else cell.source
+    def _sources(self, cell: Cell) -> list[str]:
+        if cell.tag != SOLUTION:
+            return [cell.source]
+        return self.solutions.get(cell.id, "").split(NEXT_CELL)
 
     def _outcome(self, place: int, cell: Cell) -> Outcome:
         if cell.id not in self.solutions:
@@ -180,17 +238,27 @@ class Attempt:
         return self._failed.get(place, Outcome(cell.id, "done"))
 
 
-def _value(result: Result) -> Any:
+def _read(result: Result, count: int, go_on: bool) -> list[object]:
+    """Return the answers in what a check showed, in whatever form its kernel gave it."""
     if result.error is not None:
         raise NoAnswerError("the check ended in an error", _details(result.error))
     shown = [output.data for output in result.outputs if output.output_type == "display_data"]
-    answers = [data[MIME] for data in shown if MIME in data]
-    if len(answers) != 1:
-        raise NoAnswerError("more than one answer was given" if answers else "no answer was given")
+    sent = [data[MIME] for data in shown if MIME in data]
+    draws = _parse(sent[0]) if len(sent) == 1 else []
+    counts = [len(draw) if isinstance(draw, list) else 0 for draw in draws]
+    if len(sent) > 1 or max(counts, default=0) > 1:
+        raise NoAnswerError("more than one answer was given")
+    if len(counts) != count or (0 in counts and not go_on):
+        raise NoAnswerError("no answer was given")
+    return [draw[0] if many else None for draw, many in zip(draws, counts, strict=True)]
+
+
+def _parse(text: object) -> list[Any]:
     try:
-        return decode(answers[0])
-    except ValueError as error:
+        found = json.loads(str(text))
+    except (ValueError, RecursionError) as error:
         raise NoAnswerError("no answer could be read", plain(str(error))) from error
+    return found if isinstance(found, list) else []
 
 
 def _details(error: CellError | KernelError | None) -> str:
@@ -226,7 +294,7 @@ class Conditions:
         if self.allow_unisolated or (found and found.isolated):
             return found
         raise NotIsolatedError(
-            f"student code can not be isolated on this machine ({reason}); "
+            f"student code can not be isolated here ({reason}); "
             "do --allow-unisolated to run it with your rights"
         )
 
@@ -242,8 +310,7 @@ class Conditions:
 
     def start(self) -> Kernel:
         """Start a kernel; raises `KernelError`."""
-        # Its clock must not ring first: a submission has one of its own, for all its kernels.
-        limits = Limits(seconds=20 * self.seconds)
+        limits = Limits(seconds=math.inf)  # an attempt has a clock of its own
         return start_kernel(self.isolation, _warm_process() if self.warm else None, limits)
 
 

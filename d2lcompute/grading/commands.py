@@ -1,8 +1,9 @@
-"""The command line: `d2lcompute new`, `release`, `grade`, `report`."""
+"""The command line: `d2lcompute new`, `release`, `examine`, `grade`, `report`."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .results import Journal
 
 Reference = Annotated[Path, typer.Argument(help="The instructor's notebook, .md or .ipynb.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; one a core without it.")]
 Unisolated = Annotated[
     bool,
     typer.Option(
@@ -28,7 +30,7 @@ Unisolated = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (new, release, grade, report):
+    for command in (new, release, examine, grade, report):
         app.command()(command)
     foreign = {"allow_extra_args": True, "ignore_unknown_options": True}
     app.command("pytest", context_settings=foreign)(pytest_)
@@ -69,7 +71,8 @@ def release(
 ) -> None:
     """Make the students' notebook: solutions become stubs, hidden checks stay here.
 
-    The reference is run, and what in it invites guessing is told.
+    The reference is run first, and its checks are asked with cheats: one that passes them is
+    refused. What invites guessing is told.
 
     Example: `d2lcompute release reference.md`
     """
@@ -90,15 +93,50 @@ def release(
         print(f"warning: {warning}", file=sys.stderr)
 
 
+def examine(
+    reference: Reference,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Under how many seeds right and wrong answers are asked.")
+    ] = 2000,
+    jobs: Jobs = None,
+) -> None:
+    """Measure how strong the checks are: what passes and must not, what fails and must not.
+
+    They are asked with cheats, with solutions that have one small mistake, and with the cells that
+    the reference tags `wrong` or `also-right`. A mistake that is none is said to be so in the
+    solution's metadata: `"equivalent": ["1a2b3c4d"]`.
+
+    Example: `d2lcompute examine reference.md`
+    """
+    require("grading")
+    from . import examine as examining
+    from .assignment import parse, read_notebook
+    from .attempt import Conditions
+
+    with _defects():
+        assignment = parse(read_notebook(reference))
+        conditions = Conditions(allow_unisolated=True)
+        workers = _workers(jobs, None)
+        with workers.start() as executor, _examination_bar() as show:
+            for state in examining.examine(assignment, conditions, executor, seeds):
+                show(state[0])
+    found = state[1]
+    for row in examining.table(assignment, found):
+        print(row)
+    weak = examining.findings(assignment, found)
+    for finding in weak:
+        print(f"\n{finding}")
+    print(f"\n{len(weak)} findings")
+    raise typer.Exit(bool(weak))
+
+
 def grade(
     reference: Reference,
     submissions: Annotated[
         Path, typer.Argument(help="A folder, a zip of one, or a list of files.")
     ],
     to: Annotated[Path, typer.Option(help="The folder for the results.")] = Path("results"),
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; one a core without it.")
-    ] = None,
+    jobs: Jobs = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds for a cell; a submission has ten times that.")
@@ -125,11 +163,13 @@ def grade(
         assignment = parse(read_notebook(reference))
     conditions = Conditions(not cold, allow_unisolated, timeout)
     try:
-        found = find(submissions, assignment.solutions)
+        found = find(submissions, assignment)
+        for line in found.left_out:
+            print(f"note: {line}", file=sys.stderr)
         journal = Journal.start(to, assignment)
         workers = _workers(jobs, scheduler)
         with _defects(), _progress_bar() as show:
-            grade_all(assignment, found, journal, conditions, workers, show)
+            grade_all(assignment, found.submissions, journal, conditions, workers, show)
     except (ValueError, NotIsolatedError, OSError) as error:
         fail(str(error), status=2)
     except KeyboardInterrupt:
@@ -188,6 +228,16 @@ def _workers(jobs: int | None, scheduler: str | None) -> Workers:
 
 
 @contextmanager
+def _examination_bar() -> Iterator[Callable[[float], None]]:
+    from rich import progress
+
+    columns = progress.TextColumn("examining"), progress.BarColumn(), progress.TaskProgressColumn()
+    with progress.Progress(*columns) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
 def _progress_bar() -> Iterator[Callable[[Progress], None]]:
     from rich import progress
 
@@ -217,6 +267,10 @@ def _sum_up(journal: Journal) -> int:
     graded = [result.earned for result in results if not result.trouble]
     mean = f", mean {sum(graded) / len(graded):.1f} of {journal.heading.points:g}" if graded else ""
     print(f"{journal.path}: {len(graded)} graded{mean}")
+    for (level, gaps), count in Counter((one.isolation, one.gaps) for one in results).items():
+        if gaps:
+            told = f"note: {count} of {len(results)} had isolation {level!r} only"
+            print(f"{told}: {'; '.join(gaps)}", file=sys.stderr)
     for result in troubled:
         print(f"error: {result.submission} was not graded: {result.trouble}", file=sys.stderr)
     return 1 if troubled else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import secrets
@@ -21,18 +22,18 @@ from concurrent.futures import (
 )
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection
+from typing import Any
 
 from ..notebooks.cell import plain
 from ..notebooks.isolation import count_cores
 from .assignment import Assignment
 from .attempt import Conditions
-from .judge import expect, grade_submission
+from .judge import Expected, draw_seeds, expect, grade_submission
 from .results import Journal, Result
 from .submissions import Submission
 
-Task = Callable[[Submission], Result]
+CHUNK = 25  # submissions whose seeds one run of the reference answers
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,14 @@ def grade(
 
     `on_progress` is called at the start and after each.
 
-    Raises `AssignmentError` where the reference fails and `NotIsolatedError` as `Conditions` does,
-    before anything is graded.
+    Raises `AssignmentError` where the reference fails and `NotIsolatedError` as `Conditions` does.
     """
     waiting = deque(each for each in submissions if not journal.has(each.name, each.digest))
     total, failures, start = len(waiting), 0, time.monotonic()
     on_progress(Progress(0, total, failures, 0.0))
     if not total:
         return
-    results = _grade_all(assignment, waiting, conditions, workers)
+    results = _grade_all(_Task(assignment, conditions, secrets.token_hex(16)), waiting, workers)
     for done, result in enumerate(results, start=1):
         journal.add(result)
         failures += bool(result.fault or result.trouble)
@@ -81,55 +81,102 @@ def grade(
         on_progress(Progress(done, total, failures, left))
 
 
-def _grade_all(
-    assignment: Assignment, waiting: deque[Submission], conditions: Conditions, workers: Workers
-) -> Iterator[Result]:
-    """Yield results as they come. Who was being graded as a process died is graded again, alone."""
+@dataclass(frozen=True)
+class _Task:
+    """What a worker is asked to do; `key` is the run's secret, from which all seeds follow."""
+
+    assignment: Assignment
+    conditions: Conditions
+    key: str
+
+    def expect(self, submissions: Sequence[Submission]) -> list[Expected]:
+        seeds = [draw_seeds(self.assignment, self.key, each) for each in submissions]
+        return expect(self.assignment, self.conditions, seeds)
+
+    def grade(self, submission: Submission, expected: Expected) -> Result:
+        return grade_submission(self.assignment, self.conditions, submission, expected)
+
+
+def _grade_all(task: _Task, waiting: deque[Submission], workers: Workers) -> Iterator[Result]:
+    """Yield results as they come.
+
+    Where a process dies, the submissions that were being graded are graded again, each alone.
+    """
     suspects: deque[Submission] = deque()
     with ExitStack() as stack:
-        executor = stack.enter_context(workers.start())
-        secret = secrets.token_hex(16)
-        expected = executor.submit(expect, assignment, conditions, secret).result()
-        task = partial(grade_submission, assignment, expected, conditions)
         while waiting or suspects:
-            alone = bool(suspects)
-            lost = yield from _run(
-                executor, task, suspects or waiting, 1 if alone else workers.width
-            )
-            if lost is None:
-                continue
             executor = stack.enter_context(workers.start())
-            if alone:
+            if suspects:
+                lost = yield from _Run(executor, task, suspects, width=1, chunk=1).results()
                 yield from (_trouble(each, "the grading process died twice") for each in lost)
             else:
-                suspects.extend(lost)
+                suspects.extend((yield from _Run(executor, task, waiting, workers.width).results()))
 
 
-def _run(
-    executor: Executor, task: Task, queue: deque[Submission], width: int
-) -> Generator[Result, None, list[Submission] | None]:
-    """Empty `queue`; where the executor breaks, return the submissions that were being graded."""
-    running: dict[Future[Result], Submission] = {}
-    while queue or running:
-        while queue and len(running) < width:
-            try:
-                running[executor.submit(task, queue[0])] = queue[0]
-            except BrokenExecutor:
-                return list(running.values())
-            queue.popleft()
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        lost = []
-        for future in done:
-            submission, error = running.pop(future), future.exception()
-            if isinstance(error, BrokenExecutor):
-                lost.append(submission)
-            elif error is not None:
-                yield _trouble(submission, f"{type(error).__name__}: {error}")
-            else:
-                yield future.result()
-        if lost:
-            return [*lost, *running.values()]
-    return None
+class _Run:
+    """Empties `queue` with an executor, or until that breaks.
+
+    The reference answers the seeds of some submissions ahead, while others are graded.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        task: _Task,
+        queue: deque[Submission],
+        width: int,
+        chunk: int = CHUNK,
+    ) -> None:
+        self.executor, self.task, self.queue, self.width = executor, task, queue, width
+        self.chunk = min(chunk, math.ceil(len(queue) / width))
+        self.asked: dict[Future[list[Expected]], list[Submission]] = {}
+        self.ready: deque[tuple[Submission, Expected]] = deque()
+        self.graded: dict[Future[Result], Submission] = {}
+
+    def results(self) -> Generator[Result, None, list[Submission]]:
+        """Yield results; return the submissions that were being graded as the executor broke."""
+        try:
+            while self.queue or self.asked or self.ready or self.graded:
+                self._submit()
+                futures: list[Future[Any]] = [*self.asked, *self.graded]
+                done, _ = wait(futures, return_when=FIRST_COMPLETED)
+                for future in done & self.asked.keys():
+                    answers = future.result()
+                    self.ready.extend(zip(self.asked.pop(future), answers, strict=True))
+                for future in done & self.graded.keys():
+                    yield self._result(future)
+        except BrokenExecutor:
+            waiting = [each for each, _ in self.ready]
+            waiting += [each for submissions in self.asked.values() for each in submissions]
+            # With nobody being graded, the reference itself took the process down.
+            if not self.graded:
+                return waiting
+            self.queue.extendleft(reversed(waiting))
+        return list(self.graded.values())
+
+    def _submit(self) -> None:
+        ahead = len(self.ready) + sum(map(len, self.asked.values()))
+        while self.queue and ahead < self.width * self.chunk:
+            size = min(self.chunk, len(self.queue))
+            submissions = [self.queue[number] for number in range(size)]
+            self.asked[self.executor.submit(self.task.expect, submissions)] = submissions
+            for _ in submissions:
+                self.queue.popleft()
+            ahead += size
+        while self.ready and len(self.graded) < self.width:
+            submission, expected = self.ready[0]
+            future = self.executor.submit(self.task.grade, submission, expected)
+            self.graded[future] = submission
+            self.ready.popleft()
+
+    def _result(self, future: Future[Result]) -> Result:
+        error = future.exception()
+        if isinstance(error, BrokenExecutor):
+            raise error
+        submission = self.graded.pop(future)
+        return (
+            _trouble(submission, f"{type(error).__name__}: {error}") if error else future.result()
+        )
 
 
 def _trouble(submission: Submission, reason: str) -> Result:

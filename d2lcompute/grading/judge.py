@@ -1,82 +1,143 @@
 """Marks, made where the student's code is not.
 
-What is trusted: the reference, this process, the walls around the kernel. What is not: all that a
+What is trusted: the reference, this process, the box around the kernel. What is not: all that a
 submission's kernel says. In there a student's code may patch whatever it likes and read the check
-that runs, hidden ones too; but what the check should answer is not there. It depends on a seed
-that is drawn anew for every run and told when the check begins, it is computed in a kernel that
-holds the reference alone, and it is compared here. So a forged message, an early or a second
-answer, a patched `answer`, a frozen random number can only lose marks; to earn them, the right
-value must be sent for inputs that were not known before. What one bit says can still be guessed:
-see `release`. Students get to read no words that their code spoke after it saw a hidden check.
+that runs, hidden ones too; but what the check should answer is not there. It depends on seeds that
+are this submission's own and are told when the check begins, it is computed in a kernel that holds
+the reference alone, and it is compared here. So a forged message, an early or a second answer, a
+patched `answer`, a frozen random number can only lose marks; to earn them, the right values must be
+sent for inputs that were not known before, and that no other submission has. What one bit says can
+still be guessed: see `release` and `examine`.
+
+From the moment that a hidden check is sent, nothing that the student's code chose is shown to
+students but whether a check was passed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..notebooks.cell import plain
+from .answers import decode
 from .assignment import Assignment, AssignmentError, Cell
 from .attempt import Attempt, Conditions, NoAnswerError, OwnCodeError
-from .comparison import difference
+from .comparison import Difference, difference
 from .results import Mark, Result
 from .submissions import Submission
 
+PORTION = 2 << 20  # bytes of answers that are asked for at once
+
 
 @dataclass(frozen=True)
-class Expectation:
-    """What the reference answered to a check under a seed."""
+class Draw:
+    """A seed, and what the reference answers under it, as text."""
 
     seed: int
-    value: Any
+    answer: str
 
 
-def expect(assignment: Assignment, conditions: Conditions, secret: str) -> dict[str, Expectation]:
-    """Return what the reference answers to each check, under seeds that follow from `secret`.
+Seeds = Mapping[str, Sequence[int]]
+Expected = Mapping[str, Sequence[Draw]]
 
-    Raises `AssignmentError` where the reference fails itself.
+
+def draw_seeds(assignment: Assignment, key: str, submission: Submission) -> Seeds:
+    """Return the seeds of each check for one submission; they follow from `key`, a secret.
+
+    >>> from d2lcompute.grading.assignment import Assignment, Cell
+    >>> from d2lcompute.grading.judge import draw_seeds
+    >>> from d2lcompute.grading.submissions import Submission
+    >>> assignment = Assignment((Cell("answer(1)", "check", "c", draws=2),))
+    >>> draw_seeds(assignment, "secret", Submission("ada"))
+    {'c': (8636894567351682621, 2562792212903380321)}
+    """
+    own = f"{key}:{submission.digest}"
+    return {
+        name: tuple(_seed(f"{own}:{name}:{draw}") for draw in range(check.draws))
+        for name, check in assignment.checks.items()
+    }
+
+
+def expect(
+    assignment: Assignment, conditions: Conditions, wanted: Sequence[Seeds]
+) -> list[Expected]:
+    """Return what the reference answers under the seeds that each submission has for some checks.
+
+    It runs once, top to bottom; each check answers all seeds before the next cell runs.
+
+    Raises `AssignmentError` where the reference fails itself, and where a check answers otherwise
+    when it is asked again: what it was asked before, for others, must not matter.
     """
     sources = {name: cell.source for name, cell in assignment.solutions.items()}
-    expected, defects = {}, []
-    with Attempt(assignment, sources, conditions.start, conditions.seconds) as attempt:
-        for name, check in assignment.checks.items():
-            seed = _seed(secret, name)
+    expected: list[dict[str, Sequence[Draw]]] = [{} for _ in wanted]
+    defects: list[str] = []
+    with Attempt(assignment, sources, conditions.start, conditions.seconds, math.inf) as attempt:
+        for check in in_order(assignment):
+            seeds = [seed for own in wanted for seed in own.get(check.id, ())]
+            if not seeds:
+                continue
             try:
-                expected[name] = Expectation(seed, attempt.ask(check, seed))
+                answers = ask_all(attempt, check, seeds)
+                for own, each in zip(expected, wanted, strict=True):
+                    own[check.id] = [Draw(seed, str(next(answers))) for seed in each[check.id]]
+                defects += _defects(attempt, check, expected[0][check.id][:1])
             except (NoAnswerError, OwnCodeError) as error:
                 details = getattr(error, "details", "")
-                defects.append(f"check {name} fails with the reference: {error} {details}")
+                defects.append(f"check {check.id} fails with the reference: {error} {details}")
+        attempt.finish()
         failed = [each for each in attempt.outcomes() if each.state == "failed"]
     defects[:0] = [f"solution {each.solution} of the reference: {each.details}" for each in failed]
     if defects:
         raise AssignmentError(defects)
-    return expected
+    return list(expected)
+
+
+def ask_all(
+    attempt: Attempt, check: Cell, seeds: Sequence[int], go_on: bool = False
+) -> Iterator[object]:
+    """Yield what a check answers under any number of seeds, asked in portions that can be sent.
+
+    `go_on` and what is raised are as in `Attempt.ask`.
+    """
+    place, portion = 0, 1
+    while place < len(seeds):
+        answers = attempt.ask(check, seeds[place : place + portion], go_on)
+        yield from answers
+        place += portion
+        portion = max(1, PORTION // max(len(str(answer)) for answer in answers))
+
+
+def in_order(assignment: Assignment) -> Iterator[Cell]:
+    """Yield the checks as they are asked: those that students see, then the hidden ones."""
+    checks = assignment.checks.values()
+    yield from (check for check in checks if not check.hidden)
+    yield from (check for check in checks if check.hidden)
 
 
 def grade_submission(
-    assignment: Assignment,
-    expected: Mapping[str, Expectation],
-    conditions: Conditions,
-    submission: Submission,
+    assignment: Assignment, conditions: Conditions, submission: Submission, expected: Expected
 ) -> Result:
     """Return the result of one submission; trouble on the grader's side is told in it."""
     start = time.monotonic()
-    marks, trouble = [], ""
+    marks, trouble = {}, ""
     attempt = Attempt(assignment, submission.solutions, conditions.start, conditions.seconds)
     with attempt:
         try:
-            for name, check in assignment.checks.items():
-                marks.append(mark(attempt, check, expected[name], submission.fault))
+            for check in in_order(assignment):
+                marks[check.id] = mark(attempt, check, expected[check.id], submission.fault)
+            if not submission.fault:
+                attempt.finish()
         except Exception as error:
             trouble = plain(f"{type(error).__name__}: {error}")
     return Result(
         submission=submission.name,
         digest=submission.digest,
-        marks=tuple(marks),
+        marks=tuple(marks[name] for name in assignment.checks if name in marks),
         outcomes=attempt.outcomes(),
+        notes=submission.notes,
         fault=submission.fault,
         trouble=trouble,
         isolation=conditions.level,
@@ -86,26 +147,59 @@ def grade_submission(
     )
 
 
-def mark(attempt: Attempt, check: Cell, expectation: Expectation, fault: str = "") -> Mark:
-    """Return the mark of one check; a submission with a `fault` fails it for that reason.
+def mark(attempt: Attempt, check: Cell, draws: Sequence[Draw], fault: str = "") -> Mark:
+    """Return the mark of one check, passed if the answers to all draws are the reference's.
 
-    Raises `RuntimeError` for trouble that is not the submission's.
+    A submission with a `fault` fails it for that reason. Raises `RuntimeError` for trouble that is
+    not the submission's.
     """
     if fault:
         return Mark(check.id, check.points, False, check.hidden, fault)
     start = time.monotonic()
     private = attempt.has_seen_hidden
+    reason, details = judge(attempt, check, draws) or ("", "")
+    return Mark(
+        check=check.id,
+        points=check.points,
+        passed=not reason,
+        hidden=check.hidden,
+        reason=reason,
+        details=details,
+        private=private,
+        seconds=round(time.monotonic() - start, 3),
+        seeds=tuple(draw.seed for draw in draws),
+    )
+
+
+def judge(attempt: Attempt, check: Cell, draws: Sequence[Draw]) -> Difference | None:
+    """Return why a check is not passed, in our words and in what the code said; None if it is."""
     try:
-        got = attempt.ask(check, expectation.seed)
+        answers = attempt.ask(check, [draw.seed for draw in draws])
     except NoAnswerError as error:
-        reason, details = str(error), error.details
-    else:
-        reason, details = difference(got, expectation.value, check.tolerances) or ("", "")
-    seconds = round(time.monotonic() - start, 3)
-    passed = not reason
-    return Mark(check.id, check.points, passed, check.hidden, reason, details, private, seconds)
+        return str(error), error.details
+    pairs = zip(answers, draws, strict=True)
+    return next(filter(None, (compare(answer, draw, check) for answer, draw in pairs)), None)
 
 
-def _seed(secret: str, check: str) -> int:
-    digest = hashlib.sha256(f"{secret}:{check}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+def compare(answer: object, draw: Draw, check: Cell) -> Difference | None:
+    """Return where an answer, as it was sent, differs from the reference's."""
+    if answer == draw.answer:
+        return None
+    try:
+        got = decode(answer)
+    except ValueError as error:
+        return "no answer could be read", plain(str(error))
+    return difference(got, decode(draw.answer), check.tolerances)
+
+
+def _defects(attempt: Attempt, check: Cell, first: Sequence[Draw]) -> Iterator[str]:
+    found = judge(attempt, check, first)
+    if found:
+        yield (
+            f"check {check.id} answers differently when it is asked again ({': '.join(found)}); "
+            "let it draw all that it uses, and change nothing that stays"
+        )
+
+
+def _seed(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

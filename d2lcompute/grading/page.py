@@ -171,6 +171,7 @@ def _submission(heading: Heading, result: Result) -> Element:
     )
     fault = result.trouble or result.fault
     body = tag("div", tag("p", fault, class_="fail said") if fault else None, class_="body")
+    body.extend(tag("p", note, class_="said small") for note in result.notes)
     if result.marks:
         names = ("check", "points", "what the student may read")
         body.append(_table(names, [_mark(mark) for mark in result.marks], class_="marks"))

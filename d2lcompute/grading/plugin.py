@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 
 from .assignment import Assignment, AssignmentError, Cell, parse, read_notebook
 from .attempt import Attempt, Conditions, NotIsolatedError
-from .judge import Expectation, expect, mark
+from .judge import Expected, draw_seeds, expect, in_order, mark
 from .submissions import Submission, find
 
 
@@ -79,7 +79,7 @@ class Judge:
         self.assignment = assignment
         self.conditions = conditions
         self.isolation = "; ".join([conditions.level, *conditions.gaps])
-        self.expected: Mapping[str, Expectation] = {}
+        self.expected: dict[str, Expected] = {}
 
     def pytest_report_header(self) -> str:
         """Say how well the student's code is held back."""
@@ -91,9 +91,14 @@ class Judge:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Run the reference, now that there is something to compare with it."""
-        if session.items and not session.config.option.collectonly:
-            with _one_clear_line():
-                self.expected = expect(self.assignment, self.conditions, secrets.token_hex(16))
+        nodes = {item.parent for item in session.items if isinstance(item, CheckItem)}
+        if session.config.option.collectonly:
+            return
+        key = secrets.token_hex(16)
+        seeds = [draw_seeds(self.assignment, key, node.submission) for node in nodes]
+        with _one_clear_line():
+            answers = expect(self.assignment, self.conditions, seeds)
+        self.expected = {node.name: own for node, own in zip(nodes, answers, strict=True)}
 
     def _adopt(self, file: Reference) -> Reference:
         file.judge = self
@@ -108,8 +113,8 @@ class Reference(pytest.File):
     def collect(self) -> Iterator[SubmissionNode]:
         """Give a node for each submission."""
         with _one_clear_line():
-            found = find(self.config.option.d2l_submissions, self.judge.assignment.solutions)
-        for submission in found:
+            found = find(self.config.option.d2l_submissions, self.judge.assignment)
+        for submission in found.submissions:
             yield SubmissionNode.from_parent(self, name=submission.name, submission=submission)
 
 
@@ -124,7 +129,7 @@ class SubmissionNode(pytest.Collector):
 
     def collect(self) -> Iterator[CheckItem]:
         """Give an item for each check."""
-        for check in self.parent.judge.assignment.checks.values():
+        for check in in_order(self.parent.judge.assignment):
             yield CheckItem.from_parent(self, name=check.id, check=check)
 
     def setup(self) -> None:
@@ -150,8 +155,8 @@ class CheckItem(pytest.Item):
     def runtest(self) -> None:
         """Mark the check."""
         node = self.parent
-        expectation = node.parent.judge.expected[self.check.id]
-        found = mark(node.attempt, self.check, expectation, node.submission.fault)
+        draws = node.parent.judge.expected[node.name][self.check.id]
+        found = mark(node.attempt, self.check, draws, node.submission.fault)
         self.user_properties += [("points", found.points), ("earned", found.earned)]
         if not found.passed:
             raise NotPassedError(found.feedback)

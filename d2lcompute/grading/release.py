@@ -7,6 +7,8 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ import nbformat
 import torch
 from nbformat import NotebookNode
 
-from .assignment import SOLUTION, Assignment, AssignmentError, parse
+from ..notebooks.isolation import count_cores
+from .answers import decode
+from .assignment import OTHERS, SOLUTION, Assignment, AssignmentError, Cell, parse_cell
 from .attempt import Conditions
-from .comparison import difference
-from .judge import Expectation, expect
+from .examine import examine, findings
+from .judge import Expected, compare, expect
 
 ENOUGH_BITS = 16
+KEPT = ("tags", "name", "slideshow")  # of a solution's metadata
 SEEDED = """\
 import d2lcompute as d2c
 
@@ -47,15 +52,23 @@ def release(notebook: NotebookNode, outputs: Outputs) -> dict[str, NotebookNode]
 def rehearse(assignment: Assignment, conditions: Conditions) -> list[str]:
     """Run the reference, and return warnings: what is easy to guess or to copy.
 
-    Raises `AssignmentError` where a check fails with the reference itself, or answers differently
-    under one seed.
+    Raises `AssignmentError` where a check fails with the reference itself, answers differently
+    under one seed, or passes who answered nothing, gives back what it gets, or changes a part of
+    the answer (the quick part of `examine`).
     """
-    first, again, other = (expect(assignment, conditions, secret) for secret in ("a", "a", "b"))
-    unsteady = [name for name in assignment.checks if not _agree(assignment, name, first, again)]
+    seeds = [{name: [seed] for name in assignment.checks} for seed in (1, 2)]
+    first, other = expect(assignment, conditions, seeds)
+    (again,) = expect(assignment, conditions, seeds[:1])
+    agree = partial(_agree, assignment)
+    unsteady = [name for name in assignment.checks if not agree(name, first, again)]
     if unsteady:
         raise AssignmentError(
             [f"check {name} answers differently under the same seed" for name in unsteady]
         )
+    with ThreadPoolExecutor(count_cores()) as executor:
+        *_, (_, found) = examine(assignment, conditions, executor, quick=True)
+    if weak := findings(assignment, found):
+        raise AssignmentError(weak)
     return list(_warnings(assignment, first, other))
 
 
@@ -84,51 +97,48 @@ def write(released: Mapping[str, NotebookNode], folder: Path) -> list[Path]:
     return paths
 
 
-def _warnings(
-    assignment: Assignment, first: Mapping[str, Expectation], other: Mapping[str, Expectation]
-) -> Iterator[str]:
+def _warnings(assignment: Assignment, first: Expected, other: Expected) -> Iterator[str]:
     for name, check in assignment.checks.items():
+        found = bits(decode(first[name][0].answer))
         if _agree(assignment, name, first, other):
             way = "hard-coded" if check.hidden else "copied from what the notebook shows"
             yield f"check {name} answers the same under two seeds: it can be {way}"
-        elif check.hidden and bits(first[name].value) < ENOUGH_BITS:
-            found = bits(first[name].value)
+        elif check.hidden and found < ENOUGH_BITS:
             yield f"hidden check {name} answers with {found:.0f} bits: it can be guessed"
 
 
-def _agree(
-    assignment: Assignment,
-    name: str,
-    first: Mapping[str, Expectation],
-    second: Mapping[str, Expectation],
-) -> bool:
-    tolerances = assignment.checks[name].tolerances
-    return difference(first[name].value, second[name].value, tolerances) is None
+def _agree(assignment: Assignment, name: str, first: Expected, second: Expected) -> bool:
+    return compare(first[name][0].answer, second[name][0], assignment.checks[name]) is None
 
 
 def _release(notebook: NotebookNode, language: str, outputs: Outputs) -> NotebookNode:
     released = copy.deepcopy(notebook)
     released.metadata.clear()
     released.metadata.update(METADATA)
-    code = iter(parse(notebook).cells)
+    spoken = [cell for cell in released.cells if cell.metadata.pop("lang", language) == language]
     cells = []
-    for cell in released.cells:
-        role = next(code) if cell.cell_type == "code" else None
-        spoken = cell.metadata.pop("lang", language)
-        if spoken != language or (role and role.hidden):
-            continue
-        if role and role.tag == SOLUTION:
-            cell.source = role.stub
-            cell.metadata.deletable = False
-        elif role and role.is_check:
-            cell.source = SEEDED.format(source=cell.source)
-            cell.outputs = list(outputs[role.id])
-            del cell.metadata["d2lcompute"]  # an id there would make it a solution
-            cell.metadata.update(deletable=False, editable=False)
-        cells.append(cell)
+    for cell in spoken:
+        role = parse_cell(cell) if cell.cell_type == "code" else Cell(cell.source)
+        if not (role.hidden or role.tag in OTHERS):
+            cells.append(cell)
+            _show(cell, role, outputs)
     released.cells = cells
     _number(cells)
     return released
+
+
+def _show(cell: NotebookNode, role: Cell, outputs: Outputs) -> None:
+    """Leave of a cell what students are to see: of its outputs, those of checks."""
+    if cell.cell_type == "code":
+        cell.outputs, cell.execution_count = list(outputs.get(role.id, ())), None
+    if role.tag == SOLUTION:
+        cell.source = role.stub
+        cell.metadata = {key: cell.metadata[key] for key in KEPT if key in cell.metadata}
+        cell.metadata.update(deletable=False, d2lcompute={"id": role.id})
+    elif role.is_check:
+        cell.source = SEEDED.format(source=cell.source)
+        del cell.metadata["d2lcompute"]  # an id there would make it a solution
+        cell.metadata.update(deletable=False, editable=False)
 
 
 def _number(cells: Sequence[NotebookNode]) -> None:
@@ -138,6 +148,8 @@ def _number(cells: Sequence[NotebookNode]) -> None:
         seen[cell.source] += 1
         key = f"{cell.cell_type}\n{cell.source}\n{seen[cell.source]}"
         cell.id = hashlib.sha256(key.encode()).hexdigest()[:8]
+        if cell.cell_type == "code" and parse_cell(cell).tag == SOLUTION:
+            cell.id = parse_cell(cell).notebook_id
     for count, cell in enumerate((cell for cell in cells if cell.get("outputs")), start=1):
         cell.execution_count = count
 
@@ -150,7 +162,7 @@ def bits(value: Any) -> float:
     [1.0, 7.6, 1.0, 104.0]
 
     The sum over its different numbers and texts of the bits of each, and what it takes to say
-    which one stands where. `value` is what `payload.decode` gives.
+    which one stands where. `value` is what `decode` gives.
     """
     counts = Counter(_leaves(value))
     total = sum(counts.values())

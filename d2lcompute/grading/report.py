@@ -16,6 +16,8 @@ from xml.etree.ElementTree import Element
 from .page import render, tag
 from .results import Heading, Journal, Mark, Result
 
+LONGEST_NAME = 200
+
 
 def write_reports(journal: Journal, folder: Path) -> list[Path]:
     """Write every report into `folder`, each file whole or not at all; return their paths."""
@@ -76,13 +78,14 @@ def _suite(result: Result) -> Element:
         tests=str(len(cases)),
         failures=str(sum(not mark.passed for mark in result.marks)),
         errors=str(int(bool(result.trouble))),
-        time=f"{result.seconds:.3f}",
+        time=f"{sum(mark.seconds for mark in result.marks if not mark.hidden):.3f}",
     )
 
 
 def _case(submission: str, mark: Mark) -> Element:
     failure = None if mark.passed else tag("failure", message=mark.feedback)
-    time = f"{mark.seconds:.3f}"
+    # How long a hidden check took is up to the student's code, which has read it.
+    time = "0" if mark.hidden else f"{mark.seconds:.3f}"
     return tag("testcase", failure, classname=submission, name=mark.check, time=time)
 
 
@@ -103,7 +106,7 @@ def to_gradescope(result: Result) -> str:
     outcomes = [f"{outcome.solution}: {outcome.feedback}" for outcome in result.outcomes]
     content = {
         "score": result.earned,
-        "output": "\n".join(filter(None, [result.fault, *outcomes])),
+        "output": "\n".join(filter(None, [result.fault, *result.notes, *outcomes])),
         "output_format": "text",
         "stdout_visibility": "hidden",
         "tests": tests,
@@ -112,7 +115,8 @@ def to_gradescope(result: Result) -> str:
 
 
 def _free_name(submission: str, taken: Collection[str]) -> str:
-    stem = re.sub(r"[^\w-]+", "_", submission)[:80]
+    stem = re.sub(r"[^\w-]+", "_", submission)
+    stem = stem.encode()[:LONGEST_NAME].decode(errors="ignore")  # file systems count bytes
     names = (f"gradescope/{stem}{end}.json" for end in chain([""], map("-{}".format, count(2))))
     return next(name for name in names if name not in taken)
 

@@ -19,7 +19,7 @@ class Mark:
     `reason` says why it was not passed, in the grader's words. `details` come from the student's
     code: an exception and its message, or what it answered instead. Students may read the reason of
     a check that is not hidden, and the details if they are not `private`: spoken by code that could
-    have seen a hidden check.
+    have seen a hidden check. `seeds` are those of its draws.
     """
 
     check: str
@@ -30,6 +30,7 @@ class Mark:
     details: str = ""
     private: bool = False
     seconds: float = 0.0
+    seeds: tuple[int, ...] = ()
 
     @property
     def earned(self) -> float:
@@ -68,6 +69,7 @@ class Outcome:
 class Result:
     """What one submission gave.
 
+    `notes` say what in the submitted file was not as it should be, for the student and for us.
     `digest` is that of the submission, and `fault` why it could not be read, if so. `isolation` is
     the level reached, `gaps` what it does not hold back, `warm` whether its kernels were forked.
     `trouble` is empty, or says what went wrong on the grader's side: then the marks mean nothing,
@@ -78,6 +80,7 @@ class Result:
     digest: str
     marks: tuple[Mark, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    notes: tuple[str, ...] = ()
     fault: str = ""
     trouble: str = ""
     isolation: str = ""
@@ -101,12 +104,15 @@ class Result:
         data = _renamed(data)
         marks = tuple(Mark(**_renamed(mark)) for mark in data["marks"])
         outcomes = tuple(Outcome(**_renamed(outcome)) for outcome in data["outcomes"])
-        gaps = tuple(data["gaps"])
-        return cls(**{**data, "marks": marks, "outcomes": outcomes, "gaps": gaps})
+        return cls(**{**data, "marks": marks, "outcomes": outcomes})
 
 
 def _renamed(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {FORMER_NAMES.get(key, key): value for key, value in data.items()}
+    """Return `data` under today's names, with tuples in place of JSON's lists."""
+    return {
+        FORMER_NAMES.get(key, key): tuple(value) if isinstance(value, list) else value
+        for key, value in data.items()
+    }
 
 
 NAME = "results.jsonl"

@@ -1,4 +1,8 @@
-"""What a student handed in: of a notebook, the source of the declared solution cells alone."""
+"""What students handed in: of a notebook, the source of the declared solution cells alone.
+
+Found in a folder, in a zip as a learning platform exports it, in a list, or in one notebook. Nobody
+gets lost without a line that says so, and no file but notebooks is read.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,42 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..notebooks.cell import plain
+from .assignment import SOLUTION, Assignment
 
 LARGEST = 32 << 20
+LARGEST_ARCHIVE = 4 << 30
+LONGEST_NAME, ITS_END = 100, 40
+NEXT_CELL = "\n\f\n"  # between the cells of one solution
+MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_.*")
+CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<number>\d{2,})_\d{2,}_.+")
+
+# A file's path in the source, and what reads it as a submission, without a name yet.
+File = tuple[PurePosixPath, Callable[[Assignment], "Submission"]]
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A submission: source by solution id, or the `fault` for which it has none."""
+    """A submission: source by solution id, or the `fault` for which it has none.
+
+    `notes` say what in the notebook was not as it should be.
+    """
 
     name: str
     solutions: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -34,110 +54,167 @@ class Submission:
         return hashlib.sha256(content.encode("ascii")).hexdigest()
 
 
-def read(name: str, data: bytes) -> Submission:
-    """Return the submission in a notebook file, which anyone may have written.
+@dataclass(frozen=True)
+class Collection:
+    """The submissions, each under a name of its own, and a line for what was `left_out`."""
 
+    submissions: list[Submission]
+    left_out: list[str]
+
+
+def read(data: bytes, assignment: Assignment) -> Submission:
+    """Return the submission, without a name, in a notebook file, which anyone may have written.
+
+    >>> from d2lcompute.grading.assignment import Assignment
     >>> from d2lcompute.grading.submissions import read
-    >>> read("ada", b"my homework").fault
+    >>> read(b"my homework", Assignment(())).fault
     'the file is not a notebook: Expecting value: line 1 column 1 (char 0)'
 
-    A solution that a student split into several cells is put together again, in their order.
+    A solution is known by its id in the metadata, or by its cell's id where a tool dropped those.
+    One that a student split into several cells runs in as many, in their order.
     """
     if len(data) > LARGEST:
-        return Submission(name, fault=f"the file is larger than {LARGEST >> 20} MiB")
-    pieces: defaultdict[str, list[str]] = defaultdict(list)
+        return Submission("", fault=f"the file is larger than {LARGEST >> 20} MiB")
     try:
-        for cell in json.loads(data)["cells"]:
-            identity = _identity(cell)
-            if identity:
-                pieces[identity].append(_source(cell))
+        cells = _cells(json.loads(data))
     except Exception as error:  # a file can be wrong in any way
-        return Submission(name, fault=f"the file is not a notebook: {plain(str(error), 100)}")
-    return Submission(name, {each: "\n".join(filter(None, pieces[each])) for each in pieces})
+        return Submission("", fault=f"the file is not a notebook: {plain(str(error), 100)}")
+    by_cell_id = {cell.notebook_id: cell.id for cell in assignment.solutions.values()}
+    pieces: defaultdict[str, list[str]] = defaultdict(list)
+    texts, others = [], []
+    for cell in cells:
+        solution = cell.declared if cell.declared in assignment.solutions else None
+        solution = solution or (cell.id and by_cell_id.get(cell.id))
+        if solution is None:
+            others.append(cell)
+        elif cell.is_code:
+            pieces[solution].append(cell.source)
+        else:
+            texts.append(solution)
+    solutions = {each: NEXT_CELL.join(filter(None, pieces[each])) for each in pieces}
+    notes = [f"{each} stands in {len(pieces[each])} cells" for each in pieces if pieces[each][1:]]
+    notes += [f"{each} is a text cell: it was not run" for each in texts if each not in pieces]
+    notes += _about_others(others, solutions, assignment)
+    return Submission("", solutions, notes=tuple(notes))
 
 
-def _identity(cell: Mapping[str, Any]) -> str | None:
+@dataclass(frozen=True)
+class _NotebookCell:
+    is_code: bool
+    source: str
+    id: str | None
+    declared: str | None
+
+
+def _cells(notebook: Mapping[str, Any]) -> list[_NotebookCell]:
+    """Return the cells of a notebook of any format; raises some error for what is none."""
+    sheets = notebook["worksheets"] if "cells" not in notebook else [notebook]
+    return [_cell(cell) for sheet in sheets for cell in sheet["cells"]]
+
+
+def _cell(cell: Mapping[str, Any]) -> _NotebookCell:
     declared = cell.get("metadata", {}).get("d2lcompute", {})
-    identity = declared.get("id") if isinstance(declared, dict) else None
-    return identity if cell["cell_type"] == "code" and isinstance(identity, str) else None
-
-
-def _source(cell: Mapping[str, Any]) -> str:
-    lines = cell["source"]
+    lines = cell["source"] if "source" in cell else cell["input"]  # up to format 3
     source = lines if isinstance(lines, str) else "".join(lines)
-    # Half a character, which JSON can express, could not be sent to a kernel.
-    return source.encode("utf-8", "replace").decode("utf-8")
-
-
-LARGEST_ARCHIVE = 4 << 30
-MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_.*")
-CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<number>\d{2,})_\d{2,}_.+")
-
-# A file's path in the source, and what reads it as a submission of a name.
-File = tuple[PurePosixPath, Callable[[str], Submission]]
-
-
-def find(source: Path, wanted: Collection[str]) -> list[Submission]:
-    """Return the submissions in `source`, sorted by name, each under a name of its own.
-
-    `source` is a folder (of notebooks, or of a folder for each student), a zip of one, or a text
-    file with a path on each line. Students are called by what Moodle and Canvas make of their
-    names, or by the name of their folder or file. Of several notebooks of one student, those
-    without any of the `wanted` solutions are left out; who handed in no notebook has an empty
-    submission. No link is followed, nothing is unpacked to disk.
-
-    Raises `ValueError` for a source that is none of this, or too large.
-    """
-    if source.is_dir():
-        files = _in_folder(source)
-    elif source.suffix == ".zip" and source.is_file():
-        files = _in_archive(source)
-    elif source.is_file():
-        files = _in_list(source)
-    else:
-        raise ValueError(f"`submissions` must be a folder, a zip or a list, got {source}")
-    handed_in: dict[str, dict[str, Submission]] = defaultdict(dict)
-    for path, load in files:
-        student = _student(path)
-        if student and not any(part.startswith((".", "__")) for part in path.parts):
-            notebooks = handed_in[student]
-            if path.suffix == ".ipynb":
-                label = f"{student}: {_in_one_line(str(path))}"
-                notebooks[label] = load(label)
-    return sorted(
-        (one for student in handed_in for one in _choose(student, handed_in[student], wanted)),
-        key=lambda submission: submission.name,
+    identity = declared.get("id") if isinstance(declared, dict) else None
+    cell_id = cell.get("id")
+    return _NotebookCell(
+        is_code=cell["cell_type"] == "code",
+        # Half a character, which JSON can express, could not be sent to a kernel.
+        source=source.encode("utf-8", "replace").decode("utf-8"),
+        id=cell_id if isinstance(cell_id, str) else None,
+        declared=identity if isinstance(identity, str) else None,
     )
 
 
-def read_file(folder: Path, path: Path, name: str) -> Submission:
-    """Return the submission in the file at `path` in `folder`, to be called `name`."""
-    real = folder.resolve() / path
-    if not real.exists():
-        return Submission(name, fault="the file does not exist")
-    if real != real.resolve() or not real.is_file():  # a link may lead to the reference
-        return Submission(name, fault="the file is a link or a device, which is not followed")
-    try:
-        with real.open("rb") as file:
-            return read(name, file.read(LARGEST + 1))
-    except OSError as error:
-        return Submission(name, fault=f"the file can not be read: {error.strerror}")
+def _about_others(
+    others: list[_NotebookCell], solutions: Mapping[str, str], assignment: Assignment
+) -> Iterator[str]:
+    """Yield what is to be said about code outside of the answers."""
+    ours = [cell.source.split() for cell in assignment.cells if cell.tag != SOLUTION]
+    code = [cell.source.split() for cell in others if cell.is_code]
+    if not solutions:
+        yield f"no answer of this assignment was found among {len(code)} code cells"
+    foreign = [source for source in code if source and not any(map(partial(_ends, source), ours))]
+    if solutions and foreign:
+        cells = "1 code cell stands" if len(foreign) == 1 else f"{len(foreign)} code cells stand"
+        yield f"{cells} outside of the answers: only answers are run"
+
+
+def _ends(source: list[str], ours: list[str]) -> bool:
+    return bool(ours) and source[-len(ours) :] == ours
+
+
+def find(source: Path, assignment: Assignment) -> Collection:
+    """Return the submissions in `source`, sorted by name, each under a name of its own.
+
+    `source` is a folder (of notebooks, or of a folder for each student), a zip of one, a notebook,
+    or a text file with a path on each line. Students are called by what Moodle and Canvas make of
+    their names, or by the name of their folder or file. Of several notebooks of one student, those
+    without any answer of the assignment are left out; who handed in no notebook has an empty
+    submission. No link is followed, nothing is unpacked to disk.
+
+    Raises `ValueError` for a source that is none of this, holds no notebook, or is too large.
+    """
+    labels: dict[str, str] = {}
+    handed_in: defaultdict[str, dict[str, Submission]] = defaultdict(dict)
+    passed_over: defaultdict[str, list[str]] = defaultdict(list)
+    with ExitStack() as stack:
+        for path, load in sorted(_files(source, stack), key=lambda file: os.fsencode(file[0])):
+            is_notebook = path.name.lower().endswith(".ipynb")
+            reason = _why_not(path)
+            key, label = _student(path, is_notebook)
+            if reason and is_notebook:
+                passed_over[reason].append(str(path))
+            elif label and not reason:
+                labels[key], notebooks = label, handed_in[key]
+                if is_notebook:
+                    notebooks[_free(str(path), notebooks)] = load(assignment)
+    if not any(handed_in.values()):
+        raise ValueError(f"`submissions` must hold notebooks, got {source}, which has none")
+    left_out = [
+        f"{len(paths)} notebooks {reason} were left out, the first is {_readable(paths[0])}"
+        for reason, paths in passed_over.items()
+    ]
+    found: dict[str, Submission] = {}
+    for key, notebooks in handed_in.items():
+        chosen, others = _choose(labels[key], notebooks)
+        for label, submission in chosen:
+            name = _free(_short(label), found)
+            found[name] = replace(submission, name=name)
+        left_out += others
+    return Collection([found[name] for name in sorted(found)], left_out)
 
 
 def _choose(
-    student: str, notebooks: dict[str, Submission], wanted: Collection[str]
-) -> list[Submission]:
+    student: str, notebooks: Mapping[str, Submission]
+) -> tuple[list[tuple[str, Submission]], list[str]]:
+    """Return a student's submissions under what they are called, and what is said of the others."""
     if not notebooks:
-        return [Submission(student, fault="no notebook was handed in")]
-    fitting = [one for one in notebooks.values() if any(name in one.solutions for name in wanted)]
-    chosen = fitting or list(notebooks.values())
-    if len(chosen) == 1:
-        return [Submission(student, chosen[0].solutions, chosen[0].fault)]
-    return chosen
+        return [(student, Submission("", fault="no notebook was handed in"))], []
+    fitting = {path: each for path, each in notebooks.items() if each.solutions} or notebooks
+    left_out = [
+        f"{student}: {_readable(path)} was left out, it holds no answer of this assignment"
+        for path in notebooks
+        if path not in fitting
+    ]
+    if len(fitting) == 1:
+        return [(student, each) for each in fitting.values()], left_out
+    return [(f"{student}: {_readable(path)}", each) for path, each in fitting.items()], left_out
 
 
-def _student(path: PurePosixPath) -> str | None:
-    """Return whose file it is, None for a file that lies beside the submissions."""
+def _why_not(path: PurePosixPath) -> str:
+    """Return why a file was not handed in by anybody, nothing if it may have been."""
+    if "__MACOSX" in path.parts or path.name.startswith("._"):
+        return "in __MACOSX"
+    if ".ipynb_checkpoints" in path.parts:
+        return "in .ipynb_checkpoints"
+    hidden = any(part.startswith(".") for part in path.parts[:-1])
+    return "in hidden folders" if hidden else ""
+
+
+def _student(path: PurePosixPath, is_notebook: bool) -> tuple[str, str]:
+    """Return whose file it is, by a key and by name; no name for one beside the submissions."""
     alone = len(path.parts) == 1
     label = path.parts[0]
     match = MOODLE.fullmatch(label) or (CANVAS.fullmatch(label) if alone else None)
@@ -145,12 +222,66 @@ def _student(path: PurePosixPath) -> str | None:
         late = ", late" if match.groupdict().get("late") else ""
         label = f"{match['name']} ({match['number']}{late})"
     elif alone:
-        label = path.stem if path.suffix == ".ipynb" else ""
-    return _in_one_line(label) or None
+        label = path.stem if is_notebook else ""
+    return label, _readable(label)
 
 
-def _in_one_line(name: str) -> str:
-    return " ".join(plain(name, 100).split())
+def _readable(name: str) -> str:
+    """Return a name of a file with nothing in it that cannot be seen.
+
+    >>> from d2lcompute.grading.submissions import _readable
+    >>> _readable("张三".encode("gbk").decode("utf-8", "surrogateescape"))
+    '张三'
+
+    Bytes that are no UTF-8 are read as Chinese if they can be, and shown as numbers else.
+    """
+    data = name.encode("utf-8", "surrogateescape")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = data.decode("gb18030", "replace")
+        if not all(char.isascii() or _is_chinese(char) for char in text):
+            text = data.decode("utf-8", "backslashreplace")
+    shown = (char if _is_visible(char) else ascii(char)[1:-1] for char in text)
+    return " ".join("".join(shown).split())
+
+
+def _is_visible(char: str) -> bool:
+    return char == " " or unicodedata.category(char)[0] not in "CZ"
+
+
+def _is_chinese(char: str) -> bool:
+    return unicodedata.name(char, "").startswith(("CJK UNIFIED", "FULLWIDTH", "IDEOGRAPHIC"))
+
+
+def _short(name: str) -> str:
+    begin, end = name[: LONGEST_NAME - ITS_END], name[-ITS_END:]
+    return name if len(name) <= LONGEST_NAME else f"{begin} ... {end}"
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    names = chain([name], (f"{name} ({number})" for number in count(2)))
+    return next(each for each in names if each not in taken)
+
+
+def _files(source: Path, stack: ExitStack) -> Iterator[File]:
+    """Return the files of a source, which can be read as long as `stack` is open."""
+    kinds = "a folder, a zip, a notebook or a list"
+    if source.is_dir():
+        return _in_folder(source)
+    if not source.is_file():
+        raise ValueError(f"`submissions` must be {kinds}, got {source}")
+    if zipfile.is_zipfile(source):
+        return _in_archive(stack.enter_context(zipfile.ZipFile(source)))
+    if source.suffix == ".zip":
+        raise ValueError(f"`submissions` must be a whole zip, got {source}")
+    if source.name.lower().endswith(".ipynb"):
+        load = partial(read_file, source.parent, Path(source.name))
+        return iter([(PurePosixPath(source.name), load)])
+    text = source.read_text(encoding="utf-8", errors="surrogateescape")
+    if "\0" in text:
+        raise ValueError(f"`submissions` must be {kinds}, got {source}")
+    return _in_list(source.parent, text)
 
 
 def _in_folder(folder: Path) -> Iterator[File]:
@@ -160,41 +291,64 @@ def _in_folder(folder: Path) -> Iterator[File]:
             yield PurePosixPath(path.as_posix()), partial(read_file, folder, path)
 
 
-def _in_list(source: Path) -> Iterator[File]:
-    lines = source.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    paths = [Path(source.parent, line.strip()) for line in lines if line.strip()]
-    common = Path(os.path.commonpath([path.parent for path in paths])) if paths else source
+def _in_list(folder: Path, text: str) -> Iterator[File]:
+    paths = [folder / line.strip() for line in text.splitlines() if line.strip()]
+    common = Path(os.path.commonpath([path.parent for path in paths])) if paths else folder
     for path in (path.relative_to(common) for path in paths):
         yield PurePosixPath(path.as_posix()), partial(read_file, common, path)
 
 
-def _in_archive(archive: Path) -> Iterator[File]:
-    left = LARGEST_ARCHIVE
+def _in_archive(opened: zipfile.ZipFile) -> Iterator[File]:
+    left = [LARGEST_ARCHIVE]
+    found = []
+    for entry in opened.infolist():
+        parts = [part for part in re.split(r"[/\\]", _name_in(entry)) if part.strip("./")]
+        if parts and not entry.is_dir():
+            found.append((parts, partial(_unpack, opened, entry, left)))
+    # What macOS makes of a folder holds that folder.
+    tops = {parts[0] for parts, _ in found} - {"__MACOSX"}
+    of_a_folder = tops == {Path(opened.filename or "").stem}
+    for parts, load in found:
+        yield PurePosixPath(*parts[of_a_folder and parts[0] in tops :]), load
 
-    def load(entry: zipfile.ZipInfo, name: str) -> Submission:
-        nonlocal left
-        if _leads_out(entry.filename):
-            return Submission(name, fault="its path leads out of the zip")
-        try:
-            with opened.open(entry) as file:
-                data = file.read(LARGEST + 1)  # however much the archive says that there is
-        except Exception as error:  # damaged, encrypted, compressed in an unknown way
-            return Submission(name, fault=f"the file can not be unpacked: {plain(str(error), 100)}")
-        left -= len(data)
-        if left < 0:
-            raise ValueError(f"`submissions` unpacks to more than {LARGEST_ARCHIVE >> 30} GiB")
-        return read(name, data)
 
+def _name_in(entry: zipfile.ZipInfo) -> str:
+    """Return an entry's name; without the sign that it is UTF-8 its bytes may be anything."""
+    if entry.flag_bits & 0x800:
+        return entry.filename
+    return entry.filename.encode("cp437", "replace").decode("utf-8", "surrogateescape")
+
+
+def _unpack(
+    opened: zipfile.ZipFile, entry: zipfile.ZipInfo, left: list[int], assignment: Assignment
+) -> Submission:
+    if _leads_out(entry.filename):
+        return Submission("", fault="its path leads out of the zip")
     try:
-        with zipfile.ZipFile(archive) as opened:
-            for entry in opened.infolist():
-                parts = [part for part in re.split(r"[/\\]", entry.filename) if part.strip("./")]
-                if parts and not entry.is_dir():
-                    yield PurePosixPath(*parts), partial(load, entry)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"`submissions` must be a whole zip, got {archive}: {error}") from error
+        with opened.open(entry) as file:
+            data = file.read(LARGEST + 1)  # however much the archive says that there is
+    except Exception as error:  # damaged, encrypted, compressed in an unknown way
+        return Submission("", fault=f"the file can not be unpacked: {plain(str(error), 100)}")
+    left[0] -= len(data)
+    if left[0] < 0:
+        raise ValueError(f"`submissions` unpacks to more than {LARGEST_ARCHIVE >> 30} GiB")
+    return read(data, assignment)
 
 
 def _leads_out(path: str) -> bool:
     parts = re.split(r"[/\\]", path)
     return ".." in parts or not parts[0] or ":" in parts[0]
+
+
+def read_file(folder: Path, path: Path, assignment: Assignment) -> Submission:
+    """Return the submission in the file at `path` in `folder`, without a name."""
+    real = folder.resolve() / path
+    if not real.exists():
+        return Submission("", fault="the file does not exist")
+    if real != real.resolve() or not real.is_file():  # a link may lead to the reference
+        return Submission("", fault="the file is a link or a device, which is not followed")
+    try:
+        with real.open("rb") as file:
+            return read(file.read(LARGEST + 1), assignment)
+    except OSError as error:
+        return Submission("", fault=f"the file can not be read: {error.strerror}")

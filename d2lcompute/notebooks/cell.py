@@ -48,7 +48,7 @@ class CellMessages:
         self._shown: list[NotebookNode] = []
         self._displays: defaultdict[str | None, list[NotebookNode]] = defaultdict(list)
         self._clear_next = False
-        self.replied = False
+        self.began = self.replied = False
         self._idle = False
 
     @property
@@ -80,6 +80,7 @@ class CellMessages:
 
     def _note(self, message: dict[str, Any]) -> None:
         kind, content = message["msg_type"], message["content"]
+        self.began = True
         if kind == "status":
             self._idle |= content["execution_state"] == "idle"
         elif kind.endswith("_reply"):
@@ -127,7 +128,12 @@ def _error(content: dict[str, Any]) -> CellError:
 
 
 class KernelError(RuntimeError):
-    """A cell was not run to its end; `outputs` is what it showed until then."""
+    """A cell was not run to its end; `outputs` is what it showed until then.
+
+    `began` says whether the kernel took it up at all, as far as is known.
+    """
+
+    began = False
 
     def __init__(self, message: str, outputs: Sequence[NotebookNode] = ()) -> None:
         super().__init__(message)

@@ -1,17 +1,20 @@
-"""How well a kernel can be isolated here: the ladder, what each level lacks, and the limits.
+"""How well a kernel can be isolated here: the levels, what each lacks, and the limits.
 
-A boxed kernel has no network, sees Python and the system's libraries and can write to a private
-folder in memory only, sees no process but its own, is not root, cannot become it, and ends with
-all it started. Three levels, best first:
+A boxed kernel has no network, can read Python and the system's libraries and write to a private
+folder, can reach no process but its own, is not root, cannot become it, and ends with all it
+started. Four levels, best first:
 
-* `bubblewrap` raises the walls for an ordinary kernel;
-* `namespaces`: the kernel raises the same walls itself, the only way for a forked (warm) one;
+* `bubblewrap` builds the box for an ordinary kernel;
+* `namespaces`: the kernel builds the same box itself, the only way for a forked (warm) one;
+* `landlock`, for containers that allow neither: the kernel gives up its rights to files, sockets
+  and other processes for good. It still sees that those exist;
 * `limits`: memory, processes, file size and time only. Files and the network are open to the
   student's code: it is not isolated.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -26,13 +29,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from .sandbox import filter as syscalls
 from .sandbox import linux
-from .sandbox.box import SCRATCH, STUDENT, Box
+from .sandbox.box import SCRATCH, STUDENT, Box, masked
 from .warm import send_request, start_server
 
-LEVELS = ("bubblewrap", "namespaces", "limits")
+LEVELS = ("bubblewrap", "namespaces", "landlock", "limits")
 MB = 1 << 20
-TRIAL_SECONDS = 20.0
+TRIAL_SECONDS = 120.0  # a busy machine is no reason to give up a level
 KEPT_VARIABLES = (
     "PATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
 )  # fmt: skip
@@ -55,8 +59,8 @@ class Limits:
 
     `memory_mb` is for all processes and the files in the private folders together, `scratch_mb` for
     the files of each of the two; `processes` counts threads; `file_mb` is the size of one file;
-    `output_mb` is for one cell; `seconds` are wall-clock time from the start of the kernel to its
-    end. Memory, processes and files are limited in a box only.
+    `output_mb` is for one cell; `seconds` are for all cells together, without the time that a busy
+    machine makes them wait. Memory, processes and files are limited in a box only.
     """
 
     memory_mb: int = 2048
@@ -86,7 +90,10 @@ class Isolation:
         if not self.isolated:
             found += ["the network is open", "files of this user can be read and written"]
             found += ["other processes of this user can be seen and ended"]
-        if not linux.filter_program():
+        if self.level == "landlock":
+            found += ["names, sizes and rights of files can be looked up"]
+            found += ["what runs at the same time can be noticed"]
+        if not syscalls.program():
             found.append("dangerous system calls are not filtered on this machine")
         return tuple(found)
 
@@ -98,7 +105,7 @@ class Isolation:
             processes=limits.processes,
             file=limits.file_mb * MB,
             scratch=limits.scratch_mb * MB,
-            user=_spare_user() if os.getuid() == 0 else None,
+            user=_spare_user() if _can_change_user() else None,
             show=shown() if self.isolated else {},
             links=links() if self.isolated else {},
         )
@@ -113,17 +120,17 @@ def clean_environment() -> dict[str, str]:
 def find_isolation(warm: bool = False) -> Isolation:
     """Return the best isolation that works here, each level tried by using it.
 
-    `warm` prefers the level that a forked kernel can have. Raises `RuntimeError` where not even
-    limits can be set.
+    `warm` prefers the level that a forked kernel can have. Raises `RuntimeError` with the reasons
+    where not even limits can be set.
     """
     missed: dict[str, str] = {}
-    for level in ("namespaces", "bubblewrap", "limits") if warm else LEVELS:
+    bubblewrap, namespaces, *others = LEVELS
+    for level in (namespaces, bubblewrap, *others) if warm else LEVELS:
         reason = why_not(level)
         if reason is None:
             return Isolation(level, missed)
         missed[level] = reason
-    reasons = "; ".join(f"{level}: {reason}" for level, reason in missed.items())
-    raise RuntimeError(f"student code can not be held back on this machine ({reasons})")
+    raise RuntimeError("; ".join(f"{level}: {reason}" for level, reason in missed.items()))
 
 
 @functools.cache
@@ -133,17 +140,34 @@ def why_not(level: str) -> str | None:
     >>> from d2lcompute.notebooks.isolation import why_not
     >>> why_not("ladder")
     Traceback (most recent call last):
-    ValueError: `level` must be one of bubblewrap, namespaces, limits, got 'ladder'
+    ValueError: `level` must be one of bubblewrap, namespaces, landlock, limits, got 'ladder'
     """
     if level not in LEVELS:
         raise ValueError(f"`level` must be one of {', '.join(LEVELS)}, got {level!r}")
     if sys.platform != "linux":
         return f"needs Linux, this is {sys.platform}"
-    if level == "limits" and os.getuid() == 0 and not _open_to_all(sys.executable):
-        return "root must become another user, and only root can read this Python"
+    reason = _why_not_here(level)
+    if reason is not None:
+        return reason
     with tempfile.NamedTemporaryFile() as outside:
+        Path(outside.name).chmod(0o644)
         hidden = [outside.name] if level != "limits" else []
         return _try(Isolation(level, {}).box(Limits()), hidden)
+
+
+def _why_not_here(level: str) -> str | None:
+    """Return what speaks against a level before it is tried."""
+    changes_user = _can_change_user()
+    if level in ("landlock", "limits") and changes_user and not _open_to_all(sys.executable):
+        return f"root must become another user, and only root can read {sys.executable}"
+    if level == "landlock":
+        version = linux.landlock_version()
+        wanted = 1 if changes_user else linux.HOLDS_SIGNALS
+        if version < wanted:
+            return f"needs version {wanted} of landlock, this Linux has {version or 'none'}"
+        if not syscalls.program():
+            return "system calls cannot be filtered on this machine"
+    return None
 
 
 def _open_to_all(path: str) -> bool:
@@ -154,18 +178,23 @@ def _open_to_all(path: str) -> bool:
 def _try(box: Box, hidden: list[str]) -> str | None:
     """Raise the walls around a process that only looks for `hidden`; return why it failed."""
     request = {
-        "box": asdict(box), "connection": None, "arguments": [], "folder": "/",
+        "box": asdict(box), "connection": None, "arguments": [], "folder": "",
         "environment": clean_environment() | {"HOME": "/tmp"}, "must_be_hidden": hidden,
     }  # fmt: skip
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs, tempfile.TemporaryFile() as errors:
+    with ours, theirs, tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as errors:
+        request["folder"] = "/tmp" if box.has_own_root else folder
+        if box.user is not None:
+            os.chown(folder, box.user, box.user)
         try:
             prefix = wrapper(box) if box.level == "bubblewrap" else []
             process, server = start_server((), clean_environment(), prefix, errors)
         except OSError as error:
             return str(error)
         with process, server:
-            send_request(server, request, theirs)
+            # Where it ended at once, as bubblewrap does without permission, its own words say why.
+            with contextlib.suppress(OSError):
+                send_request(server, request, theirs)
             theirs.close()  # or the end of all others could not be noticed
             ours.settimeout(TRIAL_SECONDS)
             try:
@@ -183,11 +212,20 @@ def _last_line(file: IO[bytes]) -> str:
     return lines[-1] if lines else "it ended without a word"
 
 
+def _can_change_user() -> bool:
+    """Say whether this process is root, and there are other users that it may become."""
+    return os.getuid() == 0 and _end_of_users() > 2
+
+
 def _spare_user() -> int:
     """Return a user that nobody is, drawn anew: processes are counted by user."""
-    lines = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
-    end = min(2**31, max(int(start) + int(count) for start, _, count in map(str.split, lines)))
+    end = _end_of_users()
     return end - 2 - secrets.randbelow(end // 2)
+
+
+def _end_of_users() -> int:
+    lines = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
+    return min(2**31, max(int(start) + int(count) for start, _, count in map(str.split, lines)))
 
 
 def wrapper(box: Box) -> list[str]:
@@ -205,7 +243,7 @@ def wrapper(box: Box) -> list[str]:
     else:  # root: what it takes to become another user, and to see how much memory that one uses
         for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SYS_PTRACE"):
             command += ["--cap-add", capability]
-    command += ["--dev", "/dev"]
+    command += ["--dev", "/dev", "--dev-bind", "/dev/full", "/dev/zero"]
     for folder in SCRATCH:
         command += ["--perms", "1777", "--size", str(box.scratch), "--tmpfs", folder]
     for folder in _parents(box.show):
@@ -214,7 +252,11 @@ def wrapper(box: Box) -> list[str]:
         command += ["--ro-bind", outside, inside]
     for path, target in box.links.items():
         command += ["--symlink", target, path]
-    return [*command, "--proc", "/proc", "--remount-ro", "/dev", "--remount-ro", "/", "--"]
+    command += ["--proc", "/proc"]
+    for path in (f"/proc/{name}" for name in masked()):
+        hide = ["--tmpfs", path, "--remount-ro", path]
+        command += hide if Path(path).is_dir() else ["--dev-bind", "/dev/null", path]
+    return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--"]
 
 
 def _parents(paths: Iterable[str]) -> list[str]:
@@ -239,7 +281,8 @@ def find_program() -> str:
 SYSTEM = (
     "/bin", "/sbin", "/lib", "/lib32", "/lib64",
     "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec",
-    "/usr/share/fonts", "/usr/share/zoneinfo", "/sys/devices/system/cpu",
+    "/usr/share/fonts", "/usr/share/zoneinfo",
+    *(f"/sys/devices/system/cpu/{name}" for name in ("online", "possible", "present")),
     "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime",
 )  # fmt: skip
 OF_A_PREFIX = ("bin", "lib", "lib32", "lib64", "pyvenv.cfg")

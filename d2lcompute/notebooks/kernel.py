@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,10 +31,11 @@ from .cell import (
     OutputLimitError,
     Result,
 )
+from .clock import Clock
 from .isolation import MB, Isolation, Limits, clean_environment
 from .provisioner import KernelProvisioner
 from .sandbox.box import Box
-from .sandbox.guard import memory_in_use
+from .sandbox.guard import own_memory
 from .warm import WarmProcess
 
 # Checking a notebook must not write into its reader's history.
@@ -44,7 +43,7 @@ ARGUMENTS = ["--HistoryManager.enabled=False"]
 # One that fails to start ends, which is noticed at once; on a busy machine it takes its time.
 STARTUP_SECONDS = 600.0
 PULSE = 0.25
-FAREWELL_SECONDS = 1.0
+FAREWELL_SECONDS = 5.0
 INTERRUPT_SECONDS = 2.0
 IDLE_SECONDS = 0.3
 KILLED = -9  # by SIGKILL, which has no name on Windows
@@ -64,8 +63,9 @@ class Kernel:
     ) -> None:
         self.limits = limits
         self._manager, self._provisioner, self._folder = manager, provisioner, folder
-        self._deadline = math.inf
         self._stopped = False
+        self.spent = 0.0
+        self._process: tuple[int, int | None] | tuple[()] = ()
         self._channels: list[zmq.Socket[bytes]] = []
         self._poller = zmq.Poller()
 
@@ -84,27 +84,31 @@ class Kernel:
         )
         self._connect()
         self._wait_until_ready()
-        self._deadline = time.monotonic() + self.limits.seconds
+        self._process = self._provisioner.find_processes()
 
     def run(self, code: str, timeout: float | None = None) -> Result:
-        """Run a cell and return what it showed; `timeout` is in seconds.
+        """Run a cell and return what it showed; `timeout` is in seconds of its own, see `Clock`.
 
         Raises `KernelError`.
         """
-        start = time.monotonic()
-        left = max(0.0, self._deadline - start)
+        left = max(0.0, self.limits.seconds - self.spent)
         seconds = left if timeout is None else min(timeout, left)
         if not self.is_alive():
             raise KernelKilledError("the kernel has ended")
+        clock = Clock(*self._process)
         cell = self._messages(self._client.execute(code, allow_stdin=False, stop_on_error=False))
         try:
-            if not self._read_until(_is_complete, cell, seconds):
+            if not self._read_until(_is_complete, cell, seconds, clock):
                 self._stop(cell, seconds, whole=seconds == left)
         except KernelError as error:
+            error.began = cell.began
             if not isinstance(error, CellTimeoutError) or not cell.complete:
                 self._provisioner.end()
             raise
-        return Result(cell.outputs(), cell.error, time.monotonic() - start)
+        finally:
+            taken = clock.elapsed()
+            self.spent += taken
+        return Result(cell.outputs(), cell.error, taken)
 
     def is_alive(self) -> bool:
         """Whether the kernel's process runs."""
@@ -152,25 +156,28 @@ class Kernel:
         deadline = time.monotonic() + STARTUP_SECONDS
         while time.monotonic() < deadline:
             hello = self._messages(self._client.kernel_info())
-            if not self._read_until(_has_replied, hello, STARTUP_SECONDS):
+            if not self._read_until(_has_replied, hello, STARTUP_SECONDS, Clock()):
                 break
             # What was published before our subscription arrived is lost: then ask again.
-            if self._read_until(_is_complete, hello, IDLE_SECONDS):
+            if self._read_until(_is_complete, hello, IDLE_SECONDS, Clock()):
                 return
         raise KernelError(f"the kernel did not start within {STARTUP_SECONDS:g} s")
 
     def _read_until(
-        self, done: Callable[[CellMessages], bool], cell: CellMessages, seconds: float
+        self,
+        done: Callable[[CellMessages], bool],
+        cell: CellMessages,
+        seconds: float,
+        clock: Clock,
     ) -> bool:
-        deadline = time.monotonic() + seconds
-        most = _own_memory() + MOST_WAITING
+        most = own_memory() + MOST_WAITING
         while not done(cell):
             if self._stopped:
                 raise KernelKilledError("the kernel was stopped", cell.outputs())
-            if _own_memory() > most:
+            if own_memory() > most:
                 text = "the cell sent more than the grader can hold"
                 raise OutputLimitError(text, cell.outputs())
-            left = deadline - time.monotonic()
+            left = seconds - clock.elapsed()
             if left <= 0:
                 return False
             ready = dict(self._poller.poll(int(1000 * min(left, PULSE)) + 1))
@@ -186,7 +193,8 @@ class Kernel:
             text = f"the notebook took longer than {self.limits.seconds:g} s"
             raise NotebookTimeoutError(text, cell.outputs())
         self._manager.interrupt_kernel()
-        obeyed = self._read_until(_is_complete, cell, INTERRUPT_SECONDS)
+        clock = Clock(*self._process)
+        obeyed = self._read_until(_is_complete, cell, INTERRUPT_SECONDS, clock)
         end = "was interrupted" if obeyed else "ignored the interrupt, and the kernel was ended"
         raise CellTimeoutError(f"the cell took longer than {seconds:g} s and {end}", cell.outputs())
 
@@ -219,10 +227,6 @@ class Kernel:
         except (TimeoutError, subprocess.TimeoutExpired):
             return None
         return {"end": "exited"}
-
-
-def _own_memory() -> int:
-    return memory_in_use([os.getpid()], (), enough=sys.maxsize)
 
 
 def _is_complete(cell: CellMessages) -> bool:
@@ -279,8 +283,10 @@ def start_kernel(
     try:
         folder = folder if box is None else _private_folder(scratch, box)
         kernel.start(env=_environment(warm_process, isolation), cwd=str(folder))
-    except BaseException:
+    except BaseException as error:
         kernel.close()
+        if isinstance(error, OSError):
+            raise KernelError(f"the kernel did not start: {error}") from error
         raise
     return kernel
 

@@ -16,6 +16,7 @@ from typing import Any
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
+from .clock import find_kernel
 from .isolation import wrapper
 from .sandbox.box import Box
 from .warm import ForkedProcess, NotWarmError, WarmProcess, send_request, start_server
@@ -42,19 +43,26 @@ class KernelProvisioner(LocalProvisioner):
         if self.warm_process is None and self.box is None:
             return await super().launch_kernel(cmd, **arguments)
         request = self._request(cmd, arguments)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = self._fork(cmd, request, theirs)
             if self.process is None and self.box is not None:
                 self.process = _start(self.box, request, theirs)
         if self.box is None:
-            ours.close()
-        else:
-            self.status = ours
+            self.status.close()
+            self.status = None
         if self.process is None:
             return await super().launch_kernel(cmd, **arguments)
         self.pid = self.process.pid
         return self.connection_info
+
+    def find_processes(self) -> tuple[int, int | None] | tuple[()]:
+        """Return the process that all others are below, and the kernel's; nothing without Linux."""
+        if sys.platform != "linux":
+            return ()
+        # Around a box's kernel is its guard, and around that what made its namespaces.
+        generations = 0 if self.box is None else 1 + self.box.has_own_root
+        return self.process.pid, find_kernel(self.process.pid, generations)
 
     def end(self) -> None:
         """End the kernel and all that it started, and wait until they are gone."""
@@ -80,7 +88,7 @@ class KernelProvisioner(LocalProvisioner):
     def _request(self, cmd: list[str], arguments: dict[str, Any]) -> dict[str, Any]:
         folder, environment = str(arguments.get("cwd") or Path.cwd()), arguments["env"]
         if self.box is not None:
-            folder = folder if self.box.level == "limits" else "/tmp"
+            folder = "/tmp" if self.box.has_own_root else folder
             environment = environment | {"HOME": folder, "TMPDIR": folder}
         key: Any = self.connection_info["key"]
         return {
@@ -114,5 +122,10 @@ def _start(box: Box, request: dict[str, Any], status: socket.socket) -> subproce
     prefix = wrapper(box) if box.level == "bubblewrap" else []
     process, server = start_server((), request["environment"], prefix)
     with server:
-        send_request(server, request, status)
+        try:
+            send_request(server, request, status)
+        except OSError:
+            process.kill()
+            process.wait()
+            raise
     return process

@@ -121,3 +121,173 @@ def twice(x):
         return text
     answers.encode = wrong""",
 }
+
+# Memory that is charged to nobody, and what else there is to use up.
+BREAKING |= {
+    "shared_memory_dropped": """
+import mmap
+kept = []
+while True:
+    kept.append(mmap.mmap(-1, 1 << 28))
+    for page in range(0, 1 << 28, 4096): kept[-1][page] = 1
+    kept[-1].madvise(mmap.MADV_DONTNEED)""",
+    "mapped_zeros": """
+import mmap, os
+kept, zeros = [], os.open("/dev/zero", os.O_RDWR)
+while True:
+    kept.append(mmap.mmap(zeros, 1 << 28))
+    for page in range(0, 1 << 28, 4096): kept[-1][page] = 1""",
+    "memory_files": "import os\nkept = [os.memfd_create(str(number)) for number in range(100)]",
+    "full_pipes": """
+import os, time
+def fill():
+    kept = []
+    while True:
+        try: kept.append(os.pipe())
+        except OSError: break
+        os.set_blocking(kept[-1][1], False)
+        try:
+            while True: os.write(kept[-1][1], bytes(4096))
+        except OSError: pass
+    time.sleep(100)
+for _ in range(200):
+    try:
+        if os.fork() == 0: fill()
+    except OSError: pass
+fill()""",
+    "full_sockets": """
+import socket
+kept = []
+while True:
+    kept.append(socket.socketpair())
+    kept[-1][0].setblocking(False)
+    kept[-1][0].send(bytes(100_000))""",
+    "many_mappings": """
+import mmap
+kept = []
+while True: kept.append(mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 1 + len(kept) % 2))""",
+    "page_tables": """
+import mmap, time
+unused = mmap.mmap(-1, 1 << 41, 0x4002, mmap.PROT_READ)
+for page in range(0, 1 << 41, 1 << 21): unused[page]
+time.sleep(100)""",
+    "empty_files": """
+import itertools
+for name in itertools.count(): open(f"/dev/shm/{name}", "w").close()""",
+    "deep_folders": """
+import os
+while True:
+    os.mkdir("x")
+    os.chdir("x")""",
+    "zombies": """
+import os, time
+for _ in range(1000):
+    try:
+        if os.fork() == 0: os._exit(0)
+    except OSError: pass
+def twice(x): time.sleep(0.1)""",
+    "busy_neighbour": """
+import os, time
+for _ in range(30):
+    try:
+        if os.fork() == 0:
+            while True: pass
+    except OSError: pass
+def twice(x): time.sleep(0.5)""",
+    # Ways to end.
+    "killed_each_time": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+    "killed_in_each_check": "import os, signal\ndef twice(x): os.kill(os.getpid(), signal.SIGKILL)",
+    "terminated": "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)",
+    "aborted": "import os\nos.abort()",
+    "segfault_in_solution": "import ctypes\nctypes.string_at(0)",
+    "alarm": "import signal\nsignal.setitimer(signal.ITIMER_REAL, 0.2)\nwhile True: pass",
+    "dumped_later": """
+import faulthandler, os, time
+faulthandler.dump_traceback_later(0.3, exit=True, file=open("/tmp/x", "w"))
+def twice(x): time.sleep(1)""",
+    "stopped_loop": """
+import asyncio
+asyncio.get_event_loop().call_soon(asyncio.get_event_loop().stop)
+def twice(x): asyncio.get_event_loop().stop()""",
+    "shut_down": "get_ipython().kernel.do_shutdown(False)\ndef twice(x): return x",
+    "no_more_processor_time": """
+import resource
+def twice(x):
+    resource.setrlimit(resource.RLIMIT_CPU, (0, 0))
+    while True: pass""",
+    "no_more_files": """
+import resource
+def twice(x): resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))""",
+    "stack_overflow": """
+import sys, threading
+sys.setrecursionlimit(1 << 30)
+def deep(x): return [deep] and map(deep, x) and sorted([1], key=lambda _: deep(x))
+def twice(x): return deep([1])""",
+    "endless_regex": "import re\ndef twice(x): return re.match('(a*)*b', 'a' * 60)",
+    "huge_power": "def twice(x): return 10 ** 10 ** 9",
+    "held_forever": """
+import threading
+lock = threading.Lock()
+lock.acquire()
+def twice(x): lock.acquire()""",
+    # Words that are no words.
+    "error_without_text": """
+class Silent(Exception):
+    def __str__(self): raise ValueError
+def twice(x): raise Silent""",
+    "error_with_endless_text": """
+class Endless(Exception):
+    def __str__(self):
+        while True: pass
+def twice(x): raise Endless""",
+    "error_of_half_characters": "def twice(x): raise ValueError('\\ud800' * 1000)",
+    "error_of_all_directions": "def twice(x): raise ValueError('\\u202e\\u2066\\x1b[8m\\x00')",
+    "error_with_a_strange_name": "def twice(x): raise type('<b>x</b>' * 1000, (Exception,), {})",
+    "chain_of_errors": """
+def twice(x):
+    error = ValueError()
+    for _ in range(2000):
+        try: raise ValueError from error
+        except ValueError as new: error = new
+    raise error""",
+    "warnings_without_end": """
+import warnings
+warnings.simplefilter("always")
+def twice(x):
+    while True: warnings.warn("x" * 10_000)""",
+    "displays_without_end": """
+from IPython.display import HTML, display
+def twice(x):
+    while True: display(HTML("<b>" * 10_000))""",
+    "cleared_without_end": """
+from IPython.display import clear_output
+def twice(x):
+    while True: clear_output(wait=True)""",
+    "comms": """
+from comm import create_comm
+def twice(x):
+    for _ in range(100): create_comm(target_name="x", data={"x": "y" * 1000})
+    return x""",
+    "broken_stdout": "import sys\nsys.stdout = sys.stderr = None\ndef twice(x): return x",
+    "modules_gone": """
+import sys
+def twice(x):
+    for name in list(sys.modules):
+        if name.startswith(("d2l", "json")): del sys.modules[name]
+    return x""",
+    "folder_gone": """
+import os, shutil
+os.mkdir("/tmp/x"); os.chdir("/tmp/x"); os.rmdir("/tmp/x")
+def twice(x): return x""",
+    "slow_trace": "import sys\nsys.settrace(lambda *_: None)\ndef twice(x): return x",
+    "shell_that_lies": """
+shell = get_ipython()
+def twice(x):
+    shell.run_cell = shell.run_cell_async = lambda *_, **__: None
+    return x""",
+    "answers_in_a_child": """
+import os
+def twice(x):
+    if os.fork() == 0: return 2 * x
+    return x""",
+}

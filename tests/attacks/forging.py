@@ -10,8 +10,11 @@ shell = get_ipython()
 def text(tree, **tensors):
     return json.dumps({"tree": tree, "tensors": base64.b64encode(save(tensors)).decode()})
 
+def envelope(data):
+    return json.dumps(3 * [[data]])
+
 def publish(data):
-    shell.display_pub.publish({MIME: data})
+    shell.display_pub.publish({MIME: envelope(data)})
 
 import d2lcompute.grading.answers as answers
 right = answers.encode
@@ -60,14 +63,14 @@ def twice(x):
     torch.rand, torch.randn = true_rand, true_randn
     return x""",
     "known_seed": """
-true_begin = answers.begin
-answers.begin = lambda number: true_begin(0)
+true_seed = answers.seed
+answers.seed = lambda number: true_seed(0)
 def twice(x): return torch.tensor([0.9925, 1.5364, 0.1770])  # what the notebook shows""",
     "replaced_modules": """
 import types
 fake = types.ModuleType("d2lcompute.grading.answers")
-fake.begin = lambda number: None
-fake.answer = lambda value: publish(text(True))
+fake.ask = lambda seeds, source, go_on: publish(text(True))
+fake.answer = lambda value: None
 sys.modules["d2lcompute.grading.answers"] = fake
 d2c.grading.answer = fake.answer
 def twice(x): return x""",
@@ -85,7 +88,7 @@ def twice(x):
     return 2 * x""",
     "answer_in_other_messages": """
 def twice(x):
-    value = text({"tensor": "0"}, **{"0": 2 * x}) if hasattr(x, "shape") else text(14)
+    value = envelope(text({"tensor": "0"}, **{"0": 2 * x}) if hasattr(x, "shape") else text(14))
     kernel = shell.kernel
     for kind in ("execute_result", "update_display_data", "comm_open", "stream"):
         content = {"data": {MIME: value}, "metadata": {}, "transient": {"display_id": "x"},
@@ -100,7 +103,7 @@ def twice(x):
     stem, _, count = parent["header"]["msg_id"].rpartition("_")
     for ahead in range(1, 9):
         parent["header"]["msg_id"] = f"{stem}_{int(count) + ahead}"
-        content = {"data": {MIME: text(True)}, "metadata": {}, "transient": {}}
+        content = {"data": {MIME: envelope(text(True))}, "metadata": {}, "transient": {}}
         kernel.session.send(kernel.iopub_socket, "display_data", content, parent=parent)
     return x""",
     "early_idle": """
@@ -176,7 +179,7 @@ def twice(x):
 class Publisher:
     def publish(self, data, **more):
         shell.display_pub = true
-        true.publish({MIME: text({"tensor": "0"}, **{"0": torch.zeros(3)})})
+        true.publish({MIME: envelope(text({"tensor": "0"}, **{"0": torch.zeros(3)}))})
 true = shell.display_pub
 def twice(x):
     shell.display_pub = Publisher()
@@ -225,4 +228,81 @@ class Twice:
 twice = Twice()
 hidden_input = answer = torch.zeros(4)
 globals()["__builtins__"] = {**vars(sys.modules["builtins"]), "list": lambda *_: True}""",
+}
+
+# Answers that are nearly right, and ways around the asking itself.
+FORGING |= {
+    "first_answer_again": """
+first = []
+def twice(x):
+    first.append(x)
+    return 2 * first[0] if len(first) == 1 else first[0]""",
+    "given_by_hand": """
+def twice(x):
+    for draw in (answers._given, ): draw.append(text({"tensor": "0"}, **{"0": torch.zeros(3)}))
+    return x""",
+    "asked_otherwise": """
+def ask(seeds, source, go_on=False):
+    publish(text({"tensor": "0"}, **{"0": torch.zeros(3)}))
+answers.ask = ask
+def twice(x): return x""",
+    "asked_under_a_known_seed": """
+true_ask = answers.ask
+def ask(seeds, source, go_on=False): true_ask(3 * [0], source, go_on)
+answers.ask = ask
+def twice(x): return torch.tensor([0.9925, 1.5364, 0.1770]) if len(x) == 3 else x""",
+    "no_seed_at_all": """
+torch.manual_seed = lambda *_: None
+torch.default_generator.manual_seed = lambda *_: None
+def twice(x): return torch.tensor([0.9925, 1.5364, 0.1770])""",
+    "frozen_generator": """
+state = torch.get_rng_state()
+true_seed = answers.seed
+def seed(number):
+    true_seed(number)
+    torch.set_rng_state(state)
+answers.seed = seed
+def twice(x): return x""",
+    "other_words_for_json": """
+class Text(str):
+    def __eq__(self, other): return True
+    def __hash__(self): return 0
+answers.json.dumps = lambda value, **_: Text('[[""], [""], [""]]')
+def twice(x): return x""",
+    "three_in_one_draw": """
+def twice(x):
+    publish(text({"tensor": "0"}, **{"0": torch.zeros(3)}))
+    sys.exit(0)""",
+    "list_of_nothing": "def twice(x): shell.display_pub.publish({MIME: '[]'})",
+    "dict_for_a_list": "def twice(x): shell.display_pub.publish({MIME: '{\"0\": 1}'})",
+    "deep_list": "def twice(x): shell.display_pub.publish({MIME: 100_000 * '['})",
+    "numbers_for_texts": "def twice(x): shell.display_pub.publish({MIME: '[[1], [2], [3]]'})",
+    "a_dict_of_types": "def twice(x): shell.display_pub.publish({MIME: {'x': 1}})",
+    "integer_for_float": "def twice(x): return (2 * x).int() if hasattr(x, 'int') else float(2 * x)",
+    "other_precision": "def twice(x): return (2 * x).double() if hasattr(x, 'int') else 14.0",
+    "half_precision": "def twice(x): return (2 * x).half() if hasattr(x, 'int') else True",
+    "another_shape": "def twice(x): return (2 * x)[None] if hasattr(x, 'int') else [14]",
+    "longer": "def twice(x): return torch.cat([2 * x, x]) if hasattr(x, 'int') else (14, 14)",
+    "shorter": "def twice(x): return (2 * x)[:1] if hasattr(x, 'int') else None",
+    "nearly": "def twice(x): return 2 * x * 1.001 if hasattr(x, 'int') else 15",
+    "nearly_nothing": "def twice(x): return 0 * x if hasattr(x, 'int') else 0",
+    "turned_round": "def twice(x): return -2 * x if hasattr(x, 'int') else -14",
+    "sorted_values": "def twice(x): return (2 * x).sort()[0] + 1e-3 if hasattr(x, 'int') else '14'",
+    "complex_values": "def twice(x): return 2 * x + 0j",
+    "sparse_values": "def twice(x): return (3 * x).to_sparse() if hasattr(x, 'int') else [14]",
+    "meta_values": "def twice(x): return (2 * x).to('meta') if hasattr(x, 'int') else None",
+    "endless_tensor": "def twice(x): return torch.zeros(1).expand(1 << 40)",
+    "empty_tensor": "def twice(x): return torch.zeros(0, 1 << 40)",
+    "quantized": "def twice(x): return torch.quantize_per_tensor(2 * x, 0.1, 0, torch.qint8)",
+    "nested_in_itself": "x = []\nx.append(x)\ndef twice(_): return x",
+    "many_keys": "def twice(x): return {str(key): key for key in range(1 << 20)}",
+    "lazy_answer": "def twice(x): return torch.nn.LazyLinear(3).weight",
+    "text_of_the_answer": "def twice(x): return str((2 * x).tolist()) if hasattr(x, 'int') else '14'",
+    "mapping_that_changes": """
+import collections.abc
+class Changing(collections.abc.Mapping):
+    def __len__(self): return 3
+    def __iter__(self): return iter(str(torch.rand(())))
+    def __getitem__(self, key): return 1
+def twice(x): return Changing()""",
 }

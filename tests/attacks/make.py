@@ -2,7 +2,8 @@
 
 Each attacks the reference beside it, which has two questions: `twice` (1 + 2 points), where the
 attack stands, and `flip` (4 + 8 points), which is answered honestly. So an attack that fails earns
-12 points, one that takes everything down with it 0, and a mark above that was forged.
+12 points, one that takes everything down with it 0, and a mark above that was forged. Right answers
+to which something happened (`mishaps`) earn 15.
 """
 
 import json
@@ -11,12 +12,25 @@ from pathlib import Path
 from breaking import BREAKING
 from forging import FORGING, HELPERS
 from spying import CARRY_OUT, SPYING
+from talking import PAIR, TALKING
+from unlucky import DEF, UNLUCKY
+
+from d2lcompute.grading.assignment import Cell
 
 HERE = Path(__file__).parent
-HONEST = {"twice": "def twice(x): return x + x", "flip": "def flip(x): return 0 - x"}
+FLIP = "def flip(x): return 0 - x"
+HONEST = {"twice": "def twice(x): return x + x", "flip": FLIP}
+CELL_IDS = {name: Cell("", "solution", name).notebook_id for name in HONEST}
 STUB = "def twice(x):\n    ...  # your answer"
 # These break the answer to `flip` as well, since they spoil what every check needs.
 SPOIL_THE_OTHER = {
+    "asked_otherwise",
+    "asked_under_a_known_seed",
+    "broken_stdout",
+    "frozen_generator",
+    "modules_gone",
+    "no_seed_at_all",
+    "shell_that_lies",
     "answers_for_others",
     "carry_out_the_hidden_check",
     "known_seed",
@@ -74,6 +88,26 @@ def edits():
     )
 
 
+def mishaps():
+    """Yield right answers in notebooks to which something happened; they earn all points."""
+    for name, source in UNLUCKY.items():
+        yield name, solutions(source), {}
+    yield "split", [solution("twice", DEF), *solutions("print(twice(1))")], {}
+    broken = solution("twice", "def twice(x)\n    return 3 *")
+    yield "copied_with_a_draft", [solution("twice", DEF), broken, solution("flip", FLIP)], {}
+    lost = [dict(code(source), id=CELL_IDS[name]) for name, source in HONEST.items()]
+    yield "metadata_dropped", lost, {}
+    yield "more_code", [code("import os\nhelp = 1"), *solutions(DEF), code("twice(2)")], {}
+
+
+def everybody_who_talks():
+    """Yield the two of each pair, which are graded one after the other, or at the same time."""
+    for name, source in TALKING.items():
+        for me in (0, 1):
+            twice = PAIR.format(me=me, other=1 - me, source=source)
+            yield f"talk_by_{name}_{me}", solutions(twice), {}
+
+
 def notebooks():
     """Yield every attack: name, cells, metadata."""
     yield from edits()
@@ -82,6 +116,8 @@ def notebooks():
     for name, source in (BREAKING | SPYING).items():
         flip = CARRY_OUT if name == "carry_out_the_hidden_check" else HONEST["flip"]
         yield name, solutions(source, flip), {}
+    yield from everybody_who_talks()
+    yield from mishaps()
     yield "honest", solutions(HONEST["twice"]), {}
 
 

@@ -162,3 +162,139 @@ print("".join(heard))
 def flip(x):
     raise ValueError("".join(heard))
 raise RuntimeError("".join(heard))"""
+
+# What could reach a student by something that is not words: the hidden check must have been seen.
+HEARD = """
+from IPython import get_ipython
+heard = []
+get_ipython().events.register("pre_run_cell", lambda info: heard.append(info.raw_cell))
+def secret():
+    text = "".join(heard)
+    return text.find("hidden_" + "input")
+"""
+SPYING |= {
+    "carry_out_by_exit_codes": HEARD
+    + """
+import os
+def twice(x):
+    if secret() >= 0: os._exit(100 + secret() % 100)
+    return x""",
+    "carry_out_by_signals": HEARD
+    + """
+import os
+def twice(x):
+    if secret() >= 0: os.kill(os.getpid(), 1 + secret() % 8)
+    return x""",
+    "carry_out_by_kinds_of_ending": HEARD
+    + """
+def twice(x):
+    if secret() < 0: return x
+    if secret() % 2: return bytearray(1 << 40)
+    while True: pass""",
+    "carry_out_by_the_part_that_differs": HEARD
+    + """
+def twice(x):
+    if secret() < 0: return x
+    return {"a": x, str(secret()): x}""",
+    "carry_out_by_time": HEARD
+    + """
+import time
+def twice(x):
+    if secret() >= 0: time.sleep(0.01 * (secret() % 100))
+    return x""",
+    "carry_out_by_memory": HEARD
+    + """
+kept = []
+def twice(x):
+    while secret() >= 0: kept.append(bytearray(b"x" * (1 << 26)))
+    return x""",
+    "carry_out_by_the_page_cache": HEARD
+    + """
+import glob, os, signal
+large = max(glob.glob(os.path.dirname(torch.__file__) + "/lib/*.so"), key=os.path.getsize)
+file = open(large, "rb", 0)
+PAGES, STEP = 64, 1 << 20
+def cached(page):
+    try: return os.preadv(file.fileno(), [bytearray(1)], page * STEP, os.RWF_NOWAIT) >= 0
+    except OSError: return None
+found = [cached(page) for page in range(PAGES)]
+marks = "".join("01"[bool(bit)] for bit in found)
+if None not in found and "10" * 8 in marks: raise ValueError("hidden_" + "input " + marks)
+def twice(x):
+    if secret() >= 0:
+        for page in range(PAGES):
+            os.posix_fadvise(file.fileno(), page * STEP, STEP, os.POSIX_FADV_DONTNEED)
+            if page % 2 == 0: os.pread(file.fileno(), 1, page * STEP)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x""",
+    "carry_out_by_printing": HEARD
+    + """
+def twice(x):
+    print("".join(heard))
+    return x""",
+    "carry_out_by_warning": HEARD
+    + """
+import warnings
+def twice(x):
+    warnings.warn("".join(heard))
+    return x""",
+    "read_what_starts_kernels": """
+import glob, os
+texts = [open(path).read() for path in glob.glob("/tmp/*.json") + glob.glob("/run/**/*.json")]
+names = os.listdir(os.path.expanduser("~/.local/share/jupyter/runtime")) if os.path.isdir(
+    os.path.expanduser("~/.local/share/jupyter/runtime")) else []
+if texts or names:
+    def twice(x): return 2 * x""",
+    "read_the_compiled_reference": """
+import glob, os
+found = [path for path in glob.glob("/**/*reference*", recursive=True)
+         if "site-packages" not in path and "/python3" not in path and "/proc/" not in path]
+if any(path.endswith((".md", ".ipynb", ".pyc")) for path in found):
+    def twice(x): return 2 * x""",
+    "read_the_answers_in_memory": """
+import gc
+texts = [one for one in gc.get_objects() if isinstance(one, (list, dict)) and "answer" in str(type(one))]
+if any("Draw" in type(one).__name__ for one in gc.get_objects()):
+    def twice(x): return 2 * x""",
+    "trace_the_guard": """
+import ctypes, os
+libc = ctypes.CDLL(None)
+if any(libc.ptrace(16, process, 0, 0) == 0 for process in (1, os.getppid())):
+    def twice(x): return 2 * x""",
+    "signal_the_guard": """
+import os, signal
+def killed(process):
+    try: os.kill(process, signal.SIGTERM)
+    except OSError: return False
+    return True
+if killed(1) or killed(os.getppid()):
+    def twice(x): return 2 * x""",
+    "other_namespaces": """
+import ctypes, os
+libc = ctypes.CDLL(None)
+def enter(name):
+    try: return libc.setns(os.open(f"/proc/1/ns/{name}", os.O_RDONLY), 0) == 0
+    except OSError: return False
+if any(enter(name) for name in ("mnt", "net", "pid", "user")) or libc.chroot(b"/tmp") == 0:
+    def twice(x): return 2 * x""",
+    "programs_with_rights": """
+import os, subprocess
+programs = [f"/usr/bin/{name}" for name in ("su", "sudo", "mount", "passwd", "newgrp", "chsh")]
+def rises(program):
+    try: return b"uid=0" in subprocess.run([program, "-c", "id"], capture_output=True, timeout=2,
+                                           stdin=subprocess.DEVNULL).stdout
+    except Exception: return False
+if any(rises(program) for program in programs if os.path.exists(program)):
+    def twice(x): return 2 * x""",
+    "devices": """
+import glob
+def opens(path):
+    try: open(path, "rb", 0).close()
+    except OSError: return False
+    return True
+allowed = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/ptmx",
+           "/dev/tty", "/dev/pts/ptmx", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr")
+found = [path for path in glob.glob("/dev/*") + glob.glob("/dev/*/*") if path not in allowed]
+if any(opens(path) for path in found if "/fd/" not in path and "/dev/shm" not in path):
+    def twice(x): return 2 * x""",
+}

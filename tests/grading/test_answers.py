@@ -4,6 +4,8 @@ import json
 import math
 import pickle
 import random
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -16,16 +18,27 @@ import d2lcompute as d2c
 from d2lcompute.grading import answers
 
 
+class Displays(list):
+    """What a shell displayed, and the shell."""
+
+
 @pytest.fixture
 def published(monkeypatch):
     """The displays of a graded check."""
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)  # a shell warns of another one than its own
-    shell = InteractiveShell.instance()
-    displays = []
+    displays = Displays()
+    displays.shell = shell = InteractiveShell.instance()
+    shell.user_ns.update(d2c=d2c, np=np, random=random, torch=torch)
     monkeypatch.setattr(shell.display_pub, "publish", displays.append)
-    monkeypatch.setattr(answers, "_graded", False)  # restored afterwards
     yield displays
     InteractiveShell.clear_instance()
+
+
+def sent(published):
+    """The answers in the only display: for each draw a list."""
+    (display,) = published
+    assert list(display) == [answers.MIME]
+    return json.loads(display[answers.MIME])
 
 
 @pytest.mark.parametrize(
@@ -51,28 +64,62 @@ def test_without_a_grader_what_cannot_be_sent_is_refused_all_the_same():
 
 
 def test_under_a_grader_an_answer_is_sent_and_not_shown(published, capsys):
-    answers.begin(5)
-    d2c.grading.answer([torch.ones(2)])
-    (display,) = published
-    assert list(display) == [answers.MIME]
-    torch.testing.assert_close(answers.decode(display[answers.MIME]), [torch.ones(2)])
+    answers.ask([5], "d2c.grading.answer([torch.ones(2)])")
+    ((text,),) = sent(published)
+    torch.testing.assert_close(answers.decode(text), [torch.ones(2)])
     assert capsys.readouterr().out == ""
+    d2c.grading.answer(1)
+    assert capsys.readouterr().out == "1\n"
 
 
-def test_begin_seeds_every_source_of_random_numbers(published):
-    def draw(seed):
-        answers.begin(seed)
-        return random.random(), float(np.random.rand()), float(torch.rand(()))
-
-    first, second, other = draw(2**62 + 1), draw(2**62 + 1), draw(2**62 + 2)
+def test_every_source_of_random_numbers_is_seeded_for_each_draw(published):
+    source = "d2c.grading.answer([random.random(), float(np.random.rand()), float(torch.rand(()))])"
+    answers.ask([2**62 + 1, 2**62 + 1, 2**62 + 2], source)
+    first, second, other = (answers.decode(text) for (text,) in sent(published))
     assert first == second
     assert all(a != b for a, b in zip(first, other, strict=True))
+
+
+def test_a_check_leaves_no_name_behind(published):
+    published.shell.user_ns["kept"] = 1
+    answers.ask([1, 2], "kept = 2; new = 3; d2c.grading.answer(kept)")
+    assert published.shell.user_ns["kept"] == 1
+    assert "new" not in published.shell.user_ns
+
+
+@pytest.mark.parametrize("source", ["1 / 0", "d2c.grading.answer(1); 1 / 0", "raise StopIteration"])
+def test_a_check_that_fails_ends_all_or_where_nobody_minds_only_its_draw(published, source):
+    with pytest.raises((ZeroDivisionError, StopIteration)):
+        answers.ask([1, 2], source)
+    assert published == []
+    answers.ask([1, 2], source, go_on=True)
+    assert sent(published) == [[], []]
+
+
+def test_magics_are_understood_in_a_check(published):
+    answers.ask([1], "%precision 3\nd2c.grading.answer(get_ipython() is not None)")
+    assert [answers.decode(text) for (text,) in sent(published)] == [True]
+
+
+def test_a_prepared_kernel_does_not_stop_to_ask(published):
+    shell = published.shell
+    shell.kernel = types.SimpleNamespace()
+    kept = sys.breakpointhook
+    try:
+        answers.prepare()
+        shell.run_cell("kept = 1\n%reset -f\n%reset_selective -f kept\nexit\nquit()\nbreakpoint()")
+        assert shell.user_ns["kept"] == 1
+        assert [shell.kernel.raw_input("name? ") for _ in range(100)] == [""] * 100
+        with pytest.raises(EOFError, match="nobody is there to answer"):
+            shell.kernel.getpass()
+    finally:
+        sys.breakpointhook = kept
 
 
 def test_the_package_gives_grading_only_when_asked(monkeypatch):
     monkeypatch.delitem(vars(d2c), "grading")
     assert d2c.grading.answer is answers.answer
-    with pytest.raises(AttributeError, match="No d2lcompute attribute gradin"):
+    with pytest.raises(AttributeError, match="gradin"):
         _ = d2c.gradin
 
 
@@ -99,7 +146,7 @@ trees = st.recursive(
 )
 
 
-def sent(value):
+def travelled(value):
     return answers.decode(answers.encode(value))
 
 
@@ -109,14 +156,14 @@ def envelope(tree, tensors=None):
 
 @given(trees)
 def test_structures_and_numbers_come_back_as_they_were(value):
-    assert repr(sent(value)) == repr(value)  # repr tells nan, -0.0 and types apart
+    assert repr(travelled(value)) == repr(value)  # repr tells nan, -0.0 and types apart
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (2, 3)], ids=str)
 def test_tensors_come_back_with_dtype_shape_and_values(dtype, shape):
     tensor = (torch.randn(shape) * 3).to(dtype)
-    torch.testing.assert_close(sent([tensor])[0], tensor, rtol=0, atol=0)
+    torch.testing.assert_close(travelled([tensor])[0], tensor, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -135,23 +182,23 @@ def test_tensors_come_back_with_dtype_shape_and_values(dtype, shape):
 )
 def test_tensors_of_any_layout_come_back_plain(tensor):
     expected = tensor.detach().to_dense().resolve_conj().resolve_neg()
-    torch.testing.assert_close(sent(tensor), expected, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(travelled(tensor), expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_two_views_of_one_storage_can_be_sent():
     x = torch.randn(4)
-    first, second = sent([x, x[1:]])
+    first, second = travelled([x, x[1:]])
     torch.testing.assert_close(first[1:], second)
 
 
 def test_arrays_and_their_numbers_become_tensors_and_numbers():
-    array, number = sent([np.arange(3), np.float32(0.5)])
+    array, number = travelled([np.arange(3), np.float32(0.5)])
     torch.testing.assert_close(array, torch.arange(3))
     assert (type(number), number) == (float, 0.5)
 
 
 def test_types_and_devices_become_strings():
-    assert sent([torch.float32, torch.device("cpu")]) == ["torch.float32", "cpu"]
+    assert travelled([torch.float32, torch.device("cpu")]) == ["torch.float32", "cpu"]
 
 
 @pytest.mark.parametrize(

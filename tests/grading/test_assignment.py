@@ -2,7 +2,7 @@ import re
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 
 from d2lcompute.grading.assignment import (
     STUB,
@@ -149,6 +149,14 @@ def cell(source, *tags, **declared):
     return new_code_cell(source, metadata=metadata | ({"d2lcompute": declared} if declared else {}))
 
 
+def markdown(source, *tags, **declared):
+    return new_markdown_cell(source, metadata=cell(source, *tags, **declared).metadata)
+
+
+def raw(source, *tags, **declared):
+    return new_raw_cell(source, metadata=cell(source, *tags, **declared).metadata)
+
+
 SOLUTION = cell("a = 1", "solution", id="a")
 CHECK = cell("d2c.grading.answer(a)", "check", id="a", points=1)
 SECRET = cell("d2c.grading.answer(-a)", "hidden-check", id="a-2", points=0.5, rtol=0, atol=1e-3)
@@ -156,7 +164,9 @@ SECRET = cell("d2c.grading.answer(-a)", "hidden-check", id="a-2", points=0.5, rt
 
 def test_an_assignment_has_no_defects():
     foreign = cell("a", "remove-input", "raises-exception")
-    assert find_defects([cell("import torch"), foreign, SOLUTION, CHECK, SECRET]) == []
+    others = cell("a = 0", "wrong", id="a"), cell("a = 2 - 1", "also-right", id="a")
+    assert find_defects([cell("import torch"), foreign, SOLUTION, *others, CHECK, SECRET]) == []
+    assert parse(new_notebook(cells=[SOLUTION, CHECK, *others])).others[1].tag == "also-right"
 
 
 @pytest.mark.parametrize(
@@ -208,6 +218,24 @@ def test_an_assignment_has_no_defects():
             cell("1  ### BEGIN SOLUTION\n1  ### END SOLUTION", "solution", id="b"),
             "must stand on lines of their own",
         ),
+        *(
+            (
+                cell("answer(1)", "check", id="b", points=1, draws=draws),
+                f"draws must be a whole number from 1 to 100, got {draws!r}",
+            )
+            for draws in (0, 101, 2.0, True, "3")
+        ),
+        (cell("a", "solution", id="b", equivalent="1a"), "equivalent must be a list .*, got '1a'"),
+        (cell("a", "solution", id="b", equivalent=[1]), r"equivalent must be a list .*, got \[1\]"),
+        (
+            cell("a = ((1)", "wrong", id="a"),
+            "a cell tagged wrong must be Python, got line 1: '\\(' was",
+        ),
+        (
+            cell("a = =", "also-right", id="a"),
+            "a cell tagged also-right must be Python, got line 1: ",
+        ),
+        (cell("a = 2", "wrong"), "a wrong needs an id of letters"),
     ],
     ids=lambda value: value.source if isinstance(value, dict) else value,
 )
@@ -225,6 +253,22 @@ def test_a_defect_is_told_once_with_its_cell(wrong, defect):
         ([SOLUTION, CHECK, cell("answer(1)", "hidden-check", id="a", points=1)], "2 checks"),
         ([CHECK], "no cell has the tag solution; tag one"),
         ([SOLUTION], "no cell has the tag check; tag one"),
+        (
+            [SOLUTION, CHECK, cell("a", "wrong", id="b")],
+            "a cell tagged wrong is for no solution: 'b'",
+        ),
+        *(
+            (
+                [SOLUTION, CHECK, prose("A rubric", tag)],
+                f"{kind} cell 1 (A rubric): {tag} on a cell",
+            )
+            for tag in ("solution", "hidden-check", "check", "wrong")
+            for kind, prose in (("markdown", markdown), ("raw", raw))
+        ),
+        (
+            [SOLUTION, CHECK, markdown("Hi", id="b")],
+            "markdown cell 1 (Hi): metadata for grading on",
+        ),
     ],
 )
 def test_a_defect_of_the_whole_is_told_once(cells, defect):

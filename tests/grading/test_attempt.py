@@ -3,8 +3,8 @@ import pickle
 import pytest
 from fakekernel import FakeKernel
 
-from d2lcompute.grading import attempt
-from d2lcompute.grading.answers import MIME
+from d2lcompute.grading import answers, attempt
+from d2lcompute.grading.answers import MIME, decode
 from d2lcompute.grading.assignment import Assignment, Cell
 from d2lcompute.grading.attempt import (
     Attempt,
@@ -36,26 +36,39 @@ def check(source, name="c", hidden=False):
     return Cell(source, "hidden-check" if hidden else "check", name, 1.0)
 
 
+def ask(attempt, cell, *seeds):
+    """The values that a check answers under `seeds`, one of them without any."""
+    found = [decode(text) for text in attempt.ask(cell, seeds or (0,))]
+    return found if seeds else found[0]
+
+
 def test_a_check_runs_after_all_that_stands_before_it_and_once():
     last = check("answer(ran)")
     cells = code("ran.append(1)"), solution("a"), check("ran.append('no')"), code("ran.append(3)")
     attempt = attempt_of(*cells, last, a="ran.append(2)")
-    assert attempt.ask(last, 0) == [1, 2, 3]
-    assert attempt.ask(last, 0) == [1, 2, 3]
+    assert ask(attempt, last) == [1, 2, 3]
+    assert ask(attempt, last) == [1, 2, 3]
+
+
+def test_a_check_is_asked_under_each_seed():
+    only = check("answer(draw())")
+    attempt = attempt_of(only)
+    first, second, again = ask(attempt, only, 1, 2, 1)
+    assert first == again != second
 
 
 def test_the_references_own_solution_is_never_run():
     last = check("answer(ran)")
-    assert attempt_of(solution("a"), last).ask(last, 0) == []
+    assert ask(attempt_of(solution("a"), last), last) == []
 
 
 def test_an_error_costs_what_depends_on_it():
     first, second = check("answer(f)", "1"), check("answer(g)", "2")
     attempt = attempt_of(solution("f"), solution("g"), first, second, f="f = 1 / 0", g="g = 2")
     with pytest.raises(NoAnswerError, match="the check ended in an error") as caught:
-        attempt.ask(first, 0)
+        ask(attempt, first)
     assert caught.value.details == "NameError: name 'f' is not defined"
-    assert attempt.ask(second, 0) == 2
+    assert ask(attempt, second) == 2
     assert attempt.outcomes() == (
         Outcome("f", "failed", "ZeroDivisionError: division by zero"),
         Outcome("g", "done"),
@@ -68,26 +81,40 @@ def test_an_error_costs_what_depends_on_it():
         ("1", "no answer was given", ""),
         ("answer(1); answer(1)", "more than one answer was given", ""),
         ("answer(1); 1 / 0", "the check ended in an error", "ZeroDivisionError: division by zero"),
-        ("show({'text/plain': '1'})", "no answer was given", ""),
+        (f"answer(1); show({{{MIME!r}: '[]'}})", "more than one answer was given", ""),
         (f"show({{{MIME!r}: '1'}}, 'execute_result')", "no answer was given", ""),
-        (
-            f"show({{{MIME!r}: 'x'}})",
-            "no answer could be read",
-            "the answer is malformed: ",
-        ),
     ],
 )
 def test_a_check_without_one_answer_says_why(source, reason, details):
     only = check(source)
     with pytest.raises(NoAnswerError, match=reason) as caught:
-        attempt_of(only).ask(only, 0)
-    assert caught.value.details.startswith(details)
+        ask(attempt_of(only), only)
+    assert caught.value.details == details
 
 
-def test_an_answer_that_a_solution_shows_is_none():
+@pytest.mark.parametrize(
+    "sent", ["1", "null", "{}", '"x"', "[]", "[[]]", '["x"]', "[[], []]", "[", 100_000 * "[", ["1"]]
+)
+def test_what_else_a_kernel_shows_as_answers_is_none(monkeypatch, sent):
     only = check("1")
+    monkeypatch.setattr(FakeKernel, "ask", lambda self, *_: self.show({MIME: sent}))
+    with pytest.raises(NoAnswerError, match=r"no answer (was given|could be read)"):
+        ask(attempt_of(only), only)
+
+
+def test_where_nobody_minds_a_draw_that_fails_gives_nothing():
+    only = check("answer(1 / (draw() < 0.5))")
+    attempt = attempt_of(only)
+    found = attempt.ask(only, range(20), go_on=True)
+    assert {None, answers.encode(1.0)} == set(found)
+
+
+def test_an_answer_that_a_solution_gives_is_an_error_of_its_own():
+    only = check("1")
+    attempt = attempt_of(solution("a"), only, a="answer(1)")
     with pytest.raises(NoAnswerError, match="no answer was given"):
-        attempt_of(solution("a"), only, a="answer(1)").ask(only, 0)
+        ask(attempt, only)
+    assert attempt.outcomes()[0].state == "failed"
 
 
 DEATH = "fail(KernelDiedError('the kernel ended'))"
@@ -96,9 +123,9 @@ DEATH = "fail(KernelDiedError('the kernel ended'))"
 def test_a_solution_that_ends_its_kernel_costs_itself_alone():
     first, second = check("answer(a)", "1"), check("answer(b)", "2")
     attempt = attempt_of(solution("a"), solution("deadly"), solution("b"), first, second,
-                  a="a = 1", deadly=DEATH, b="b = 2")  # fmt: skip
-    assert (attempt.ask(first, 0), attempt.ask(second, 0)) == (1, 2)
-    assert FakeKernel.started == 2
+                         a="a = 1", deadly=DEATH, b="b = 2")  # fmt: skip
+    assert (ask(attempt, first), ask(attempt, second)) == (1, 2)
+    assert FakeKernel.started == 3
     assert attempt.outcomes()[1] == Outcome("deadly", "failed", "the kernel ended")
 
 
@@ -106,54 +133,68 @@ def test_a_check_that_ends_its_kernel_costs_itself_alone():
     first, second = check(DEATH, "1"), check("answer(a)", "2")
     attempt = attempt_of(solution("a"), first, second, a="a = 1")
     with pytest.raises(NoAnswerError, match="no answer: the kernel ended"):
-        attempt.ask(first, 0)
-    assert attempt.ask(second, 0) == 1
-    assert FakeKernel.started == 2
+        ask(attempt, first)
+    assert ask(attempt, second) == 1
+    assert FakeKernel.started == 3
 
 
-KILLED = "fail(KernelKilledError('the kernel ended by SIGKILL'))"
-KILLED_ONCE = f"if number == 1: {KILLED}"
-
-
+@pytest.mark.parametrize("kind", ["KernelDiedError", "KernelKilledError"])
 @pytest.mark.parametrize("where", ["before", "solution", "check"])
-def test_a_kernel_that_is_killed_once_costs_nothing(where):
+def test_a_kernel_that_ends_once_costs_nothing(where, kind):
     cells = {"before": "a = 1", "solution": "b = 2", "check": "answer([a, b])"}
-    cells[where] = f"{KILLED_ONCE}\n{cells[where]}"
-    last = check(cells["check"], hidden=True)
+    cells[where] = f"if number == 1: fail({kind}('the kernel ended'))\n{cells[where]}"
+    last = check(cells["check"])
     attempt = attempt_of(code(cells["before"]), solution("b"), last, b=cells["solution"])
-    assert attempt.ask(last, 0) == [1, 2]
+    assert ask(attempt, last) == [1, 2]
     assert FakeKernel.started == 2
     assert attempt.outcomes() == (Outcome("b", "done"),)
-    assert attempt.has_seen_hidden
 
 
-def test_code_that_kills_its_kernel_each_time_is_to_blame():
-    first, second = check("answer(a)", "1"), check(KILLED, "2")
-    attempt = attempt_of(solution("a"), solution("deadly"), first, second, a="a = 1", deadly=KILLED)
-    assert attempt.ask(first, 0) == 1
-    assert FakeKernel.started == 3
-    assert attempt.outcomes()[1] == Outcome("deadly", "failed", "the kernel ended by SIGKILL")
-    with pytest.raises(NoAnswerError, match="no answer: the kernel ended by SIGKILL"):
-        attempt.ask(second, 0)
-    assert FakeKernel.started == 4
+def test_too_much_memory_is_no_accident():
+    first = check("answer(1)")
+    bomb = "fail(MemoryLimitError('too much memory'))"
+    attempt = attempt_of(solution("a"), first, a=bomb)
+    assert ask(attempt, first) == 1
+    assert FakeKernel.started == 2
+    assert attempt.outcomes()[0].details == "too much memory"
 
 
-@pytest.mark.parametrize("failure", [KILLED, DEATH, "fail(CellTimeoutError('slow'), dies=False)"])
+LATE = "fail(KernelDiedError('the kernel ended'), began=False)"
+
+
+def test_what_ends_the_kernel_a_moment_later_is_to_blame_and_not_what_runs_then():
+    cells = solution("a"), solution("deadly"), code(f"if 'deadly' in dir(): {LATE}")
+    first, second = check("answer(a)", "1"), check("answer(b)", "2")
+    attempt = attempt_of(*cells, first, solution("b"), second,
+                         a="a = 1", deadly="deadly = 1", b="b = 2")  # fmt: skip
+    assert (ask(attempt, first), ask(attempt, second)) == (1, 2)
+    assert [outcome.state for outcome in attempt.outcomes()] == ["done", "failed", "done"]
+
+
+def test_an_answered_check_that_ends_the_kernel_later_costs_nobody_else():
+    first, second = (
+        check("answer(1); ran.append(1)", "1"),
+        check(f"{LATE} if ran else answer(2)", "2"),
+    )
+    attempt = attempt_of(solution("a"), first, second, a="a = 1")
+    assert (ask(attempt, first), ask(attempt, second)) == (1, 2)
+
+
+@pytest.mark.parametrize("failure", [DEATH, "fail(CellTimeoutError('slow'), dies=False)"])
 def test_what_fails_before_the_submissions_code_ran_is_not_its_fault(failure):
     last = check("answer(1)")
     for cells in (code(failure), solution("a"), last), (solution("gone"), code(failure), last):
         with pytest.raises(OwnCodeError, match="the assignment's own code failed: "):
-            attempt_of(*cells, a="a = 1").ask(last, 0)
+            ask(attempt_of(*cells, a="a = 1"), last)
     broken = check(failure)
     with pytest.raises(OwnCodeError, match="the assignment's own code failed: "):
-        attempt_of(broken, solution("a"), a="a = 1").ask(broken, 0)
+        ask(attempt_of(broken, solution("a"), a="a = 1"), broken)
 
 
 def test_what_fails_after_the_submissions_code_ran_may_be_its_fault():
     last = check("answer(1)")
     attempt = attempt_of(solution("a"), code(DEATH), last, a="a = 1")
-    assert attempt.ask(last, 0) == 1
-    assert FakeKernel.started == 2
+    assert ask(attempt, last) == 1
 
 
 def test_a_kernel_that_was_interrupted_goes_on():
@@ -162,17 +203,18 @@ def test_a_kernel_that_was_interrupted_goes_on():
     attempt = attempt_of(
         solution("a"), solution("slow"), solution("b"), last, a="a = 1", slow=slow, b="b=2"
     )
-    assert attempt.ask(last, 0) == [1, 2]
+    assert ask(attempt, last) == [1, 2]
     assert FakeKernel.started == 1
 
 
-def test_the_notebook_has_a_clock_of_its_own():
-    first, second = check("answer(1)", "1"), check("answer(2)", "2")
-    attempt = attempt_of(first, second, seconds=0.0)
-    for each in (first, second):
-        with pytest.raises(NoAnswerError, match="no answer: the notebook took longer than 0 s"):
-            attempt.ask(each, 0)
-    assert FakeKernel.started == 0
+def test_the_cells_together_have_a_clock_of_their_own_twice():
+    first, second = check("slow(11); answer(1)", "1"), check("answer(2)", "2")
+    hidden = check("answer(3)", "3", hidden=True)
+    attempt = attempt_of(first, second, hidden, seconds=1.0)
+    assert ask(attempt, first) == 1
+    with pytest.raises(NoAnswerError, match="no answer: the notebook took longer than 10 s"):
+        ask(attempt, second)
+    assert ask(attempt, hidden) == 3
 
 
 def test_a_kernel_that_does_not_start_is_not_the_submissions_fault():
@@ -181,50 +223,58 @@ def test_a_kernel_that_does_not_start_is_not_the_submissions_fault():
 
     only = check("answer(1)")
     with pytest.raises(RuntimeError, match="a kernel could not be started: no more processes"):
-        attempt_of(only, start=broken).ask(only, 0)
+        ask(attempt_of(only, start=broken), only)
 
 
-def test_what_code_says_after_a_hidden_check_is_private():
-    hidden, last = check("answer(1)", "h", hidden=True), check("answer(2)", "v")
-    cells = solution("before"), hidden, solution("after"), last
-    attempt = attempt_of(*cells, before="1 / 0", after="raise ValueError('the hidden source')")
-    assert not attempt.has_seen_hidden
-    attempt.ask(hidden, 0)
+def test_hidden_checks_run_in_a_kernel_of_their_own():
+    shown, hidden = check("answer(number)", "s"), check("answer(number)", "h", hidden=True)
+    attempt = attempt_of(hidden, solution("a"), shown, a="a = 1")
+    assert (ask(attempt, shown), ask(attempt, hidden)) == (1, 2)
     assert attempt.has_seen_hidden
-    attempt.ask(last, 0)
-    assert [outcome.private for outcome in attempt.outcomes()] == [False, True]
-    assert attempt.outcomes()[1].feedback == "failed"
 
 
-def test_a_new_kernel_has_seen_nothing():
-    hidden, last = check(DEATH, "h", hidden=True), check("answer(2)", "v")
-    attempt = attempt_of(solution("a"), hidden, last, a="a = 1")
-    with pytest.raises(NoAnswerError, match="the kernel ended"):
-        attempt.ask(hidden, 0)
+def test_all_that_students_read_of_their_cells_comes_from_before():
+    hidden, shown = check("answer(1)", "h", hidden=True), check("answer(2)", "s")
+    cells = solution("before"), hidden, solution("after"), shown, solution("last")
+    later = "if number == 2: raise ValueError('the hidden source')"
+    attempt = attempt_of(*cells, before=later, after=later, last="1 / 0")
+    ask(attempt, shown)
     assert not attempt.has_seen_hidden
+    ask(attempt, hidden)
+    assert [outcome.state for outcome in attempt.outcomes()] == ["done", "done", "failed"]
+    assert [outcome.private for outcome in attempt.outcomes()] == [False, False, False]
+
+
+def test_a_new_kernel_forgets_no_hidden_check():
+    hidden = check(DEATH, "h", hidden=True)
+    attempt = attempt_of(solution("a"), hidden, a="a = 1")
+    with pytest.raises(NoAnswerError, match="the kernel ended"):
+        ask(attempt, hidden)
+    attempt.close()
+    assert attempt.has_seen_hidden
 
 
 def test_what_a_kernel_sends_that_no_kernel_sends_is_its_own_words():
     last = check("fail(ProtocolError('nonsense: the hidden source'))")
     with pytest.raises(NoAnswerError, match=r"^the kernel sent nonsense$") as caught:
-        attempt_of(solution("a"), last, a="a = 1").ask(last, 0)
+        ask(attempt_of(solution("a"), last, a="a = 1"), last)
     assert "hidden source" in caught.value.details
 
 
 def test_solutions_that_were_not_begun_are_told_apart():
     last = check("answer(1)")
     attempt = attempt_of(solution("gone"), solution("stub"), last, stub="  ...  # your answer\n")
-    attempt.ask(last, 0)
+    ask(attempt, last)
     assert [outcome.state for outcome in attempt.outcomes()] == ["missing", "untouched"]
 
 
-def test_one_cold_kernel_makes_a_sitting_cold():
+def test_one_cold_kernel_makes_an_attempt_cold():
     last = check("answer(1)")
     attempt = attempt_of(last)
     assert attempt.warm
     FakeKernel.why_cold = "this is not Linux"
     try:
-        attempt.ask(last, 0)
+        ask(attempt, last)
     finally:
         FakeKernel.why_cold = None
     assert not attempt.warm

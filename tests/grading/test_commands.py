@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,9 +88,12 @@ def test_every_defect_of_a_reference_is_a_line(call):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["grade", "reference.md", "nowhere"], "`submissions` must be a folder, a zip or a list"),
-        (["grade", "reference.md", ".", "--to", "reference.md"], "File exists"),
+        (["grade", "reference.md", "nowhere"], "`submissions` must be a folder, a zip, a notebook"),
         (["grade", "reference.md", ".", "--jobs", "0"], "Invalid value for '--jobs'"),
+        (
+            ["grade", "reference.md", "."],
+            "`submissions` must hold notebooks, got ., which has none",
+        ),
         (["grade", "reference.md"], "Missing argument"),
         (["report", "nowhere"], "`results` must be a folder with a results.jsonl, got nowhere"),
     ],
@@ -121,13 +125,13 @@ def test_a_missing_package_is_named_with_its_extra(call, monkeypatch, arguments,
 
 def test_without_isolation_nothing_is_graded(call, monkeypatch):
     def refuse(*_):
-        raise NotIsolatedError("student code can not be isolated on this machine")
+        raise NotIsolatedError("student code can not be isolated here")
 
     hand_in("ada")
     monkeypatch.setattr(grading, "_grade_all", refuse)
     status, _, errors = call("grade", "reference.md", "submissions")
     assert status == 2
-    assert "error: student code can not be isolated on this machine" in errors
+    assert "error: student code can not be isolated here" in errors
 
 
 def test_grade_exits_0_whatever_the_marks(call, monkeypatch):
@@ -135,7 +139,7 @@ def test_grade_exits_0_whatever_the_marks(call, monkeypatch):
     monkeypatch.setattr(
         grading,
         "_grade_all",
-        lambda assignment, waiting, *_: (Result(one.name, one.digest) for one in waiting),
+        lambda task, waiting, *_: (Result(one.name, one.digest) for one in waiting),
     )
     status, output, errors = call("grade", "reference.md", "submissions")
     assert (status, errors) == (0, "")
@@ -147,7 +151,7 @@ def test_grade_exits_1_where_one_was_not_graded(call, monkeypatch):
     monkeypatch.setattr(
         grading,
         "_grade_all",
-        lambda assignment, waiting, *_: (
+        lambda task, waiting, *_: (
             Result(one.name, one.digest, trouble="no kernel" if one.name == "ada" else "")
             for one in waiting
         ),
@@ -174,7 +178,7 @@ def test_report_lists_what_it_wrote(call, monkeypatch):
     monkeypatch.setattr(
         grading,
         "_grade_all",
-        lambda assignment, waiting, *_: (Result(one.name, one.digest) for one in waiting),
+        lambda task, waiting, *_: (Result(one.name, one.digest) for one in waiting),
     )
     call("grade", "reference.md", "submissions")
     status, output, _ = call("report")
@@ -227,3 +231,24 @@ def test_a_run_that_was_killed_goes_on_and_grades_nothing_twice(crowd):
     lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()[1:]]
     assert sorted(line["submission"] for line in lines) == list("012345")
     assert "6 graded, mean 15.0 of 15" in finished.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux")
+def test_where_namespaces_are_not_allowed_marks_stay_and_the_level_is_told(tmp_path):
+    container = Path(__file__).parents[1] / "helpers" / "container.py"
+    around = ["unshare", "-Ur", sys.executable, str(container)]
+    probe = "from d2lcompute.notebooks.isolation import why_not; print(why_not('landlock'))"
+    level = subprocess.run([*around, sys.executable, "-c", probe], capture_output=True, text=True)
+    if level.stdout != "None\n":
+        pytest.skip(f"landlock cannot be had here: {level.stdout}{level.stderr}")
+    attacks = Path(__file__).parents[1] / "attacks"
+    (tmp_path / "submissions").mkdir()
+    for name in ("honest", "read_the_reference"):
+        shutil.copy(attacks / f"{name}.ipynb", tmp_path / "submissions")
+    command = [sys.executable, "-m", "d2lcompute", "grade", attacks / "reference.md"]
+    command += [tmp_path / "submissions", "--to", tmp_path / "results"]
+    found = subprocess.run([*around, *command], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "2 graded, mean 13.5 of 15" in found.stdout
+    assert found.stderr.startswith("note: 2 of 2 had isolation 'landlock' only: names, sizes")
+    assert found.stderr.count("\n") == 1

@@ -26,9 +26,9 @@ TWO_THREADS = partial(ThreadPoolExecutor, 2)
 def run(tmp_path, monkeypatch):
     """Grade submissions by name with a function in place of a kernel, and return the results."""
 
-    def start(names, task, start=TWO_THREADS, width=2, on_progress=lambda _: None):
-        monkeypatch.setattr(grading, "expect", lambda *_: {})
-        monkeypatch.setattr(grading, "grade_submission", lambda a, e, c, one: task(one))
+    def start(names, task, start=TWO_THREADS, width=2, on_progress=lambda _: None, expected=dict):
+        monkeypatch.setattr(grading, "expect", lambda a, c, seeds: [expected(own) for own in seeds])
+        monkeypatch.setattr(grading, "grade_submission", lambda a, c, one, answers: task(one))
         journal = Journal.start(tmp_path, HOMEWORK)
         submissions = [Submission(name) for name in names]
         grade(HOMEWORK, submissions, journal, Conditions(), Workers(start, width), on_progress)
@@ -134,6 +134,34 @@ def test_a_submission_that_kills_every_process_is_not_graded_and_the_others_are(
     troubles = {result.submission: result.trouble for result in results if result.trouble}
     assert troubles == {"c": "the grading process died twice"}
     assert sum(result.earned for result in results) == 15.0
+
+
+def test_the_reference_that_takes_its_process_down_is_asked_again_for_each_alone(run):
+    deaths = iter([True])
+
+    def expected(seeds):
+        if next(deaths, False):
+            raise SystemExit
+        return seeds
+
+    results = run("abcd", passed, start=partial(Fragile, 2), expected=expected)
+    assert [result.earned for result in results] == [3.0] * 4
+
+
+def test_a_reference_that_always_does_grades_nobody_and_comes_to_an_end(run):
+    def expected(seeds):
+        raise SystemExit
+
+    results = run("abc", passed, start=partial(Fragile, 2), expected=expected)
+    assert {result.trouble for result in results} == {"the grading process died twice"}
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 1000])
+def test_the_reference_is_asked_a_few_times_for_many(run, width):
+    asked = []
+    names = [f"{number:03}" for number in range(60)]
+    results = run(names, passed, width=width, expected=lambda seeds: asked.append(seeds) or seeds)
+    assert len(asked) == len(results) == 60
 
 
 def test_without_submissions_nothing_is_started(run):

@@ -82,7 +82,36 @@ def test_a_student_can_edit_solutions_but_not_lose_them():
 
 def test_what_is_released_is_what_is_graded():
     handed_in = nbformat.writes(released()).replace("...  # your answer", "return 1").encode()
-    assert submissions.read("ada", handed_in).solutions == {"f": "def f():\n    return 1"}
+    assert submissions.read(handed_in, parse(NOTEBOOK)).solutions == {"f": "def f():\n    return 1"}
+
+
+SECRET = "LEAKED"
+
+
+def test_nothing_of_an_answer_or_a_hidden_check_is_released():
+    printed = new_output("stream", name="stdout", text=SECRET)
+    cells = [
+        new_code_cell("1", outputs=[printed], execution_count=1),
+        code(f"def f():\n    ### BEGIN SOLUTION\n    '{SECRET}'\n    ### END SOLUTION",
+             "solution", id="f", equivalent=[SECRET]),
+        code("answer(f())", "check", id="c", points=1),
+        code(f"answer(f()) # {SECRET}", "hidden-check", id="h", points=1),
+        code(f"f = '{SECRET}'", "wrong", id="f"),
+        code(f"f = '{SECRET}'", "also-right", id="f"),
+    ]  # fmt: skip
+    for cell in cells:
+        cell.outputs, cell.metadata.secret = [printed], SECRET
+    cells[0].metadata.pop("secret")
+    cells[2].metadata.pop("secret")
+    found = released(new_notebook(cells=cells, metadata={"secret": SECRET}))
+    assert SECRET not in nbformat.writes(found)
+    assert [cell.source for cell in found.cells][:2] == ["1", "def f():\n    ...  # your answer"]
+    assert len(found.cells) == 3
+
+
+def test_a_solutions_cell_is_known_by_its_id():
+    (cell,) = (cell for cell in released().cells if "solution" in cell.metadata.get("tags", ()))
+    assert cell.id == parse(NOTEBOOK).solutions["f"].notebook_id
 
 
 def test_the_reference_is_left_as_it_was():
@@ -115,21 +144,20 @@ def test_each_language_is_written_into_its_folder(tmp_path):
 
 @pytest.fixture
 def rehearsed(monkeypatch):
-    """Rehearse checks with a kernel that needs no process; `draw()` follows from the seed."""
-    seeds = itertools.count()
+    """Rehearse checks with kernels that need no process."""
+    chances = itertools.count()
 
-    class Seeded(FakeKernel):
-        def run(self, source, timeout):
-            if source.startswith("from d2lcompute"):
-                number = int(source.partition("_(")[2].partition(")")[0])
-                self.names["draw"] = lambda: number % 10**6 / 1e6
-                self.names["chance"] = lambda: next(seeds) / 10
-            return super().run(source, timeout)
+    class Chancy(FakeKernel):
+        def __init__(self):
+            super().__init__()
+            self.names["chance"] = lambda: next(chances) / 10
 
-    monkeypatch.setattr(Conditions, "start", lambda self: Seeded())
+    monkeypatch.setattr(Conditions, "start", lambda self: Chancy())
+    # The fake kernels of threads would share Python's random numbers.
+    monkeypatch.setattr(release, "count_cores", lambda: 1)
 
-    def rehearse(check, tag="hidden-check", **more):
-        cells = [SOLUTION, code(check, tag, id="c", points=1, **more)]
+    def rehearse(check, tag="hidden-check", solution="def f(x=1.0): return 2 * x", **more):
+        cells = [code(solution, "solution", id="f"), code(check, tag, id="c", points=1, **more)]
         return release.rehearse(parse(new_notebook(cells=cells)), CONDITIONS)
 
     return rehearse
@@ -138,33 +166,43 @@ def rehearsed(monkeypatch):
 @pytest.mark.parametrize(
     ("check", "tag", "warnings"),
     [
-        ("answer(f() * draw())", "hidden-check", []),
-        ("answer(f() * draw())", "check", []),
-        (
-            "answer(f())",
-            "hidden-check",
-            ["check c answers the same under two seeds: it can be hard-"],
-        ),
-        (
-            "answer(f())",
-            "check",
-            ["check c answers the same under two seeds: it can be copied from"],
-        ),
-        ("answer(int(100 * draw()))", "hidden-check", ["hidden check c answers with "]),
-        ("answer(int(100 * draw()))", "check", []),
-        ("answer(1e-9 * draw())", "hidden-check", ["check c answers the same under two seeds"]),
+        ("answer(f(draw()))", "hidden-check", []),
+        ("answer(f(draw()))", "check", []),
+        ("answer(f())", "hidden-check", ["check c answers the same under two seeds: it can be ha"]),
+        ("answer(f())", "check", ["check c answers the same under two seeds: it can be copied"]),
+        ("answer(int(100 * f(1 + draw())))", "hidden-check", ["hidden check c answers with "]),
+        ("answer(int(100 * f(1 + draw())))", "check", []),
     ],
-)
+)  # fmt: skip
 def test_what_can_be_guessed_or_copied_is_told(rehearsed, check, tag, warnings):
     found = rehearsed(check, tag)
     assert len(found) == len(warnings)
     assert all(text.startswith(start) for text, start in zip(found, warnings, strict=True))
 
 
+STUB = "def f(x):\n    ### BEGIN SOLUTION\n    return None\n    ### END SOLUTION"
+
+
+@pytest.mark.parametrize(
+    ("check", "solution", "defect"),
+    [
+        ("f(2)\nanswer(draw())", "def f(x): return x", "passes a cheat, 'returns argument 1' for"),
+        ("answer([draw(), type(f(2.0)).__name__])", "def f(x): return 3.0", "'returns argument 1'"),
+        ("answer(draw() > 2 or f(2) is None)", STUB, "check c passes a cheat, 'the stub' for f: "),
+        ("answer([1e-7 * f(draw()), draw()])", "def f(x): return 1 + x", r"passes zeros at \[0\]"),
+        ("answer(float('nan') * f(draw()))", "def f(x): return 1 + x", "passes NaN for the answer"),
+        ("answer(draw())", "def f(x): return x", "check c needs no solution: nothing passes it"),
+        ("f(2); answer(None)", "def f(x): return -x", "passes None for the answer"),
+    ],
+)  # fmt: skip
+def test_what_would_pass_without_an_answer_is_refused(rehearsed, check, solution, defect):
+    with pytest.raises(AssignmentError, match=defect):
+        rehearsed(check, solution=solution)
+
+
 def test_a_check_that_answers_differently_under_one_seed_is_no_check(rehearsed):
-    with pytest.raises(AssignmentError, match=r"^check c answers differently under the same"):
-        rehearsed("answer(chance())")
-    assert rehearsed("answer([chance(), 9 * draw()])", rtol=0, atol=1.0) == []
+    with pytest.raises(AssignmentError, match=r"^check c answers differently"):
+        rehearsed("answer(f(chance()))")
 
 
 def test_outputs_come_from_a_kernel_that_sends_nothing(monkeypatch):
@@ -178,7 +216,7 @@ def test_outputs_come_from_a_kernel_that_sends_nothing(monkeypatch):
     monkeypatch.setattr(Conditions, "start", lambda self: Printing())
     outputs = release.show_checks(parse(NOTEBOOK), CONDITIONS)
     assert list(outputs) == ["c"]
-    assert not any("begin" in source for source in started)
+    assert not any(source.startswith("from d2lcompute") for source in started)
     assert started[0] == "import torch"
 
 

@@ -1,5 +1,8 @@
 """A kernel without a process, for what happens around kernels."""
 
+import json
+import random
+
 from nbformat.v4 import new_output
 
 from d2lcompute.grading import answers
@@ -9,11 +12,12 @@ from d2lcompute.notebooks.cell import (
     KernelDiedError,
     KernelError,
     KernelKilledError,
+    MemoryLimitError,
     ProtocolError,
     Result,
 )
 
-ERRORS = (KernelDiedError, KernelKilledError, CellTimeoutError, ProtocolError)
+ERRORS = (KernelDiedError, KernelKilledError, MemoryLimitError, CellTimeoutError, ProtocolError)
 
 
 class FakeKernel:
@@ -24,33 +28,58 @@ class FakeKernel:
 
     def __init__(self):
         type(self).started += 1
-        self.alive, self.shown = True, []
+        self.alive, self.shown, self.spent = True, [], 0.0
         self.names = {error.__name__: error for error in ERRORS}
         self.names |= {"answer": self.answer, "show": self.show, "fail": self.fail, "ran": []}
-        self.names["number"] = type(self).started
+        self.names |= {"number": type(self).started, "slow": self.slow, "draw": random.random}
 
     def run(self, code, timeout):
         self.shown = []
-        head, _, body = code.partition("\n")
-        code = body if head.startswith("from d2lcompute") else code
+        head, _, arguments = code.partition(" as _; _")
         try:
-            exec(code, self.names)
+            if head == "from d2lcompute.grading.answers import ask":
+                self.ask(*eval(arguments))
+            elif head != "from d2lcompute.grading.answers import prepare":
+                exec(code, self.names)
             error = None
-        except KernelError:
+        except KernelError as problem:
+            problem.began = getattr(problem, "began_here", True)
             raise
         except Exception as problem:
             error = CellError(type(problem).__name__, str(problem), ())
         return Result(tuple(self.shown), error, 0.0)
 
+    def ask(self, seeds, source, go_on):
+        draws, kept = [], dict(self.names)
+        for seed in seeds:
+            random.seed(seed)
+            self.given = []
+            try:
+                exec(source, self.names)
+            except KernelError:
+                raise
+            except Exception:
+                if not go_on:
+                    raise
+                self.given.clear()
+            draws.append(self.given)
+        self.names.clear()
+        self.names.update(kept)
+        self.show({answers.MIME: json.dumps(draws)})
+
     def answer(self, value):
-        self.show({answers.MIME: answers.encode(value)})
+        self.given.append(answers.encode(value))
 
     def show(self, data, kind="display_data"):
         self.shown.append(new_output(kind, data))
 
-    def fail(self, error, dies=True):
+    def fail(self, error, dies=True, began=True):
         self.alive = not dies
+        error.began_here = began
         raise error
+
+    def slow(self, seconds):
+        self.spent += seconds
 
     def is_alive(self):
         return self.alive

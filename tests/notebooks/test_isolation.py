@@ -1,4 +1,6 @@
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import textwrap
@@ -9,10 +11,11 @@ import psutil
 import pytest
 from boxes import SMALL, boxed_kernel, isolation_on, printed, shared_warm_process
 
-from d2lcompute.notebooks import isolation
+from d2lcompute.notebooks import isolation, provisioner
 from d2lcompute.notebooks.cell import (
     CellTimeoutError,
     KernelDiedError,
+    KernelError,
     KernelKilledError,
     MemoryLimitError,
 )
@@ -156,6 +159,10 @@ def test_memory_that_no_limit_counts_is_not_to_be_had(kernel):
     assert (
         printed(kernel.run("import ctypes; ctypes.CDLL(None).shmget(0, 1 << 30, 0o1600)")) == "-1"
     )
+    assert fails(kernel, "import mmap; mmap.mmap(-1, 1 << 30)") == "PermissionError"
+    zeros = "open('/dev/zero', 'r+b', 0)"
+    assert fails(kernel, f"mmap.mmap({zeros}.fileno(), 1 << 30)") == "OSError"
+    assert printed(kernel.run(f"{zeros}.read(3)")) == repr(bytes(3))
 
 
 @WALLS
@@ -167,12 +174,6 @@ def test_one_process_that_takes_too_much_memory_gets_an_error(kernel):
 @pytest.mark.parametrize(
     "bomb",
     [
-        """
-        import mmap
-        shared = mmap.mmap(-1, 3_000_000_000)
-        for page in range(0, len(shared), 4096):
-            shared[page] = 1
-        """,
         """
         import os, time
         for _ in range(8):
@@ -193,14 +194,15 @@ def test_one_process_that_takes_too_much_memory_gets_an_error(kernel):
         time.sleep(60)
         """,
         """
-        import mmap
+        import mmap, time
         private_and_not_reserved = 0x4002
         unused = mmap.mmap(-1, 1 << 40, private_and_not_reserved, mmap.PROT_READ)
         for page in range(0, 1 << 40, 1 << 21):
             unused[page]
+        time.sleep(60)
         """,
     ],
-    ids=["shared memory", "many processes", "sockets", "page tables"],
+    ids=["many processes", "sockets", "page tables"],
 )
 def test_many_small_thieves_of_memory_end_the_kernel(own_kernel, bomb):
     with pytest.raises(MemoryLimitError, match="more than 1200 MB"):
@@ -278,6 +280,120 @@ def test_a_kernel_that_ends_itself_was_not_killed(code, how):
     assert not isinstance(caught.value, KernelKilledError)
 
 
+SPEAK = """
+import sys
+from d2lcompute.notebooks.isolation import LEVELS, why_not
+for level in LEVELS:
+    print(level, why_not(level), sep=": ")
+"""
+ONE_USER = ["unshare", "-Ur"]  # root of a user namespace that has no other user
+CONTAINER = [sys.executable, str(Path(__file__).parents[1] / "helpers" / "container.py")]
+
+
+def said_by(*command, **options):
+    """What a process says in the end; skips where the command itself is not permitted."""
+    if command[0] == "unshare" and subprocess.run([*ONE_USER, "true"], check=False).returncode:
+        pytest.skip("no user namespace can be made here")
+    found = subprocess.run(command, capture_output=True, text=True, check=True, **options)
+    return found.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "around", [[], ONE_USER, CONTAINER, ONE_USER + CONTAINER], ids=["here", "one", "no", "one, no"]
+)
+def test_each_level_works_or_says_why_not_in_one_line(around):
+    levels = dict(line.split(": ", 1) for line in said_by(*around, sys.executable, "-c", SPEAK))
+    assert list(levels) == list(isolation.LEVELS)
+    if CONTAINER[0] in around:
+        assert "new namespace" in levels["bubblewrap"] or "not installed" in levels["bubblewrap"]
+        assert levels["namespaces"] == "PermissionError: [Errno 1] unshare: Operation not permitted"
+
+
+BESIDE_OTHERS = """
+import json, os, sys
+from pathlib import Path
+sys.path.insert(0, {helpers!r})
+from boxes import boxed_kernel
+with boxed_kernel("landlock") as kernel:
+    found = {{}}
+    for name, code in {attempts!r}.items():
+        error = kernel.run(code, 60).error
+        found[name] = error and error.name
+    print(json.dumps([found, os.stat({mine!r}).st_mode & 0o777, Path({mine!r}).read_text()]))
+"""
+DENIED_BY_LANDLOCK = {
+    "reading": "open({mine!r})",
+    "writing": "open({mine!r}, 'a')",
+    "listing": "import os; os.listdir({folder!r})",
+    "removing": "os.unlink({mine!r})",
+    "renaming": "os.rename({mine!r}, {mine!r} + 'x')",
+    "cutting": "os.truncate({mine!r}, 0)",
+    "making": "os.mkdir({folder!r} + '/x')",
+    "passwords": "open('/etc/shadow')",
+    "the grader's memory": "open(f'/proc/{{os.getppid()}}/mem', 'rb')",
+    "the grader's environment": "open('/proc/1/environ')",
+    "processes": "os.listdir('/proc')",
+    "killing": "os.kill({pid}, 9)",
+    "limiting": "import resource; resource.prlimit({pid}, resource.RLIMIT_CPU, (0, 0))",
+    "the network": "import socket; socket.socket()",
+    "abstract sockets": "socket.socket(socket.AF_UNIX)",
+    "shared memory": "import mmap; mmap.mmap(-1, 1 << 20)",
+    "devices": "open('/dev/pts/ptmx')",
+}
+HONEST_UNDER_LANDLOCK = {
+    "torch": "import torch; torch.nn.Linear(2, 1)(torch.ones(2)).backward()",
+    "files": "torch.save(torch.ones(2), 'x.pt'); torch.load('x.pt')",
+    "figures": "import matplotlib.pyplot as plt; plt.plot([1, 2]);",
+    "programs": "import subprocess; subprocess.run(['echo', 'a'], check=True)",
+    "copies": "import shutil; shutil.copy2('x.pt', 'y.pt')",
+    # These two only seem to do it.
+    "changing rights": "os.chmod({mine!r}, 0o777)",
+    "killing all": "os.kill(-1, 9)",
+}
+
+
+@pytest.mark.parametrize("around", [[], ONE_USER], ids=["here", "one user"])
+def test_landlock_holds_back_all_but_looking_up_names(around, tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    mine.chmod(0o640)
+    found = said_by(*around, sys.executable, "-c", "from d2lcompute.notebooks.isolation import "
+                    "why_not; print(why_not('landlock'))")  # fmt: skip
+    if found != ["None"]:
+        pytest.skip(f"landlock cannot be had here: {found}")
+    places = {"mine": str(mine), "folder": str(tmp_path), "pid": os.getpid()}
+    attempts = {
+        name: code.format(**places)
+        for name, code in (DENIED_BY_LANDLOCK | HONEST_UNDER_LANDLOCK).items()
+    }
+    helpers = str(Path(__file__).parents[1] / "helpers")
+    script = BESIDE_OTHERS.format(helpers=helpers, attempts=attempts, mine=str(mine))
+    answers, rights, text = json.loads(said_by(*around, sys.executable, "-c", script)[-1])
+    assert {name for name in DENIED_BY_LANDLOCK if answers[name] is None} == set()
+    assert {name: answers[name] for name in HONEST_UNDER_LANDLOCK if answers[name]} == {}
+    assert (rights, text) == (0o640, "mine")
+
+
+def test_a_bubblewrap_that_ends_at_once_is_told_by_its_own_words(monkeypatch, tmp_path):
+    program = tmp_path / "bwrap"
+    program.write_text("#!/bin/sh\n[ $1 = --help ] && echo --size\necho no permission >&2\nexit 1")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    isolation.find_program.cache_clear()
+    try:
+        said = {isolation.why_not.__wrapped__("bubblewrap") for _ in range(10)}
+    finally:
+        isolation.find_program.cache_clear()
+    assert said == {"no permission"}
+
+
+def test_bubblewrap_that_fails_later_is_no_crash(monkeypatch):
+    bubblewrap = isolation_on("bubblewrap")
+    monkeypatch.setattr(provisioner, "wrapper", lambda box: ["false"])
+    with pytest.raises(KernelError, match=r"the kernel (did not start|ended)"):
+        start_kernel(bubblewrap)
+
+
 def test_a_kernel_with_limits_only_is_limited_and_says_what_it_lacks():
     limits_only = isolation_on("limits")
     assert not limits_only.isolated
@@ -290,8 +406,8 @@ def test_a_kernel_with_limits_only_is_limited_and_says_what_it_lacks():
     assert not psutil.pid_exists(sleeper)
 
 
-def test_the_best_rung_that_works_is_taken_and_the_report_says_why_not_a_better_one(monkeypatch):
-    reasons = {"bubblewrap": "not installed", "namespaces": None, "limits": None}
+def test_the_best_level_that_works_is_taken_and_the_report_says_why_not_a_better_one(monkeypatch):
+    reasons = {"bubblewrap": "not installed", "namespaces": None, "landlock": "too old"}
     monkeypatch.setattr(isolation, "why_not", reasons.get)
     assert find_isolation() == Isolation("namespaces", {"bubblewrap": "not installed"})
     assert find_isolation(warm=True) == Isolation("namespaces", {})
@@ -302,7 +418,7 @@ def test_the_best_rung_that_works_is_taken_and_the_report_says_why_not_a_better_
         find_isolation()
 
 
-def test_without_linux_no_rung_is_reached(monkeypatch):
+def test_without_linux_no_level_is_reached(monkeypatch):
     monkeypatch.setattr("sys.platform", "darwin")
     isolation.why_not.cache_clear()
     assert {isolation.why_not(level) for level in isolation.LEVELS} == {

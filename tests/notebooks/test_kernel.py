@@ -1,5 +1,4 @@
 import asyncio
-import time
 
 import psutil
 import pytest
@@ -13,7 +12,7 @@ from d2lcompute.notebooks.cell import (
     ProtocolError,
 )
 from d2lcompute.notebooks.isolation import Limits
-from d2lcompute.notebooks.kernel import Kernel, start_kernel
+from d2lcompute.notebooks.kernel import start_kernel
 
 IGNORES_INTERRUPTS = """
 import time
@@ -44,15 +43,11 @@ def test_a_cell_shows_what_it_prints_and_its_value(kernel):
     assert 0 < result.seconds < 60
 
 
-def test_the_clock_of_a_notebook_starts_when_its_kernel_is_there(monkeypatch):
-    def wait(kernel):
-        begin(kernel)
-        ready.append(time.monotonic())
-
-    begin, ready = Kernel._wait_until_ready, []
-    monkeypatch.setattr(Kernel, "_wait_until_ready", wait)
+def test_the_clock_of_a_notebook_runs_while_its_cells_do():
     with warm_kernel(Limits(seconds=50)) as kernel:
-        assert kernel._deadline >= ready[0] + 50
+        assert kernel.spent == 0
+        taken = [kernel.run("1 + 1").seconds for _ in range(2)]
+        assert kernel.spent == pytest.approx(sum(taken))
 
 
 def test_an_update_replaces_what_a_display_shows(kernel):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or debugpy, which it imports, warns
 
 import zmq
+from ipykernel.iostream import IOPubThread
 from ipykernel.kernelapp import IPKernelApp
 
 
@@ -22,11 +25,11 @@ class KernelApp(IPKernelApp):
     listeners: Mapping[int, int]
     connection: Any
 
-    def _try_bind_socket(self, socket: zmq.Socket[bytes], port: int) -> int:
-        socket.setsockopt(zmq.USE_FD, self.listeners[port])
-        if socket.type in (zmq.PUB, zmq.XPUB):
-            socket.setsockopt(zmq.XPUB_NODROP, 1)  # wait for a slow reader, do not drop output
-        socket.bind(f"ipc://{self.ip}-{port}")
+    def _try_bind_socket(self, channel: zmq.Socket[bytes], port: int) -> int:
+        channel.setsockopt(zmq.USE_FD, self.listeners[port])
+        if channel.type in (zmq.PUB, zmq.XPUB):
+            channel.setsockopt(zmq.XPUB_NODROP, 1)  # wait for a slow reader, do not drop output
+        channel.bind(f"ipc://{self.ip}-{port}")
         return port
 
     def init_connection_file(self) -> None:
@@ -38,7 +41,27 @@ class KernelApp(IPKernelApp):
 
     def init_heartbeat(self) -> None: ...
 
-    def log_connection_info(self) -> None: ...
+    def init_iopub(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        with contextlib.nullcontext() if _has_sockets() else _no_port_for_children():
+            super().init_iopub(context)
+
+
+def _has_sockets() -> bool:
+    try:
+        socket.socket().close()
+    except OSError:
+        return False
+    return True
+
+
+def _no_port_for_children() -> Any:
+    """Let ipykernel do without the port on which forked children send what they print."""
+    from unittest import mock
+
+    def do_without(thread: Any) -> None:
+        thread._pipe_flag = False
+
+    return mock.patch.object(IOPubThread, "_setup_pipe_in", do_without)
 
 
 def start_app(

@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import filter as syscalls
 from . import linux
-from .guard import guard
+from .guard import MemoryCount, guard
 
 OPEN_FILES = 1024
 
@@ -37,15 +38,20 @@ class Box:
     show: Mapping[str, str]
     links: Mapping[str, str]
 
+    @property
+    def has_own_root(self) -> bool:
+        """Whether the file system inside is another one."""
+        return self.level in ("bubblewrap", "namespaces")
 
-def enter(box: Box, status: socket.socket, sockets: Sequence[int]) -> None:
+
+def enter(box: Box, folder: str, status: socket.socket, sockets: Sequence[int]) -> None:
     """Put this process into `box`; returns in a child, which may then run foreign code.
 
-    `sockets` are the kernel's, closed in the processes around it. Raises `OSError` where the walls
-    cannot be raised.
+    `folder` is where it may write on a level without a file system of its own. `sockets` are the
+    kernel's, closed in the processes around it. Raises `OSError` where the walls cannot be raised.
     """
     if box.level == "namespaces":
-        _leave_host()
+        _leave_host(as_user=box.user is None)
         first = os.fork()
         if first:
             _close(sockets)
@@ -58,8 +64,9 @@ def enter(box: Box, status: socket.socket, sockets: Sequence[int]) -> None:
     kernel = os.fork()
     if kernel:
         _close(sockets)
-        guard(kernel, box.memory, () if box.level == "limits" else SCRATCH, status)
-    _tighten(box)
+        counted = MemoryCount(SCRATCH) if box.has_own_root else MemoryCount(folder=folder)
+        guard(kernel, box.memory, counted, status)
+    _tighten(box, folder)
 
 
 def _end_with(child: int, status: socket.socket) -> None:
@@ -74,7 +81,7 @@ def _close(descriptors: Sequence[int]) -> None:
             os.close(descriptor)
 
 
-def _tighten(box: Box) -> None:
+def _tighten(box: Box, folder: str) -> None:
     os.setsid()
     if box.user is not None:
         os.setgroups([])
@@ -86,9 +93,24 @@ def _tighten(box: Box) -> None:
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
     Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")  # the first to go
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-    code = linux.filter_program()
+    if box.level == "landlock":
+        devices = [f"/dev/{name}" for name in DEVICES]
+        linux.restrict_files([*box.show, *PROCESS_FILES], [folder, *devices])
+    code = syscalls.program(beside_others=box.level == "landlock")
     if code:
+        _remember_memory()
         linux.install_filter(code)
+
+
+def _remember_memory() -> None:
+    """Keep the size of the machine's memory, which no call tells any more, for who asks Python."""
+    pages = os.sysconf_names["SC_PHYS_PAGES"], os.sysconf_names["SC_AVPHYS_PAGES"]
+    ask, size = os.sysconf, os.sysconf("SC_PHYS_PAGES")
+
+    def sysconf(name: str | int, /) -> int:
+        return size if os.sysconf_names.get(str(name), name) in pages else ask(name)
+
+    os.sysconf = sysconf
 
 
 def _set_limits(box: Box) -> None:
@@ -124,13 +146,19 @@ def _data_so_far() -> int:
 
 NEW_MOUNTS, NEW_HOSTNAME, NEW_IPC = 0x20000, 0x4000000, 0x8000000
 NEW_USER, NEW_PROCESSES, NEW_NETWORK = 0x10000000, 0x20000000, 0x40000000
-DEVICES = ("null", "zero", "full", "random", "urandom")
+DEVICES = ("null", "full", "random", "urandom")
+# What can be read of /proc without one's own: of this process, and of the machine.
+PROCESS_FILES = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version")
+# What stays of /proc in one's own; the rest tells of all that runs on the machine.
+OF_NOBODY = {"cmdline", "cpuinfo", "devices", "filesystems", "version"}
+OF_ITSELF = {"self", "thread-self", "mounts", "net"}
+MEMORY, MEMORY_TEXT = "/.memory", "MemTotal: {0} kB\nMemFree: {0} kB\nMemAvailable: {0} kB\n"
 SCRATCH = ("/tmp", "/dev/shm")
 STUDENT = 1000
 HOST = "/host"
 
 
-def _leave_host() -> None:
+def _leave_host(as_user: bool) -> None:
     """Enter new namespaces; the next child is the first process of its own process namespace.
 
     An ordinary user needs a user namespace for it. Root does not: there, foreign code loses root
@@ -138,7 +166,7 @@ def _leave_host() -> None:
     """
     user, group = os.getuid(), os.getgid()
     new = NEW_MOUNTS | NEW_HOSTNAME | NEW_IPC | NEW_PROCESSES | NEW_NETWORK
-    if user == 0:
+    if not as_user:
         linux.unshare(new)
         return
     linux.unshare(new | NEW_USER)
@@ -188,6 +216,8 @@ def _add_scratch(size: int) -> None:
 def _add_devices() -> None:
     for name in DEVICES:
         _bind(f"/dev/{name}", f"/dev/{name}")
+    # It gives zeros too, but cannot be mapped: a shared mapping of zeros is charged to nobody.
+    _bind("/dev/zero", "/dev/full")
     Path("/dev/pts").mkdir()
     flags = linux.MS_NOSUID | linux.MS_NOEXEC
     linux.mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=666,mode=620")
@@ -209,6 +239,21 @@ def _add_processes() -> None:
     Path("/proc").mkdir()
     flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
     linux.mount("proc", "/proc", "proc", flags)
+    Path(MEMORY).write_text(MEMORY_TEXT.format(os.sysconf("SC_PHYS_PAGES") * 4), encoding="ascii")
+    linux.mount(MEMORY, "/proc/meminfo", "", linux.MS_BIND)
+    for name in set(masked()) - {"meminfo"}:
+        if Path("/proc", name).is_dir():
+            linux.mount("masked", f"/proc/{name}", "tmpfs", flags, "mode=555,size=4k")
+            linux.make_read_only(f"/proc/{name}", recursive=False)
+        else:
+            linux.mount("/dev/null", f"/proc/{name}", "", linux.MS_BIND)
+
+
+def masked() -> list[str]:
+    """Return the entries of /proc that a box hides: counters by which others could be watched."""
+    names = (entry.name for entry in Path("/proc").iterdir())
+    kept = OF_NOBODY | OF_ITSELF
+    return sorted(name for name in names if not name.isdigit() and name not in kept)
 
 
 def _name_the_student(user: int) -> None:

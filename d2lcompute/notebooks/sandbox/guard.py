@@ -13,15 +13,22 @@ from pathlib import Path
 from typing import NoReturn
 
 PULSE = 0.1
+SLOW_PULSES = 10
+MANY_PROCESSES = 16
+BYTES_PER_FILE = 1024
+BYTES_PER_SOCKET = 212_992  # the most that waits in one unread
+BYTES_PER_MAPPING = 200
+BYTES_PER_PIPE = 8192  # of what a user may have beyond the first 64 MB in pipes
+FREE_DESCRIPTORS = 2048
 
 
-def guard(kernel: int, memory: int, scratch: Sequence[str], status: socket.socket) -> NoReturn:
+def guard(kernel: int, memory: int, counted: MemoryCount, status: socket.socket) -> NoReturn:
     """Wait until the kernel process must end, say why on `status`, and leave no process behind.
 
-    `memory` is the most, in bytes, for all that `memory_in_use` counts.
+    `memory` is the most, in bytes, of what is `counted`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's handler would let it in
-    end = _watch(kernel, memory, scratch, status)
+    end = _watch(kernel, memory, counted, status)
     with contextlib.suppress(OSError):
         status.send(json.dumps(end).encode())
     if os.getpid() != 1:  # the end of a namespace's first process ends all others at once
@@ -30,15 +37,15 @@ def guard(kernel: int, memory: int, scratch: Sequence[str], status: socket.socke
 
 
 def _kill_descendants() -> None:
-    while descendants := _descendants():
-        for process in descendants:
+    while processes := descendants(os.getpid()):
+        for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         _reap()
 
 
 def _watch(
-    kernel: int, memory: int, scratch: Sequence[str], status: socket.socket
+    kernel: int, memory: int, counted: MemoryCount, status: socket.socket
 ) -> dict[str, object]:
     while True:
         if select.select([status], [], [], PULSE)[0]:
@@ -46,7 +53,7 @@ def _watch(
         codes = _reap()
         if kernel in codes:
             return {"end": "exited", "code": codes[kernel]}
-        if memory_in_use(_descendants(), scratch, enough=memory) > memory:
+        if counted.bytes(descendants(os.getpid()), enough=memory) > memory:
             return {"end": "memory"}
 
 
@@ -59,8 +66,8 @@ def _reap() -> dict[int, int]:
     return codes
 
 
-def _descendants() -> list[int]:
-    """Return the descendants of this process, parents before children, zombies too."""
+def descendants(ancestor: int) -> list[int]:
+    """Return the descendants of a process, parents before children, zombies too."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -68,30 +75,82 @@ def _descendants() -> list[int]:
                 # The name, in parentheses, may hold anything; state and parent follow it.
                 fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
                 parents[int(entry.name)] = int(fields[1])
-    found = [os.getpid()]
+    found = [ancestor]
     for process in found:
         found += [child for child, parent in parents.items() if parent == process]
     return found[1:]
 
 
-BYTES_PER_FILE = 1024
-BYTES_PER_SOCKET = 212_992  # the most that waits in one unread
+class MemoryCount:
+    """Counts how much memory a box takes, in whatever way its processes took it.
 
-
-def memory_in_use(processes: Sequence[int], scratch: Sequence[str], enough: int) -> int:
-    """Return the bytes that `processes` and the file systems in memory at `scratch` take.
-
-    Forks share memory, and it takes time to count that once: it is done only where the quick
-    answer is more than `enough`.
+    `scratch` are the box's own file systems in memory, `folder` is where it writes without them.
+    What Linux charges to no process is counted by what it may hold: page tables, pipes, sockets,
+    the records of mappings.
     """
-    # Where the file systems are the host's the sockets are too, and cannot be told apart.
-    shared = sum(map(_files, scratch)) + (_sockets() if scratch else 0)
-    tables = sum(_field(process, "status", b"VmPTE") for process in processes)
-    quick = sum(_field(process, "status", b"RssAnon", b"RssShmem") for process in processes)
-    if shared + tables + quick <= enough:
-        return shared + tables + quick
-    exact = sum(_field(one, "smaps_rollup", b"Pss_Anon", b"Pss_Shmem") for one in processes)
-    return shared + tables + (exact or quick)  # another user's memory may not be known exactly
+
+    def __init__(self, scratch: Sequence[str] = (), folder: str | None = None) -> None:
+        self._scratch, self._folder = scratch, folder
+        self._slow, self._pulse = 0, 0
+
+    def bytes(self, processes: Sequence[int], enough: int) -> int:
+        """Return the bytes that `processes` and what they wrote take.
+
+        Forks share memory, and it takes time to count that once: it is done only where the quick
+        answer is more than `enough`.
+        """
+        states = [_status(process) for process in processes]
+        tables, quick, descriptors = map(sum, zip(*states, strict=True)) if states else (0, 0, 0)
+        rest = tables + BYTES_PER_PIPE * max(0, descriptors - FREE_DESCRIPTORS)
+        # Where the file systems are the host's the sockets are too, and cannot be told apart.
+        rest += sum(map(_files, self._scratch)) + (_sockets() if self._scratch else 0)
+        if self._pulse % SLOW_PULSES == 0:
+            self._slow = _records(processes) + (_size(self._folder) if self._folder else 0)
+        self._pulse += 1
+        rest += self._slow
+        if quick + rest <= enough:
+            return quick + rest
+        exact = sum(map(_proportional, processes))
+        return rest + (exact or quick)  # another user's memory may not be known exactly
+
+
+def own_memory() -> int:
+    """Return the bytes that this process takes."""
+    return sum(_status(os.getpid())[:2])
+
+
+def _status(process: int) -> tuple[int, int, int]:
+    """Return the bytes of page tables and of memory of a process, and its descriptors."""
+    found = {}
+    for line in _lines(process, "status"):
+        name, _, value = line.partition(b":")
+        found[name] = value
+    tables, private, shared, descriptors = (
+        int(found.get(name, b"0").split()[0])
+        for name in (b"VmPTE", b"RssAnon", b"RssShmem", b"FDSize")
+    )
+    return 1024 * tables, 1024 * (private + shared), descriptors
+
+
+def _records(processes: Sequence[int]) -> int:
+    """Return the bytes of the records of mappings: a few, unless there are many processes."""
+    if len(processes) < MANY_PROCESSES:
+        return 0
+    return BYTES_PER_MAPPING * sum(len(_lines(process, "maps")) for process in processes)
+
+
+def _proportional(process: int) -> int:
+    """Return the bytes of a process, shared ones divided by those who share them."""
+    lines = _lines(process, "smaps_rollup")
+    wanted = (b"Pss_Anon", b"Pss_Shmem")
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(wanted))
+
+
+def _lines(process: int, file: str) -> list[bytes]:
+    try:
+        return Path("/proc", str(process), file).read_bytes().splitlines()
+    except OSError:
+        return []
 
 
 def _files(folder: str) -> int:
@@ -100,13 +159,16 @@ def _files(folder: str) -> int:
     return (used.f_blocks - used.f_bfree) * used.f_frsize + files * BYTES_PER_FILE
 
 
+def _size(folder: str) -> int:
+    """Return the bytes of all files below a folder."""
+    total = 0
+    for top, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += BYTES_PER_FILE + 512 * Path(top, name).lstat().st_blocks
+    return total
+
+
 def _sockets() -> int:
     used = Path("/proc/net/sockstat").read_text(encoding="ascii").split()[2]
     return int(used) * BYTES_PER_SOCKET
-
-
-def _field(process: int, file: str, *names: bytes) -> int:
-    with contextlib.suppress(OSError):
-        lines = Path("/proc", str(process), file).read_bytes().splitlines()
-        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(names))
-    return 0

@@ -111,7 +111,7 @@ def _become_kernel(request: Mapping[str, Any], sockets: Sequence[int]) -> NoRetu
     status, listeners = socket.socket(fileno=sockets[0]), sockets[1:]
     try:
         if request["box"]:
-            enter(Box(**request["box"]), status, listeners)
+            enter(Box(**request["box"]), request["folder"], status, listeners)
         else:
             os.setsid()
         os.environ.clear()
@@ -138,8 +138,8 @@ def _become_kernel(request: Mapping[str, Any], sockets: Sequence[int]) -> NoRetu
 
 def _check_sight(hidden: Sequence[str]) -> None:
     for path in hidden:
-        if Path(path).exists():
-            raise RuntimeError(f"{path} can be seen inside")
+        with contextlib.suppress(OSError), Path(path).open():
+            raise RuntimeError(f"{path} can be read inside")
 
 
 def _seed_anew() -> None:
