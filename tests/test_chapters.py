@@ -120,6 +120,15 @@ def test_passages_correspond_in_structure(source):
 
 
 @every_source
+@every_language
+def test_links_between_sections_lead_to_notebooks(source, language):
+    for cell in build.load(source, language).cells:
+        if cell.cell_type == "markdown":
+            for target in re.findall(r"\]\((?!https?:)([^)#]+)", cell.source):
+                assert (CHAPTERS / language / target).is_file(), target
+
+
+@every_source
 def test_each_passage_is_written_in_its_language(source):
     for cell in jupytext.read(source).cells:
         has_chinese = re.search("[\u4e00-\u9fff]", cell.source) is not None
