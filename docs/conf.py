@@ -1,9 +1,12 @@
 """How Sphinx makes the pages; `python docs/build.py` calls it once for each language."""
 
+import re
 from importlib.metadata import version as version_of
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.search import languages
+from sphinx.search.zh import SearchChinese
 
 project = "d2lcompute"
 author = "The d2lcompute developers"
@@ -45,6 +48,23 @@ html_math_renderer = "mathml"
 toc_object_entries_show_parents = "hide"
 
 
+class Pairs(SearchChinese):
+    """Search for pairs of Chinese characters, which needs no dictionary, and for Latin words."""
+
+    language_name = "English"  # of the stemmer for those
+    js_splitter_code = r"""
+var splitQuery = (query) => (query.match(/\w+|[\u3400-\u9fff]+/g) ?? []).flatMap((run) =>
+  /\w/.test(run) || run.length < 3 ? [run] : [...run].slice(1).map((last, at) => run[at] + last));
+"""
+
+    def split(self, text):
+        """Return the words of a text."""
+        latin = self.latin1_letters.findall(text)
+        self.latin_terms.update(latin)
+        runs = re.findall(r"[\u3400-\u9fff]+", text)
+        return latin + [run[at : at + 2] for run in runs for at in range(max(1, len(run) - 1))]
+
+
 def visit_math(self, node):
     """Write a formula as MathML, which browsers and screen readers know without any script."""
     block = isinstance(node, nodes.math_block)
@@ -54,5 +74,6 @@ def visit_math(self, node):
 
 
 def setup(app):
-    """Let formulas be MathML."""
+    """Let formulas be MathML, and Chinese be searched."""
+    languages["zh"] = Pairs
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))

@@ -117,3 +117,16 @@ def test_pages_need_no_network_and_pictures_have_words(site):
 def test_formulas_are_there_without_a_script(site):
     page = next(path for path in site if path.name == "3_initializers.html")
     assert "<math" in page.read_text(encoding="utf-8")
+
+
+def test_both_languages_can_be_searched(site):
+    folder = ROOT / "build" / "site"
+    index = {
+        each: (folder / each / "searchindex.js").read_text(encoding="utf-8")
+        for each in ("en", "zh")
+    }
+    assert '"embed"' in index["en"]
+    assert '"\\u521d\\u59cb"' in index["zh"]  # 初始, the first pair of 初始化
+    script = (folder / "zh" / "_static" / "language_data.js").read_text(encoding="utf-8")
+    assert "window.Stemmer = EnglishStemmer;" in script
+    assert "splitQuery" in script

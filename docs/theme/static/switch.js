@@ -3,10 +3,10 @@ const headings = () => [...document.querySelectorAll("article h1, article h2, ar
 
 function keepPlace() {
   const place = /^#heading-(\d+)$/.exec(location.hash);
-  if (place) headings()[place[1]]?.scrollIntoView();
+  if (place) headings()[place[1]]?.scrollIntoView({ behavior: "instant" });
   const link = document.querySelector("a[data-keeps-place=yes]");
   link?.addEventListener("click", () => {
-    const above = headings().filter((each) => each.getBoundingClientRect().top < innerHeight / 3);
+    const above = headings().filter((each) => each.getBoundingClientRect().top < 150);
     if (above.length > 1) link.hash = `heading-${above.length - 1}`;
   });
 }
@@ -22,7 +22,7 @@ function nameParts() {
   }
 }
 
-addEventListener("DOMContentLoaded", () => {
+addEventListener("load", () => {
   keepPlace();
   nameParts();
 });
