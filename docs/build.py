@@ -5,11 +5,12 @@ their outputs, the reference from docstrings. A warning is an error. The result 
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import reference
 
@@ -19,6 +20,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 STAGE = ROOT / "build" / "docs"
 SITE = ROOT / "build" / "site"
+WRITING = ROOT / "chapters" / "assignment" / "README.md"
 LANGUAGES = {"en": ("en", "English"), "zh": ("zh_CN", "中文")}
 SETUP = {"en": "Install the package where it is missing", "zh": "没有安装本包时，先安装它"}
 
@@ -37,36 +39,57 @@ def main():
 
 def gather(language):
     """Put the sources of one language into a folder of their own."""
-    target = STAGE / language
-    shutil.copytree(DOCS / language, target)
-    chapter = target / "chapter"
-    chapter.mkdir(exist_ok=True)
-    for source in sorted((ROOT / "chapters" / language).glob("*.ipynb")):
-        text = json.dumps(prepared(json.loads(source.read_text(encoding="utf-8"))))
-        (chapter / source.name).write_text(text, encoding="utf-8")
+    for source in (ROOT / "chapters" / language).glob("*.ipynb"):
+        notebook = prepared(json.loads(source.read_text(encoding="utf-8")))
+        write(page_of(source, language), language, json.dumps(notebook))
+    shared = [*DOCS.glob("*.md"), WRITING] if language == "en" else []
+    for source in [*(DOCS / language).rglob("*.md"), *shared]:
+        write(page_of(source, language), language, linked(source, language))
     if language == "en":
-        rules = target / "reference"
-        reference.write(rules)
-        for source in DOCS.glob("*.md"):
-            copy_page(source, rules / source.name)
-        shutil.copytree(DOCS / "pictures", rules / "pictures")
-        writing = ROOT / "chapters" / "assignment" / "README.md"
-        copy_page(writing, target / "guides" / "assignment.md")
-    shutil.copy(DOCS / "pictures" / "chimera.svg", target)
+        reference.write(STAGE / language / "reference")
+    shutil.copytree(DOCS / "pictures", STAGE / language / "pictures")
 
 
-def copy_page(source, target):
-    """Copy a page; its links to files that are no pages lead to the repository, if it is known."""
+def page_of(path, language):
+    """Return where a file of the repository stands among the pages of one language, if it does."""
+    if path == WRITING and language == "en":
+        return PurePosixPath("guides/assignment.md")
+    rooms = {
+        DOCS / language: ".",
+        DOCS / "pictures": "pictures",
+        ROOT / "chapters" / language: "chapter",
+    }
+    for folder, room in rooms.items():
+        if path.is_relative_to(folder):
+            return PurePosixPath(room) / path.relative_to(folder).as_posix()
+    return PurePosixPath("reference") / path.name if path.parent == DOCS else None
+
+
+def linked(source, language):
+    """Return a page with its links to files of the repository leading to their pages.
+
+    What is no page is linked to in the repository, if that has an address.
+    """
+    here = page_of(source, language).parent
 
     def lead(found):
-        path = (source.parent / found[2]).resolve()
-        if "://" in found[2] or found[2].startswith("#") or path.parent == DOCS:
-            return found[0]
-        place = path.relative_to(ROOT).as_posix()
-        return f"[{found[1]}]({REPOSITORY}/blob/main/{place})" if REPOSITORY else found[1]
+        before, link, behind = found.groups()
+        path = (source.parent / link).resolve()
+        page = page_of(path, language)
+        if page is not None:
+            return f"{before}{os.path.relpath(page, here)}{behind}"
+        address = f"{REPOSITORY}/blob/main/{path.relative_to(ROOT).as_posix()}"
+        return f"{before}{address}{behind}" if REPOSITORY else before[1:-2]
 
     text = source.read_text(encoding="utf-8")
-    target.write_text(re.sub(r"(?<!!)\[([^\]]*)\]\(([^)]+)\)", lead, text), encoding="utf-8")
+    return re.sub(r'(\[[^\]]*\]\(|src=")((?!#|[a-z]+:)[^)"]+)([)"])', lead, text)
+
+
+def write(page, language, text):
+    """Write a page among those of one language."""
+    path = STAGE / language / page
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def prepared(notebook):
