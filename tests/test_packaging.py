@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -24,6 +25,7 @@ NAMES = {"PIL": "matplotlib", "lazy_loader": "lazy-loader", "jupyter_client": "j
 # Rooms that need an extra; what comes with ipykernel, such as IPython, is imported by kernels.
 EXTRA = {"notebooks": "notebooks", "grading": "cluster", "words": "test"}
 BROUGHT = {
+    "jupyter-client": {"jupyter_core"},
     "ipykernel": {"IPython", "zmq", "traitlets", "tornado"},
     "distributed": {"dask"},
     "torch": {"torchgen"},
@@ -83,6 +85,16 @@ def test_the_wheel_holds_all_that_the_package_reads(names):
             assert path.relative_to(ROOT).as_posix() in names
     for path in (ROOT / "chapters").glob("[ez][nh]/*.ipynb"):
         assert f"d2lcompute/chapters/{path.parent.name}/{path.name}" in names
+
+
+def test_a_wheel_can_be_built_from_what_is_uploaded_as_source(tmp_path, names):
+    build = [sys.executable, "-m", "hatchling", "build", "-d", tmp_path]
+    subprocess.run([*build, "-t", "sdist"], cwd=ROOT, check=True, capture_output=True)
+    shutil.unpack_archive(next(tmp_path.glob("*.tar.gz")), tmp_path)
+    source = next(path for path in tmp_path.iterdir() if path.is_dir())
+    subprocess.run([*build, "-t", "wheel"], cwd=source, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:
+        assert set(archive.namelist()) == names
 
 
 def test_the_wheel_puts_two_names_beside_those_of_others(names):
@@ -261,3 +273,22 @@ def test_the_lock_of_uv_has_the_tested_versions():
     for name, version in pins:
         assert f'name = "{name.replace("_", "-")}"\nversion = "{version}"' in locked
     assert set(re.findall(r'registry = "([^"]+)"', locked)) == {"https://pypi.org/simple"}
+
+
+def test_the_conda_recipe_wants_what_the_wheel_wants(metadata):
+    recipe = text_of("conda/meta.yaml")
+    assert f'version = "{metadata["Version"]}"' in recipe
+    wanted = dict(re.findall(r"^    - ([\w-]+) >=([\d.]+)$", recipe.partition("run:")[2], re.M))
+    names = {"torch": "pytorch", "xxhash": "python-xxhash", "matplotlib": "matplotlib-base"}
+    base = [Requirement(text) for text in metadata.get_all("Requires-Dist") if ";" not in text]
+    bounds = {names.get(each.name, each.name): str(each.specifier) for each in base}
+    assert {name: f">={bound}" for name, bound in wanted.items() if name != "python"} == bounds
+    assert metadata["Requires-Python"] == f">={wanted['python']}"
+
+
+def test_ready_made_environments_have_the_tested_versions():
+    for path in ("environment.yml", ".devcontainer/devcontainer.json", "Dockerfile"):
+        assert "constraints.txt" in text_of(path)
+        assert "--extra-index-url https://download.pytorch.org/whl/cpu" in text_of(path)
+    yaml.safe_load(text_of("environment.yml"))
+    yaml.safe_load(text_of(".devcontainer/devcontainer.json"))
