@@ -322,3 +322,11 @@ def test_a_file_from_a_gpu_needs_map_location_where_there_is_none(tmp_path, monk
     with pytest.raises(RuntimeError, match="Attempting to deserialize object on a CUDA device but"):
         torch.load(tmp_path / "gpu.pt")
     assert torch.load(tmp_path / "gpu.pt", map_location="cpu")["weight"].device.type == "cpu"
+
+
+def test_a_new_adam_moves_every_parameter_by_the_learning_rate():
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.Adam([parameter], lr=0.02)
+    (parameter * torch.tensor([1e-3, 10.0])).sum().backward()
+    optimizer.step()
+    assert_close(parameter.detach(), torch.full((2,), 0.98))
