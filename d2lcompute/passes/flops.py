@@ -214,6 +214,11 @@ _NO_PRODUCTS = (
     "histc", "assert",
 )  # fmt: skip
 FORMULAS: dict[Any, Formula] = {
+    # Those of torch for these four take twice as long as the product of a small layer.
+    aten.mm: _by_rows,
+    aten.addmm: _added_by_rows,
+    aten.bmm: _by_rows,
+    aten.baddbmm: _added_by_rows,
     aten.mv: _by_rows,
     aten.addmv: _added_by_rows,
     aten.dot: _outer,

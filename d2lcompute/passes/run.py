@@ -7,11 +7,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from ..parameters.names import shape_text, slots, walk
 from .hooks import time_blocks
@@ -46,6 +47,7 @@ class Pass:
         self._touched: list[Tensor] = []
         if self._is_twin:
             self.net = meta_twin(net)
+            _leave_unfilled(self.net)
         else:
             self.net = net if learns else copy_if_lazy(net)
 
@@ -139,8 +141,7 @@ def check_whole(net: nn.Module) -> None:
     """Refuse a net whose parameters are elsewhere: they come and go while it runs."""
     for name, module in walk(net):
         held = [p for p in module._parameters.values() if p is not None]
-        kinds = {kind.__name__ for kind in type(module).__mro__} | {type(p).__name__ for p in held}
-        if kinds & _SHARDED:
+        if any(map(_is_sharded, {type(module), *map(type, held)})):
             raise ValueError(
                 f"`net` must hold all of its parameters, got {_called(name, module)}, whose are "
                 f"spread over processes; do look at the net before it is sharded"
@@ -151,6 +152,18 @@ def check_whole(net: nn.Module) -> None:
                 f"`net` must hold all of its parameters, got {_called(name, module)}, whose a hook "
                 f"brings and takes away again; do look at the net before it is offloaded"
             )
+
+
+def _leave_unfilled(twin: nn.Module) -> None:
+    """Let torch's lazy layers learn their shapes alone: on meta there are no first values."""
+    for _, module in walk(twin):
+        if isinstance(module, LazyModuleMixin) and type(module).__module__.startswith("torch.nn."):
+            vars(module)["reset_parameters"] = lambda: None
+
+
+@cache
+def _is_sharded(kind: type) -> bool:
+    return any(base.__name__ in _SHARDED for base in kind.__mro__)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from ..parameters.memory import PLAIN
 from ..parameters.names import walk
@@ -112,9 +113,24 @@ def _copy(module: nn.Module, memo: dict[int, Any]) -> None:
     memo[id(module)] = copy = kind.__new__(kind)
     state = vars(copy)
     for name, value in vars(module).items():
-        if type(value) in CONTAINERS and not value and id(value) not in memo:
-            memo[id(value)] = type(value)()
-        state[name] = value if type(value) in _ATOMS else deepcopy(value, memo)
+        held = type(value)
+        if held in CONTAINERS and id(value) not in memo:
+            if not value:
+                memo[id(value)] = held()
+            elif isinstance(value, dict):
+                _copy_mapping(value, memo)
+        elif held is RemovableHandle and id(value) not in memo:  # every lazy layer has two
+            memo[id(value)] = handle = RemovableHandle.__new__(RemovableHandle)
+            handle.__setstate__(deepcopy(value.__getstate__(), memo))
+        state[name] = value if held in _ATOMS else deepcopy(value, memo)
+
+
+def _copy_mapping(mapping: dict[Any, Any], memo: dict[int, Any]) -> None:
+    """Copy one with names or numbers as its keys, as those of parameters and hooks."""
+    if all(type(key) in _ATOMS for key in mapping):
+        memo[id(mapping)] = copy = type(mapping)()
+        for key, value in mapping.items():
+            copy[key] = deepcopy(value, memo)
 
 
 def _move_to_meta(copy: nn.Module) -> None:
@@ -193,13 +209,15 @@ def remembered(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     Most of the time of a pass on the meta device goes into operators that torch has written in
     Python, and most nets apply the same few of them again and again.
     """
-    kinds = _kinds((*args, *kwargs.values())) if _is_function_of_kinds(func) else None
+    only_draws = _only_draws(func)
+    can_be = only_draws or _is_function_of_kinds(func)
+    kinds = _kinds((*args, *kwargs.values())) if can_be else None
     if kinds is None:
         return func(*args, **kwargs)
     key = func, kinds, tuple(kwargs), torch.get_default_dtype()
     maker = _MAKERS.get(key)
     if maker:
-        return maker()
+        return args[0] if only_draws else maker()
     result = func(*args, **kwargs)
     maker = _maker(result)
     if maker:
@@ -207,6 +225,19 @@ def remembered(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             _MAKERS.clear()
         _MAKERS[key] = maker
     return result
+
+
+@cache
+def _only_draws(func: Any) -> bool:
+    """Whether an operator fills its one tensor with random numbers, of which there are none."""
+    schema = getattr(func, "_schema", None)
+    return (
+        schema is not None
+        and func.namespace == "aten"
+        and torch.Tag.nondeterministic_seeded in func.tags
+        and [one.alias_info is not None for one in schema.returns] == [True]
+        and [one.name for one in schema.arguments if "Tensor" in str(one.type)] == ["self"]
+    )
 
 
 @cache
