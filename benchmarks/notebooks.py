@@ -49,7 +49,9 @@ def cases(quick):
         write(Path(folder), many)
         seconds_in_a_box(warm_process)  # the first waits for the warm process
         yield one_more(partial(next_one, folder, few), warm_process)
+        yield alone(partial(validate, folder, 1))
         yield all_of_them(partial(validate, folder, many), many)
+        yield chapter(["blocks", "--lang", "en"] if quick else [])
         yield memory(warm_process)
 
 
@@ -68,6 +70,30 @@ def one_more(run, warm_process):
         ),
         headline="validate one more torch notebook",
         returned=True,
+    )
+
+
+def alone(run):
+    return Case(
+        "one notebook of 3 cells, alone",
+        (
+            ours(OURS, lambda: run(*WAYS[OURS])),
+            peer("nbval", lambda: run(*WAYS["nbval"])),
+            peer("nbmake", lambda: run(*NBMAKE), needs="nbmake", rounds=ROUNDS),
+        ),
+        (Target(OURS, 0.7, "nbval"),),
+        headline="validate one torch notebook",
+    )
+
+
+def chapter(sections):
+    command = [sys.executable, "-m", "d2lcompute", "run", *sections]
+    run = partial(subprocess.run, command, check=True, capture_output=True)
+    return Case(
+        "the chapter",
+        (ours("d2lcompute run", run, rounds=ROUNDS),),
+        (Target("d2lcompute run", 15),),
+        headline="validate the chapter in both languages",
     )
 
 

@@ -44,7 +44,7 @@ ARGUMENTS = ["--HistoryManager.enabled=False"]
 STARTUP_SECONDS = 600.0
 PULSE = 0.25
 FAREWELL_SECONDS = 5.0
-INTERRUPT_SECONDS = 2.0
+INTERRUPT_SECONDS = 5.0
 IDLE_SECONDS = 0.3
 KILLED = -9  # by SIGKILL, which has no name on Windows
 # ZeroMQ keeps the parts of a message, however many, until the last one has come.

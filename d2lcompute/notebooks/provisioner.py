@@ -21,7 +21,7 @@ from .isolation import wrapper
 from .sandbox.box import Box
 from .warm import ForkedProcess, NotWarmError, WarmProcess, send_request, start_server
 
-END_SECONDS = 5.0
+END_SECONDS = 30.0
 
 
 class KernelProvisioner(LocalProvisioner):

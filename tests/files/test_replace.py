@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.testing import assert_close
+from waiting import PATIENCE
 
 import d2lcompute as d2c
 
@@ -40,7 +41,11 @@ def only(path):
 def test_saves_killed_at_random_moments_leave_the_old_file_or_the_new_one():
     script = Path(__file__).parents[1] / "helpers" / "killed_saves.py"
     result = subprocess.run(
-        [sys.executable, script, "40"], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, script, "40"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     inside = re.match(r"40 kills, (\d+) of them inside a save", result.stdout)

@@ -4,12 +4,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from fakekernel import FakeKernel
 from handins import code, notebook
+from waiting import wait_until
 
 from d2lcompute.grading import grade as grading
 from d2lcompute.grading.attempt import Conditions, NotIsolatedError
@@ -210,12 +210,10 @@ def crowd(tmp_path):
 
 
 def wait_for_lines(path, count):
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if path.is_file() and path.read_bytes().count(b"\n") >= count:
-            return
-        time.sleep(0.02)
-    pytest.fail(f"{path} did not get {count} lines")
+    wait_until(
+        lambda: path.is_file() and path.read_bytes().count(b"\n") >= count,
+        f"{count} lines in {path}",
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")

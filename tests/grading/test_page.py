@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import PATIENCE
 
 from d2lcompute.grading.page import render, tag, to_html
 from d2lcompute.grading.results import Heading, Mark, Outcome, Result
@@ -136,7 +137,7 @@ def test_a_browser_runs_the_script_and_nothing_else(tmp_path):
         f"--user-data-dir={tmp_path / 'user'}",
     ]
     command = ["chromium", *options, "--dump-dom", path.as_uri()]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert '<div class="controls">' in found.stdout  # the script made it visible
     assert "Refused" not in found.stderr
 

@@ -3,6 +3,7 @@ import asyncio
 import psutil
 import pytest
 from boxes import printed, shared_warm_process, warm_kernel
+from waiting import PATIENCE
 
 from d2lcompute.notebooks.cell import (
     CellTimeoutError,
@@ -86,8 +87,8 @@ def test_a_figure_is_shown(kernel):
 
 
 def test_an_interrupted_kernel_goes_on(kernel):
-    with pytest.raises(CellTimeoutError, match=r"longer than 0.5 s and was interrupted") as caught:
-        kernel.run("y = 1\nprint('here', flush=True)\nwhile True: y += 1", timeout=0.5)
+    with pytest.raises(CellTimeoutError, match="longer than 2 s and was interrupted") as caught:
+        kernel.run("y = 1\nprint('here', flush=True)\nwhile True: y += 1", timeout=2)
     assert caught.value.outputs[0].text == "here\n"
     assert printed(kernel.run("y > 1")) == "True"
 
@@ -112,14 +113,15 @@ def test_a_dead_kernel_is_noticed_before_its_time_is_up(own_kernel, code):
     with pytest.raises(
         KernelDiedError, match=r"^the kernel ended$"
     ):  # its code is not ours to know
-        own_kernel.run(code, timeout=30)
+        own_kernel.run(code, timeout=PATIENCE)
 
 
 def test_all_cells_together_have_a_limit():
+    took_too_long = pytest.raises(NotebookTimeoutError, match=r"notebook took longer than 1.5 s")
     with warm_kernel(Limits(seconds=1.5)) as kernel:
-        kernel.run("import time; time.sleep(0.1)", timeout=30)
-        with pytest.raises(NotebookTimeoutError, match=r"the notebook took longer than 1.5 s"):
-            kernel.run("time.sleep(30)", timeout=30)
+        with took_too_long:
+            for _ in iter(int, 1):
+                kernel.run("import time; time.sleep(0.2)", timeout=PATIENCE)
         assert not kernel.is_alive()
 
 
@@ -134,7 +136,7 @@ def test_all_cells_together_have_a_limit():
 )
 def test_too_much_output_ends_the_kernel(own_kernel, code):
     with pytest.raises(OutputLimitError, match=r"the cell (shows too much|sent more than 1 MB)"):
-        own_kernel.run(code, timeout=30)
+        own_kernel.run(code, timeout=PATIENCE)
     assert not own_kernel.is_alive()
 
 
@@ -152,20 +154,20 @@ for name in os.listdir("/proc/self/fd"):
         connection.getpeername()
     except OSError: continue
     threading.Thread(target=pour, args=(connection.detach(),), daemon=True).start()
-time.sleep(100)
+time.sleep(1000)
 """
 
 
 def test_a_message_without_an_end_does_not_fill_the_memory(own_kernel, monkeypatch):
     monkeypatch.setattr("d2lcompute.notebooks.kernel.MOST_WAITING", 32 << 20)
     with pytest.raises(OutputLimitError, match="the cell sent more than the grader can hold"):
-        own_kernel.run(POURS, timeout=60)
+        own_kernel.run(POURS, timeout=PATIENCE)
     assert not own_kernel.is_alive()
 
 
 def test_garbage_on_the_wire_ends_the_kernel(own_kernel):
     with pytest.raises(ProtocolError, match="nonsense"):
-        own_kernel.run("get_ipython().kernel.iopub_thread.socket.send_multipart([b'a'])", 10)
+        own_kernel.run("get_ipython().kernel.iopub_thread.socket.send_multipart([b'a'])", PATIENCE)
     assert not own_kernel.is_alive()
 
 

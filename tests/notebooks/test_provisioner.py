@@ -4,6 +4,7 @@ import pytest
 from boxes import isolation_on, shared_warm_process
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
+from waiting import PATIENCE
 
 from d2lcompute.notebooks.isolation import Limits
 from d2lcompute.notebooks.provisioner import KernelProvisioner
@@ -38,8 +39,8 @@ def value_of(manager, code):
 
     client = manager.client()
     client.start_channels()
-    client.wait_for_ready(timeout=60)
-    client.execute_interactive(code, output_hook=keep, timeout=60)
+    client.wait_for_ready(timeout=PATIENCE)
+    client.execute_interactive(code, output_hook=keep, timeout=PATIENCE)
     client.stop_channels()
     return values[0]
 

@@ -127,7 +127,7 @@ def test_the_memory_of_processes_is_what_they_wrote():
 
 @needs_linux
 def test_what_forks_share_counts_once():
-    code = "import os, time; x = bytearray(os.urandom(1)) * 100_000_000; os.fork(); time.sleep(60)"
+    code = "import os, time; x = bytearray(os.urandom(1)) * 100_000_000; os.fork(); time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", code]) as parent:
         while not (children := psutil.Process(parent.pid).children()):
             assert parent.poll() is None

@@ -9,6 +9,7 @@ import psutil
 import pytest
 import torch
 from boxes import printed, shared_warm_process, warm_kernel
+from waiting import PATIENCE, wait_for_the_end_of
 
 from d2lcompute.notebooks.kernel import start_kernel
 from d2lcompute.notebooks.warm import PRELOAD, ForkedProcess, NotWarmError, WarmProcess
@@ -44,7 +45,7 @@ def test_the_warm_process_never_computes_so_its_children_can():
     for _ in range(2):
         with warm_kernel() as kernel:
             parents.add(int(printed(kernel.run("import os; os.getppid()"))))
-            assert printed(kernel.run(PARALLEL, timeout=60)) == "2250000.0"
+            assert printed(kernel.run(PARALLEL, timeout=PATIENCE)) == "2250000.0"
     assert [threads_of(parent) for parent in parents] == [1]
 
 
@@ -61,7 +62,7 @@ def test_the_warm_process_asks_for_no_accelerator():
         importlib.import_module(module)
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
 
 
@@ -87,13 +88,13 @@ def test_workers_of_a_data_loader_run(kernel):
     from torch.utils.data import DataLoader, TensorDataset
     len(list(DataLoader(TensorDataset(torch.arange(8.)), batch_size=2, num_workers=2)))
     """
-    assert printed(kernel.run(textwrap.dedent(code), timeout=60)) == "4"
+    assert printed(kernel.run(textwrap.dedent(code), timeout=PATIENCE)) == "4"
 
 
 def test_an_interrupt_reaches_a_warm_kernel(kernel):
-    code = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('stopped')"
+    code = "import time\ntry:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    print('stopped')"
     with pytest.raises(Exception, match="was interrupted") as caught:
-        kernel.run(code, timeout=0.5)
+        kernel.run(code, timeout=2)
     assert caught.value.outputs[0].text == "stopped\n"
 
 
@@ -108,8 +109,7 @@ def test_the_kernels_end_with_their_warm_process():
     with WarmProcess() as warm_process, start_kernel(warm_process=warm_process) as kernel:
         pid = int(printed(kernel.run("import os; os.getpid()")))
         warm_process.close()
-        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
-        assert not psutil.pid_exists(pid)
+        wait_for_the_end_of([pid])
 
 
 def test_everything_ends_with_the_process_that_started_it(tmp_path):
@@ -127,11 +127,10 @@ def test_everything_ends_with_the_process_that_started_it(tmp_path):
         env={**os.environ, "TMPDIR": str(tmp_path)},  # where a killed process leaves its files
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    left = [psutil.Process(int(pid)) for pid in done.stdout.split() if psutil.pid_exists(int(pid))]
-    assert psutil.wait_procs(left, timeout=5)[1] == []
+    wait_for_the_end_of([int(pid) for pid in done.stdout.split()])
 
 
 def test_what_cannot_be_imported_is_told_and_the_kernel_is_cold():
@@ -146,7 +145,7 @@ def test_what_cannot_be_imported_is_told_and_the_kernel_is_cold():
 @pytest.mark.parametrize(
     "module",
     [
-        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()",
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()",
         "import torch\ntorch.ones(1500, 1500) @ torch.ones(1500, 1500)",
     ],
 )
@@ -181,12 +180,12 @@ def test_without_linux_there_is_no_warm_process(monkeypatch):
 
 
 def test_a_forked_process_is_like_a_popen():
-    sleeper = subprocess.Popen(["sleep", "60"])
+    sleeper = subprocess.Popen(["sleep", "1000"])
     process = ForkedProcess(sleeper.pid, os.pidfd_open(sleeper.pid))
     assert process.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.01)
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     process.kill()  # has ended: touches nobody
     assert sleeper.wait() == -signal.SIGTERM

@@ -11,6 +11,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 from torch.nn import functional as F
+from waiting import PATIENCE
 
 import d2lcompute as d2c
 
@@ -272,7 +273,7 @@ def test_a_net_compiles_without_generated_code(backend):
 
 def test_switched_off_they_leave_torch_as_it_was():
     script = Path(__file__).parents[2] / "helpers" / "practice_off.py"
-    subprocess.run([sys.executable, script], check=True, timeout=120)
+    subprocess.run([sys.executable, script], check=True, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("wrong", [{"count": -1}, {"count": "2"}, {"memory": -1}])
