@@ -6,7 +6,7 @@
 from collections import Counter
 
 import pytest
-from answers import defined, stored
+from stored_answers import defined, stored
 
 from d2lcompute.exercises.exercise import RIGHT, SHARED, SOLUTION, exercises, hints_for, materials
 from d2lcompute.exercises.judge import judge

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from answers import defined
+from stored_answers import defined
 from torch import nn
 
 import d2lcompute as d2c

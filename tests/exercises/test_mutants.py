@@ -3,8 +3,8 @@
 import sys
 
 import pytest
-from answers import FILE, defined
 from mutants import mutants
+from stored_answers import FILE, defined
 
 from d2lcompute.exercises.exercise import SOLUTION, exercises
 from d2lcompute.exercises.judge import judge

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from answers import defined
+from stored_answers import defined
 
 import d2lcompute as d2c
 from d2lcompute.exercises import progress as records
