@@ -219,9 +219,11 @@ class Ahead:
             cell.examine()
 
     def _close(self, notebook: Notebook) -> None:
-        notebook.close()
-        ensure_event_loop().close()  # that of this thread
-        self._turns.release()
+        try:
+            notebook.close()
+            ensure_event_loop().close()  # that of this thread
+        finally:
+            self._turns.release()
 
 
 @pytest.hookimpl(wrapper=True)
