@@ -5,5 +5,6 @@ from .report import Rows as Rows
 from .report import printable as printable
 from .table import Shown as Shown
 from .table import Table as Table
+from .table import display_width as display_width
 from .table import listed as listed
 from .table import size_text as size_text

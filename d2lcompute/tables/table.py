@@ -178,7 +178,7 @@ def _lines(cells: Sequence[str]) -> Iterable[Sequence[str]]:
 
 def _text_column(column: Sequence[str], side: str) -> list[str]:
     """Return a column with its header, the first cell, underlined, and all of one width."""
-    widths = [_width(cell) for cell in column]
+    widths = [display_width(cell) for cell in column]
     width = max(widths[0] + 2, *widths)
     blanks = [" " * (width - one) for one in widths]
     parts = (blanks, column) if side == "right" else (column, blanks)
@@ -186,7 +186,7 @@ def _text_column(column: Sequence[str], side: str) -> list[str]:
     return [header, "-" * width, *cells]
 
 
-def _width(text: str) -> int:
+def display_width(text: str) -> int:
     """Return how many letters wide a text is: a Chinese character takes the space of two."""
     if text.isascii():
         return len(text)

@@ -1,3 +1,7 @@
+import ast
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import d2lcompute as d2c
+import d2lcompute.seeing.diagnose
 from d2lcompute import initializers as init
+from d2lcompute.tables import display_width
 
 CLEAN = {**CHAPTER, **WELL_KNOWN, **ODD}
 
@@ -645,6 +651,36 @@ def test_a_clean_net_says_so_in_one_line():
 def test_the_report_reads_like_this(golden):
     bad = nn.Sequential(linear(), net(holding(layers=[linear()], half=1, other=linear())))
     golden(repr(d2c.diagnose(bad, X())))
+
+
+def test_findings_are_said_in_the_language_of_the_reader(chinese):
+    report = d2c.diagnose(net(holding(layers=[linear(), linear()])), X())
+    (found,) = report.findings
+    assert found.kind == "unregistered modules"  # as data it is the same in every language
+    assert all(re.search("[\u4e00-\u9fff]", said) for said in (found.what, found.why, found.mend))
+    head, *lines = repr(report).splitlines()
+    assert head == "Net: 发现 1 个问题"
+    assert lines[1].split() == ["1.", "没有注册的模块"]
+    labels = [line.split()[0] for line in lines[3:] if line[0] != " "]
+    assert labels == ["位置", "现象", "原因", "解决"]
+    assert max(map(display_width, lines)) <= 94
+
+
+def test_no_text_of_a_finding_is_in_english_alone():
+    rooms = Path(d2lcompute.seeing.diagnose.__file__).parent.glob("*.py")
+    calls = [node for room in rooms for node in ast.walk(ast.parse(room.read_text("utf-8")))]
+    made = [
+        call for call in calls if isinstance(call, ast.Call) and ast.unparse(call.func) == "Finding"
+    ]
+    assert len(made) > 20
+    for kind, _where, *said in (call.args for call in made):
+        assert ast.unparse(kind).startswith("mark(")
+        for text in said:
+            code = (
+                re.sub(r"`[^`]*`", "", ast.unparse(text)) if isinstance(text, ast.JoinedStr) else ""
+            )
+            assert not isinstance(text, ast.Constant), ast.unparse(text)
+            assert not re.search("[a-z]{2}", code), ast.unparse(text)
 
 
 def test_many_names_are_shortened():

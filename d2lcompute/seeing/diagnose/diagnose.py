@@ -22,7 +22,7 @@ def diagnose(
     forward_kwargs: Mapping[str, Any] | None = None,
     **named_inputs: Any,
 ) -> Diagnosis:
-    """List what is wrong with a net: what, where, why it matters, and the mend.
+    """List what is wrong with a net: what, where, why it matters, and the fix.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     >>> d2c.diagnose(net, torch.rand(2, 4))
@@ -31,14 +31,14 @@ def diagnose(
     >>> d2c.diagnose(net)
     Sequential: 1 finding; pass an input to examine a forward and a backward pass too
     <BLANKLINE>
-    1. unregistered modules
-    where    extra
-    -------  ---------------------------------------------------------------------------------
-    what     a plain list holds 1 module, which the net does not see
-    why      Their parameters are not in `net.parameters()`, so no optimizer trains them; they
-             are not in `state_dict()`, so they are not saved; `to`, `train` and `eval` do not
-             reach them.
-    mend     Keep them in an nn.ModuleList: `self.extra = nn.ModuleList(extra)`.
+    1.     unregistered modules
+    -----  ---------------------------------------------------------------------------------
+    where  extra
+    what   a plain list holds 1 module, which the net does not see
+    why    Their parameters are not in `net.parameters()`, so no optimizer trains them; they
+           are not in `state_dict()`, so they are not saved; `to`, `train` and `eval` do not
+           reach them.
+    fix    Keep them in an nn.ModuleList: `self.extra = nn.ModuleList(extra)`.
 
     `net` is any module. `inputs` and `named_inputs` are what it takes, tensors or tuples with the
     shape of such; without any only what the net holds is examined. With them it is run forward and

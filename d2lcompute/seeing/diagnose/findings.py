@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...tables import Report, Rows, Table, listed, printable
-from ...words.language import marks
+from ...tables import Report, Rows, Shown, Table, display_width, listed, printable
+from ...words.language import _, marks, ngettext
 
 _WIDTH = 84
 _MOST_NAMES = 6
+# Where a line may end: behind a word, and behind any Chinese character.
+_PIECE = re.compile(r"[!-~]+\s*|\s+|[^!-~\s][，。；：、）]*\s*")
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,11 +31,11 @@ class Finding(Report):
     mend: str
 
     def _table(self, number: str = "") -> Table:
-        rows = [("what", self.what), ("why", self.why), ("mend", self.mend)]
-        cells = [(label, textwrap.fill(text, _WIDTH)) for label, text in rows]
-        names = [name or "the net itself" for name in self.where]
-        where = textwrap.fill(listed(names, _MOST_NAMES), _WIDTH)
-        return Table(("where", where), cells, number + self.kind)
+        where = listed([name or _("the net itself") for name in self.where], _MOST_NAMES)
+        said = (where, self.what, self.why, self.mend)
+        labels = (_("where"), _("what"), _("why"), _("fix"))
+        cells = [(label, _filled(text)) for label, text in zip(labels, said, strict=True)]
+        return Table((number, self.kind), cells)
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,14 +57,28 @@ class Diagnosis(Rows[Finding]):
         return self.findings
 
     def _table(self) -> Table:
-        rows = [(one.kind, one.where, one.what, one.why, one.mend) for one in self.findings]
+        rows = [
+            (Shown(one.kind, _(one.kind)), one.where, one.what, one.why, one.mend)
+            for one in self.findings
+        ]
         return Table(marks("kind", "where", "what", "why", "mend"), rows, self._summary())
 
     def _summary(self) -> str:
-        scope = "" if self.ran else "; pass an input to examine a forward and a backward pass too"
         count = len(self.findings)
-        number = f"{count or 'no'} finding{'' if count == 1 else 's'}"
-        return f"{self.net}: {number}{scope}"
+        number = ngettext("{n} finding", "{n:,} findings", count) if count else _("no findings")
+        if self.ran:
+            return f"{self.net}: {number}"
+        scope = _("pass an input to examine a forward and a backward pass too")
+        return f"{self.net}: {number}; {scope}"
 
     def _tables(self) -> list[Table]:
-        return [one._table(f"{i}. ") for i, one in enumerate(self.findings, 1)]
+        return [one._table(f"{i}.") for i, one in enumerate(self.findings, 1)]
+
+
+def _filled(text: str) -> str:
+    lines = [""]
+    for piece in _PIECE.findall(text):
+        if lines[-1] and display_width(lines[-1] + piece.rstrip()) > _WIDTH:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)

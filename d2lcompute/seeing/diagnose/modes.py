@@ -12,6 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 
 from ...parameters.names import dtype_name, entries, walk
+from ...words.language import _, mark
 from .findings import Finding
 from .observe import Seen
 from .state import distinct, has_values
@@ -34,13 +35,13 @@ def mixed_modes(net: nn.Module) -> Iterator[Finding]:
     left = norms + [name for name, training in drops if training and some]
     if left:
         yield Finding(
-            "wrong mode",
+            mark("wrong mode"),
             tuple(left),
-            "in training mode, in a net that is in eval mode",
-            "What the net gives for one example depends on chance or on the rest of the batch, "
-            "and predicting changes the statistics of a BatchNorm.",
-            "`net.eval()` once more: layers that are put in later come in training mode.",
-        )
+            _("in training mode, in a net that is in eval mode"),
+            _("What the net gives for one example depends on chance or on the rest of the batch, "
+              "and predicting changes the statistics of a BatchNorm."),
+            _("`net.eval()` once more: layers that are put in later come in training mode."),
+        )  # fmt: skip
 
 
 def untouched_statistics(net: nn.Module) -> Iterator[Finding]:
@@ -48,28 +49,28 @@ def untouched_statistics(net: nn.Module) -> Iterator[Finding]:
     names = tuple(n for n, m in walk(net) if isinstance(m, _BatchNorm) and _is_untouched(m))
     if names:
         yield Finding(
-            "statistics never collected",
+            mark("statistics never collected"),
             names,
-            "in eval mode, with a trained scale and the statistics of a new layer",
-            "A mean of 0 and a variance of 1 are not those of the data, so the layer does not "
-            "normalize, and the net gives other outputs than in training.",
-            "Load the buffers too, or collect them: "
-            "`torch.optim.swa_utils.update_bn(loader, net)`.",
-        )
+            _("in eval mode, with a trained scale and the statistics of a new layer"),
+            _("A mean of 0 and a variance of 1 are not those of the data, so the layer does not "
+              "normalize, and the net gives other outputs than in training."),
+            _("Load the buffers too, or collect them: "
+              "`torch.optim.swa_utils.update_bn(loader, net)`."),
+        )  # fmt: skip
 
 
 def dropped_in_eval_mode(seen: Seen) -> Iterator[Finding]:
     """Find dropout functions that ignore the mode of the module around them."""
     if seen.always_dropped:
         yield Finding(
-            "dropout in eval mode",
+            mark("dropout in eval mode"),
             tuple(seen.always_dropped),
-            "a dropout function is at work although the module is in eval mode",
-            "`F.dropout` and `F.scaled_dot_product_attention` do not know the mode of a module: "
-            "predictions are random, and worse than they could be.",
-            "`F.dropout(X, p, training=self.training)`, "
-            "`dropout_p=self.p if self.training else 0.0`, or an nn.Dropout.",
-        )
+            _("a dropout function is at work although the module is in eval mode"),
+            _("`F.dropout` and `F.scaled_dot_product_attention` do not know the mode of a module: "
+              "predictions are random, and worse than they could be."),
+            _("`F.dropout(X, p, training=self.training)`, "
+              "`dropout_p=self.p if self.training else 0.0`, or an nn.Dropout."),
+        )  # fmt: skip
 
 
 def _is_untouched(norm: _BatchNorm) -> bool:
@@ -90,15 +91,15 @@ def several_devices(net: nn.Module) -> Iterator[Finding]:
     places = _grouped({entry.name: entry.tensor.device for entry in held})
     if len({device.type for device in places}) > 1:
         yield Finding(
-            "several devices",
+            mark("several devices"),
             tuple(places[_rarest(places)]),
-            f"the net is spread over {', '.join(map(str, sorted(places, key=str)))}; these are "
-            f"its parts on {_rarest(places)}",
-            "Torch computes only with tensors on one device: a pass ends in an error, unless "
-            "`forward` moves what goes from one part to the next.",
-            "`net.to(device)`, after the last layer was added; what is on meta has no memory, and "
-            "needs `to_empty(device=...)` and an initialization.",
-        )
+            _("the net is spread over {devices}; these are its parts on {device}",
+              devices=", ".join(map(str, sorted(places, key=str))), device=_rarest(places)),
+            _("Torch computes only with tensors on one device: a pass ends in an error, unless "
+              "`forward` moves what goes from one part to the next."),
+            _("`net.to(device)`, after the last layer was added; what is on meta has no memory, "
+              "and needs `to_empty(device=...)` and an initialization."),
+        )  # fmt: skip
 
 
 def several_dtypes(net: nn.Module) -> Iterator[Finding]:
@@ -111,14 +112,15 @@ def several_dtypes(net: nn.Module) -> Iterator[Finding]:
     if len(dtypes) > 1:
         names = ", ".join(sorted(map(dtype_name, dtypes)))
         yield Finding(
-            "several dtypes",
+            mark("several dtypes"),
             tuple(dtypes[_rarest(dtypes)]),
-            f"the net computes in {names}; these are its parts in {dtype_name(_rarest(dtypes))}",
-            "Layers refuse inputs of another type, and where torch converts instead, float64 "
-            "spreads to everything behind it, at a fraction of the speed. Arrays of numpy are "
-            "float64 if nothing else is said.",
-            "`net.float()`, or another type for all of the net.",
-        )
+            _("the net computes in {dtypes}; these are its parts in {dtype}", dtypes=names,
+              dtype=dtype_name(_rarest(dtypes))),
+            _("Layers refuse inputs of another type, and where torch converts instead, float64 "
+              "spreads to everything behind it, at a fraction of the speed. Arrays of numpy are "
+              "float64 if nothing else is said."),
+            _("`net.float()`, or another type for all of the net."),
+        )  # fmt: skip
 
 
 def spreading_doubles(seen: Seen) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...parameters.names import slots, walk
+from ...words.language import _, mark, ngettext
 from .findings import Finding
 
 _OWN = frozenset(vars(nn.Module()))
@@ -35,13 +36,13 @@ def without_super(net: nn.Module) -> Iterator[Finding]:
         if getattr(module, "_modules", None) is None:
             kind = type(module).__name__
             yield Finding(
-                "super().__init__() missing",
+                mark("super().__init__() missing"),
                 (name,),
-                f"the `__init__` of {kind} does not call `super().__init__()`",
-                "nn.Module sets up there where layers, parameters and hooks are kept; without it "
-                "every call of the module is an error.",
-                f"Make `super().__init__()` the first line of `{kind}.__init__`.",
-            )
+                _("the `__init__` of {kind} does not call `super().__init__()`", kind=kind),
+                _("nn.Module sets up there where layers, parameters and hooks are kept; without "
+                  "it every call of the module is an error."),
+                _("Make `super().__init__()` the first line of `{kind}.__init__`.", kind=kind),
+            )  # fmt: skip
             continue
         for key, child in module._modules.items():
             if child is not None:
@@ -88,13 +89,14 @@ def shadowed_names(net: nn.Module) -> Iterator[Finding]:
         for key in sorted(_METHODS & values.keys() | _class_shadows(type(module))):
             value = values.get(key, getattr(type(module), key))
             yield Finding(
-                "shadowed method",
+                mark("shadowed method"),
                 (_join(path, key),),
-                f"`self.{key}` is {_article(value)}, but `{key}` is a method of nn.Module",
-                f"Only one of the two can be reached under the name: `net.{key}()` fails, or "
-                f"gives something else than `self.{key}` was meant to be.",
-                f"Rename it, say to `self.{key}_`.",
-            )
+                _("`self.{key}` is {kind}, but `{key}` is a method of nn.Module", key=key,
+                  kind=_article(value)),
+                _("Only one of the two can be reached under the name: `net.{key}()` fails, or "
+                  "gives something else than `self.{key}` was meant to be.", key=key),
+                _("Rename it, say to `self.{key}_`.", key=key),
+            )  # fmt: skip
 
 
 def _class_shadows(kind: type) -> frozenset[str]:
@@ -149,61 +151,65 @@ def _matters(item: Any, holder: nn.Module) -> bool:
 def _hidden(where: str, value: Any, hidden: list[Any]) -> Finding:
     kind, key = type(value).__name__, where.rpartition(".")[2]
     modules = [item for item in hidden if isinstance(item, nn.Module)]
-    home = "ModuleDict" if isinstance(value, Mapping) else "ModuleList"
+    home = "nn.ModuleDict" if isinstance(value, Mapping) else "nn.ModuleList"
     items = value.values() if isinstance(value, Mapping) else value
     nested = not all(any(item is one for one in hidden) for item in items)
     if modules:
         return Finding(
-            "unregistered modules",
+            mark("unregistered modules"),
             (where,),
-            f"a plain {kind} holds {_count(len(modules), 'module')}, which the net does not see",
-            "Their parameters are not in `net.parameters()`, so no optimizer trains them; they "
-            "are not in `state_dict()`, so they are not saved; `to`, `train` and `eval` do not "
-            "reach them.",
-            f"Keep them in an nn.{home}: `self.{key} = nn.{home}({key})`{_inner(nested)}.",
-        )
+            ngettext("a plain {kind} holds {n} module, which the net does not see",
+                     "a plain {kind} holds {n:,} modules, which the net does not see",
+                     len(modules), kind=kind),
+            _("Their parameters are not in `net.parameters()`, so no optimizer trains them; they "
+              "are not in `state_dict()`, so they are not saved; `to`, `train` and `eval` do not "
+              "reach them."),
+            _keep(home, key, nested),
+        )  # fmt: skip
     home = home.replace("Module", "Parameter")
     return Finding(
-        "unregistered parameters",
+        mark("unregistered parameters"),
         (where,),
-        f"a plain {kind} holds {_count(len(hidden), 'parameter')}, which the net does not see",
-        "They are not in `net.parameters()`, so no optimizer trains them, and not in "
-        "`state_dict()`, so they are not saved.",
-        f"Keep them in an nn.{home}: `self.{key} = nn.{home}({key})`{_inner(nested)}.",
-    )
+        ngettext("a plain {kind} holds {n} parameter, which the net does not see",
+                 "a plain {kind} holds {n:,} parameters, which the net does not see",
+                 len(hidden), kind=kind),
+        _("They are not in `net.parameters()`, so no optimizer trains them, and not in "
+          "`state_dict()`, so they are not saved."),
+        _keep(home, key, nested),
+    )  # fmt: skip
 
 
-def _inner(nested: bool) -> str:
-    return ", and likewise the lists and dicts inside" if nested else ""
+def _keep(home: str, key: str, nested: bool) -> str:
+    if nested:
+        return _("Keep them in an {home}: `self.{key} = {home}({key})`, and likewise the lists and "
+                 "dicts inside.", home=home, key=key)  # fmt: skip
+    return _("Keep them in an {home}: `self.{key} = {home}({key})`.", home=home, key=key)
 
 
 def _plain(where: str, key: str, value: Tensor) -> Finding:
     if value.requires_grad:
         return Finding(
-            "tensor that should be a parameter",
+            mark("tensor that should be a parameter"),
             (where,),
-            f"`self.{key}` asks for a gradient but is a plain tensor",
-            "It is not in `net.parameters()`, so no optimizer trains it, and not in "
-            "`state_dict()`, so it is not saved.",
+            _("`self.{key}` asks for a gradient but is a plain tensor", key=key),
+            _("It is not in `net.parameters()`, so no optimizer trains it, and not in "
+              "`state_dict()`, so it is not saved."),
             f"`self.{key} = nn.Parameter(...)`.",
-        )
+        )  # fmt: skip
     return Finding(
-        "tensor that should be a buffer",
+        mark("tensor that should be a buffer"),
         (where,),
-        f"`self.{key}` is a plain tensor of shape {tuple(value.shape)}",
-        "It is not in `state_dict()`, so a net that is saved and loaded computes with another "
-        "one; `net.to(device)` and `net.double()` leave it behind.",
-        f'`self.register_buffer("{key}", ...)`, with `persistent=False` if it need not be saved.',
-    )
+        _("`self.{key}` is a plain tensor of shape {shape}", key=key, shape=tuple(value.shape)),
+        _("It is not in `state_dict()`, so a net that is saved and loaded computes with another "
+          "one; `net.to(device)` and `net.double()` leave it behind."),
+        _('`self.register_buffer("{key}", ...)`, with `persistent=False` if it need not be saved.',
+          key=key),
+    )  # fmt: skip
 
 
 def _article(value: object) -> str:
     name = type(value).__name__
-    return f"an {name}" if name[0] in "AEIOaeio" else f"a {name}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return _("an {name}", name=name) if name[0] in "AEIOaeio" else _("a {name}", name=name)
 
 
 def _join(path: str, key: str) -> str:

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from ...parameters.names import walk
 from ...passes.record import Event
 from ...passes.statistics import Statistics
-from ...words.language import _
+from ...words.language import _, mark
 from .findings import Finding
 from .observe import Rectified, Seen, trained
 from .state import alike_finding, has_values, is_constant, is_constant_matrix
@@ -55,7 +55,7 @@ def dead_relus(seen: Seen) -> Iterator[Finding]:
     names = tuple(dict.fromkeys(one.where for one in seen.rectified if _is_dead(one)))
     if names:
         yield Finding(
-            "dead ReLU",
+            mark("dead ReLU"),
             names,
             _("on these inputs every unit gives zero"),
             _("Nothing gets through, forward or backward: the layers before it get no gradient "
@@ -124,7 +124,7 @@ def _of_signal(seen: Seen, stations: Sequence[_Station]) -> Finding | None:
     names = _names(seen, {key for one in way for key in one.parameters})
     if side > 0:
         return Finding(
-            "exploding signal",
+            mark("exploding signal"),
             names,
             _("inputs that differ by {start:.2g} come out {factor}", start=start,
               factor=_times(end / start)),
@@ -134,7 +134,7 @@ def _of_signal(seen: Seen, stations: Sequence[_Station]) -> Finding | None:
               "between."),
         )  # fmt: skip
     return Finding(
-        "vanishing signal",
+        mark("vanishing signal"),
         names,
         _("inputs that differ by {start:.2g} come out {factor}", start=start,
           factor=_times(end / start)),
@@ -159,7 +159,7 @@ def _exactly_zero(seen: Seen) -> Finding | None:
 
 def _vanishing(names: tuple[str, ...], what: str) -> Finding:
     return Finding(
-        "vanishing gradient",
+        mark("vanishing gradient"),
         names,
         what,
         _("These layers do not learn: each sigmoid or tanh that is saturated, each small weight "
@@ -172,7 +172,7 @@ def _vanishing(names: tuple[str, ...], what: str) -> Finding:
 
 def _exploding(names: tuple[str, ...], what: str) -> Finding:
     return Finding(
-        "exploding gradient",
+        mark("exploding gradient"),
         names,
         what,
         _("One step of an optimizer throws the parameters far away, and the loss soon is NaN."),

@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from ...parameters.names import Entry, entries, slots, tied_entries, walk
 from ...passes.deferred import deferral_of
-from ...words.language import _
+from ...words.language import _, mark
 from .findings import Finding
 
 _FEWEST = 64  # fewer values may agree without having been one parameter
@@ -25,29 +25,32 @@ def unsized(net: nn.Module, ran: bool) -> Iterator[Finding]:
     lazy = [e.name for e in distinct(entries(net)) if is_lazy(e.tensor) and not e.is_buffer]
     still = tuple(name for name in lazy if name in waiting)
     rest = tuple(name for name in lazy if name not in waiting)
-    reached = " after the pass on these inputs, which did not reach them" if ran else ""
     mend = (
-        "Call these layers in `forward`, or remove them."
+        _("Call these layers in `forward`, or remove them.")
         if ran
-        else "Make one forward pass, or `d2lcompute.materialize(net, X)`, before anything else."
+        else _("Make one forward pass, or `d2lcompute.materialize(net, X)`, before anything else.")
     )
     if rest:
         yield Finding(
-            "lazy parameters",
+            mark("lazy parameters"),
             rest,
-            f"still without a shape{reached}",
-            "They hold no values yet: they cannot be counted, saved or initialized, and what is "
-            "written into their `data` is lost without an error.",
+            _("still without a shape after the pass on these inputs, which did not reach them")
+            if ran
+            else _("still without a shape"),
+            _("They hold no values yet: they cannot be counted, saved or initialized, and what is "
+              "written into their `data` is lost without an error."),
             mend,
-        )
+        )  # fmt: skip
     if still:
         yield Finding(
-            "initializer waiting",
+            mark("initializer waiting"),
             still,
-            f"an initializer waits for the shape{reached}, and has not run",
-            "Until then there are no values, and nothing that reads or writes them works.",
+            _("an initializer waits for the shape after the pass on these inputs, which did not "
+              "reach them, and has not run") if ran
+            else _("an initializer waits for the shape, and has not run"),
+            _("Until then there are no values, and nothing that reads or writes them works."),
             mend,
-        )
+        )  # fmt: skip
 
 
 def not_finite(net: nn.Module) -> Iterator[Finding]:
@@ -61,14 +64,14 @@ def not_finite(net: nn.Module) -> Iterator[Finding]:
     )
     if bad:
         yield Finding(
-            "values not finite",
+            mark("values not finite"),
             bad,
-            "NaN or infinity among the values",
-            "Everything computed from them is NaN or infinite, and so are the gradients, so that "
-            "the next step of the optimizer spreads it over the net.",
-            "Initialize anew, or load the last good file; then look for the cause: a learning "
-            "rate too high, a logarithm or a division by zero, half precision.",
-        )
+            _("NaN or infinity among the values"),
+            _("Everything computed from them is NaN or infinite, and so are the gradients, so "
+              "that the next step of the optimizer spreads it over the net."),
+            _("Initialize anew, or load the last good file; then look for the cause: a learning "
+              "rate too high, a logarithm or a division by zero, half precision."),
+        )  # fmt: skip
 
 
 def symmetric_units(net: nn.Module) -> Iterator[Finding]:
@@ -87,26 +90,26 @@ def symmetric_units(net: nn.Module) -> Iterator[Finding]:
     )
     if closed:
         yield Finding(
-            "weights all zero",
+            mark("weights all zero"),
             closed,
-            "all values are zero, and another layer comes behind",
-            "Nothing of the input gets through, so the layers behind learn from biases alone, and "
-            "the units of one layer stay alike.",
-            "Initialize them, with `d2lcompute.initialize(net, ...)` or `reset_parameters()`.",
-        )
+            _("all values are zero, and another layer comes behind"),
+            _("Nothing of the input gets through, so the layers behind learn from biases alone, "
+              "and the units of one layer stay alike."),
+            _("Initialize them, with `d2lcompute.initialize(net, ...)` or `reset_parameters()`."),
+        )  # fmt: skip
 
 
 def alike_finding(names: tuple[str, ...]) -> Finding:
     """Return the finding for weights whose units start alike and are taught alike."""
     return Finding(
-        "units all alike",
+        mark("units all alike"),
         names,
-        "all values are the same",
-        "All units of the layer compute the same and, as far as what comes behind treats them "
-        "alike, get the same gradient: the layer is no better than one of a single unit.",
-        "Draw the weights at random, as with `d2lcompute.initialize(net, Xavier())`; biases and "
-        "scales of norms may start constant.",
-    )
+        _("all values are the same"),
+        _("All units of the layer compute the same and, as far as what comes behind treats them "
+          "alike, get the same gradient: the layer is no better than one of a single unit."),
+        _("Draw the weights at random, as with `d2lcompute.initialize(net, Xavier())`; biases and "
+          "scales of norms may start constant."),
+    )  # fmt: skip
 
 
 def is_constant_matrix(entry: Entry) -> bool:
@@ -185,7 +188,7 @@ def half_broken(net: nn.Module) -> Iterator[Finding]:
                        "`F.linear(X, self.{first}.t())`.", first=first)
             )  # fmt: skip
             yield Finding(
-                "tie half broken",
+                mark("tie half broken"),
                 (first, *others),
                 _("different parameters on the same memory"),
                 _("Each has a gradient of its own, so they do not add up; an optimizer counts and "
@@ -214,7 +217,7 @@ def cut(net: nn.Module) -> Iterator[Finding]:
         if len(kinds) > 1:
             names = tuple(entry.name for entry in same)
             yield Finding(
-                "tie cut",
+                mark("tie cut"),
                 names,
                 _("equal bit for bit, in {kinds}, and not tied", kinds=_(" and ").join(kinds)),
                 _("Two layers of different kinds do not come to the same values by themselves: a "

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ...parameters.names import Entry, entries, walk
+from ...words.language import _, mark
 from .findings import Finding
 from .observe import Seen, trained
 
@@ -22,26 +23,26 @@ def no_gradient(seen: Seen) -> Iterator[Finding]:
     cut = tuple(entry.name for entry in left if id(entry.tensor) in seen.read)
     if cut:
         yield Finding(
-            "no gradient",
+            mark("no gradient"),
             cut,
-            "the pass reads the values, and no gradient comes back",
-            "An optimizer leaves such parameters as they are: the net runs, and this part of it "
-            "never learns.",
-            "Compute with the parameter itself, not with `.data`, `.detach()`, `.item()`, numpy "
-            "or within `torch.no_grad()`, and let the loss depend on the result. If it is not to "
-            "learn, say so: `requires_grad_(False)`.",
-        )
+            _("the pass reads the values, and no gradient comes back"),
+            _("An optimizer leaves such parameters as they are: the net runs, and this part of it "
+              "never learns."),
+            _("Compute with the parameter itself, not with `.data`, `.detach()`, `.item()`, numpy "
+              "or within `torch.no_grad()`, and let the loss depend on the result. If it is not "
+              "to learn, say so: `requires_grad_(False)`."),
+        )  # fmt: skip
     paths = _Paths(seen)
     unused = tuple(e.name for e in left if e.name not in cut and not paths.may_be_used(e))
     if unused:
         yield Finding(
-            "unused parameters",
+            mark("unused parameters"),
             unused,
-            "no method of the net uses what it has made in `__init__`",
-            "They take memory and space in files, and never learn; most often a layer was "
-            "defined and then another one called twice.",
-            "Call the layer in `forward`, or remove it.",
-        )
+            _("no method of the net uses what it has made in `__init__`"),
+            _("They take memory and space in files, and never learn; most often a layer was "
+              "defined and then another one called twice."),
+            _("Call the layer in `forward`, or remove it."),
+        )  # fmt: skip
 
 
 class _Paths:
