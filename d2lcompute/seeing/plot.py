@@ -273,7 +273,7 @@ def _write(ax: Axes, x: float, y: float, text: str, side: str, palette: Palette)
     from .picture.artists import set_text
 
     written = ax.text(x, y, "", transform=ax.get_yaxis_transform(), ha=side, va="center")
-    written.set(fontsize=7.5, color=palette.faint)
+    written.set(fontsize=9, color=palette.faint)
     set_text(written, text)
 
 
