@@ -24,7 +24,7 @@ ROUNDS, MOST_ROUNDS, SECONDS = 7, 31, 3.0
 ROOM = 3 * 10**9  # bytes that a heavy case can do with
 RATE = "notebooks/min"  # what is kept are the seconds of one, so that less is better everywhere
 ENDLESS = "no end within"
-PATIENCE = 10  # seconds for the first run of a candidate
+PATIENCE = 10  # seconds that the first run of a candidate may compute, on a busy machine too
 PACKAGES = (
     "torch", "d2l", "torchinfo", "torchview", "lightning", "accelerate", "safetensors",
     "nbval", "nbmake", "nbgrader", "otter-grader",
@@ -170,21 +170,21 @@ def attempt(one: Candidate, returned: bool) -> tuple[list[float], str]:
 
 @contextmanager
 def at_most(seconds: int) -> Iterator[None]:
-    """Raise `EndlessError` in the block after so many seconds, where there are such signals."""
-    if not hasattr(signal, "SIGALRM"):
+    """Raise `EndlessError` in the block after computing so long, where there are such signals."""
+    if not hasattr(signal, "SIGPROF"):
         yield
         return
 
     def stop(*_: object) -> None:
         raise EndlessError
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def once(one: Candidate, returned: bool) -> float:
