@@ -129,6 +129,16 @@ def test_links_between_sections_lead_to_notebooks(source, language):
 
 
 @every_source
+@every_language
+def test_every_image_says_in_the_language_of_its_notebook_what_it_shows(source, language):
+    for cell in code(notebook(source, language).cells):
+        for image in (one for one in cell.outputs if "image/png" in one.get("data", {})):
+            said = image.metadata.get("image/png", {}).get("alt", "")
+            assert said, cell.source
+            assert (re.search("[\u4e00-\u9fff]", said) is not None) == (language == "zh"), said
+
+
+@every_source
 def test_each_passage_is_written_in_its_language(source):
     for cell in jupytext.read(source).cells:
         has_chinese = re.search("[\u4e00-\u9fff]", cell.source) is not None
