@@ -9,10 +9,12 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from itertools import islice, zip_longest
+from typing import Any
 
 from nbformat import NotebookNode
 from PIL import Image
@@ -48,6 +50,7 @@ def difference(
     stored: Sequence[NotebookNode], shown: Sequence[NotebookNode], manner: Manner
 ) -> str | None:
     """Return how the outputs of a cell differ from those that are `stored`, None if they do not."""
+    stored = _without_authors_words(stored, shown)
     parts = [*_parts(stored, manner)], [*_parts(shown, manner)]
     for old, new in zip_longest(*parts):
         if old is None or new is None or old[0] != new[0]:
@@ -58,6 +61,29 @@ def difference(
         if found:
             return _explain(old[0], old[1], new[1], found)
     return None
+
+
+def _without_authors_words(
+    stored: Sequence[NotebookNode], shown: Sequence[NotebookNode]
+) -> Sequence[NotebookNode]:
+    """Leave out the alternative texts that no code gives: the author wrote them into the file."""
+    if _has_words(shown) or not _has_words(stored):
+        return stored
+    stored = deepcopy([*stored])
+    for output in stored:
+        for more in _of_pictures(output):
+            more.pop("alt", None)
+    return stored
+
+
+def _has_words(outputs: Sequence[NotebookNode]) -> bool:
+    return any("alt" in more for output in outputs for more in _of_pictures(output))
+
+
+def _of_pictures(output: NotebookNode) -> list[dict[str, Any]]:
+    """Return what the metadata of an output say of its pictures."""
+    about = output.get("metadata", {}).items()
+    return [more for kind, more in about if kind.startswith("image/") and isinstance(more, dict)]
 
 
 def _parts(outputs: Sequence[NotebookNode], manner: Manner) -> Iterator[tuple[str, str]]:

@@ -96,6 +96,15 @@ def test_of_a_picture_its_size_and_its_alternative_text_are_compared():
     assert not same(figure(), figure(alt="three lines"))
 
 
+def test_an_alternative_text_that_no_code_gives_is_the_authors():
+    plain = [new_output("display_data", {"image/png": picture()})]
+    told = [*plain, new_output("display_data", {"image/png": picture()})]
+    told[1].metadata = {"image/png": {"alt": "two lines"}}
+    assert same(told, plain * 2)
+    assert told[1].metadata["image/png"]["alt"] == "two lines"
+    assert not same(plain * 2, told)
+
+
 def test_what_is_no_picture_is_compared_to_the_byte():
     assert same([shown(image_png="AAAA")], [shown(image_png="AAAA\n")])
     assert not same([shown(image_png="AAAA")], [shown(image_png="AAAB")])
