@@ -306,4 +306,4 @@ def _survivors(found: Examination) -> Iterator[str]:
 
 
 def _how_often(tally: Tally) -> str:
-    return f"{tally.passed:,} of {tally.asked:,} draws (at most {100 * tally.most:.2g} %)"
+    return f"{tally.passed:,} of {tally.asked:,} draws (at most {100 * tally.most:.3g} %)"
