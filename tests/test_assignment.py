@@ -36,7 +36,7 @@ EARNED = {
     "honest": 100,
     "messy": 100,
     "partly": 63,
-    "mistaken": 32,
+    "mistaken": 29,
     "unfinished": 10,
     "empty": 0,
     "broken": 0,
@@ -115,9 +115,11 @@ def instructed(tmp_path_factory):
     for part in ("chapters/assignment", "tests/submissions"):
         shutil.copytree(ROOT / part, folder / part)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = re.search(r"## For instructors\n.*?```sh\n(.*?)```", readme, re.DOTALL)[1]
-    install, *commands = block.splitlines()
+    block = re.search(r"## Grading\n.*?```sh\n(.*?)```", readme, re.DOTALL)[1]
+    install, new, *commands = block.splitlines()
     assert install == 'pip install ".[grading]" -c constraints.txt'
+    assert new == "d2lcompute new course"  # test_course holds it
+    commands.insert(0, "d2lcompute release chapters/assignment/reference.md")
     said = {}
     for command in commands:
         program, name, *arguments = command.split()
@@ -137,7 +139,7 @@ def graded(instructed):
 def test_the_readmes_commands_lead_to_a_graded_folder(instructed):
     folder, said = instructed
     assert list(said) == ["release", "grade", "report"]
-    assert "7 graded, mean 43.6 of 100" in said["grade"]
+    assert "7 graded, mean 43.1 of 100" in said["grade"]
     for name in ("release", "report"):
         assert all((folder / path).is_file() for path in said[name].splitlines())
 
