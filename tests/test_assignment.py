@@ -18,7 +18,7 @@ import pytest
 from d2lcompute.grading.assignment import parse, read_notebook
 from d2lcompute.grading.attempt import Conditions
 from d2lcompute.grading.grade import Workers, cluster, grade, processes
-from d2lcompute.grading.report import write_reports
+from d2lcompute.grading.report import settle, write_reports
 from d2lcompute.grading.results import Journal
 from d2lcompute.grading.submissions import find
 
@@ -202,7 +202,7 @@ def regraded(notebook, tmp_path):
             workers,
             show,
         )
-        write_reports(journal, tmp_path)
+        write_reports(journal.heading, settle(journal, tmp_path), tmp_path)
         return marks(tmp_path)
 
     return run

@@ -133,7 +133,10 @@ def test_nobody_says_much(results):
 @isolated
 def test_what_students_wrote_is_text_in_every_report(attacked):
     journal, folder = attacked
-    texts = [path.read_text(encoding="utf-8") for path in report.write_reports(journal, folder)]
+    texts = [
+        path.read_text(encoding="utf-8")
+        for path in report.write_reports(journal.heading, report.settle(journal, folder), folder)
+    ]
     assert not any(char in text for text in texts for char in "\x1b\x07\b\u202e")
     page = texts[0]
     assert "<script>alert" not in page

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..notebooks.cell import (
     CellError,
+    CellTimeoutError,
     KernelDiedError,
     KernelError,
     MemoryLimitError,
@@ -32,6 +33,7 @@ from .submissions import NEXT_CELL
 
 # Before the student's code can leave no memory for it.
 PREPARE = "from d2lcompute.grading.answers import prepare as _; _()"
+PUT = "from d2lcompute.grading.answers import put as _; _({files!r})"
 ASK = "from d2lcompute.grading.answers import ask as _; _({seeds}, {source!r}, {go_on})"
 TRIES = 2
 
@@ -51,8 +53,9 @@ class OwnCodeError(RuntimeError):
 class Attempt:
     """Runs the cells of an assignment with the solutions of one submission.
 
-    `solutions` maps ids to source; `start` starts a kernel. Checks that students see come first, in
-    kernels that never see a hidden check; hidden ones run in new kernels.
+    `solutions` maps ids to source; one that breaks a rule is not run. `start` starts a kernel.
+    Checks that students see come first, in kernels that never see a hidden check; hidden ones run
+    in new kernels.
 
     A cell may take `seconds`, all cells of a kernel together ten times as long (`total`). A cell
     that takes its kernel down costs itself alone: it has a second try in a new kernel, for who
@@ -68,9 +71,16 @@ class Attempt:
         total: float | None = None,
     ) -> None:
         self.assignment = assignment
-        self.solutions = solutions
+        known = {
+            name: source.split(NEXT_CELL)
+            for name, source in solutions.items()
+            if name in assignment.solutions
+        }
+        self._breaches = {name: assignment.find_breaches(name, known) for name in known}
+        self.solutions = {name: solutions[name] for name in known if not self._breaches[name]}
         self.warm = True
         self.has_seen_hidden = False
+        self.ran_out = False
         self._start = start
         self._seconds = seconds
         self._total = 10 * seconds if total is None else total
@@ -121,6 +131,15 @@ class Attempt:
         cells = enumerate(self.assignment.cells)
         return tuple(self._outcome(place, cell) for place, cell in cells if cell.tag == SOLUTION)
 
+    def failures(self) -> list[str]:
+        """Return what failed of the assignment's own cells that are no checks, a line each."""
+        return [
+            f"the cell {self.assignment.cells[place].source.strip().partition(chr(10))[0][:40]!r} "
+            f"failed: {outcome.details}"
+            for place, outcome in sorted(self._failed.items())
+            if self.assignment.cells[place].tag != SOLUTION
+        ]
+
     def close(self) -> None:
         """End the kernel; the next check runs in a new one."""
         if self._kernel is not None:
@@ -168,6 +187,7 @@ class Attempt:
     def _run(self, place: int, code: str, times: int = 1) -> Result | None:
         """Run a cell; None where its kernel ended and all begins anew."""
         if self._spent > self._total:
+            self.ran_out = True
             self.close()
             raise NotebookTimeoutError(f"the notebook took longer than {self._total:g} s")
         kernel = self._kernel or self._start_kernel()
@@ -175,6 +195,7 @@ class Attempt:
         try:
             result = kernel.run(code, times * self._seconds)
         except KernelError as error:
+            self.ran_out |= isinstance(error, CellTimeoutError)
             previous = self._previous
             if not kernel.is_alive():
                 self.close()
@@ -219,6 +240,7 @@ class Attempt:
         try:
             self._kernel = kernel = self._start()
             kernel.run(PREPARE, self._seconds)
+            put_files(kernel, self.assignment, self._seconds)
         except KernelError as error:  # not the submission's fault
             self.close()
             raise RuntimeError(f"a kernel could not be started: {error}") from error
@@ -231,11 +253,21 @@ class Attempt:
         return self.solutions.get(cell.id, "").split(NEXT_CELL)
 
     def _outcome(self, place: int, cell: Cell) -> Outcome:
+        if self._breaches.get(cell.id):
+            return Outcome(cell.id, "not allowed", "; ".join(self._breaches[cell.id]))
         if cell.id not in self.solutions:
             return Outcome(cell.id, "missing")
         if self.solutions[cell.id].split() == cell.stub.split():
             return Outcome(cell.id, "untouched")
         return self._failed.get(place, Outcome(cell.id, "done"))
+
+
+def put_files(kernel: Kernel, assignment: Assignment, seconds: float) -> None:
+    """Write the assignment's files where a kernel's code runs; raises `RuntimeError`."""
+    if assignment.files:
+        result = kernel.run(PUT.format(files=dict(assignment.files)), seconds)
+        if result.error is not None:
+            raise RuntimeError(f"the files could not be written: {_details(result.error)}")
 
 
 def _read(result: Result, count: int, go_on: bool) -> list[object]:

@@ -1,11 +1,8 @@
-"""The command line: `d2lcompute new`, `release`, `examine`, `grade`, `report`."""
+"""The command line: `d2lcompute new`, `release`, `examine`, `grade`, `report` and the like."""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +10,16 @@ import typer
 
 from ..notebooks.console import fail, require
 from ..notebooks.published import install_command
+from .terminal import among, defects, examination_bar, lacking, progress_bar, say_notes, sum_up
 
 if TYPE_CHECKING:
-    from .grade import Progress, Workers
-    from .results import Journal
+    from .grade import Workers
 
 Reference = Annotated[Path, typer.Argument(help="The instructor's notebook, .md or .ipynb.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; one a core without it.")]
+Timeout = Annotated[
+    float, typer.Option(min=0.1, help="Seconds for a cell; a submission has ten times that.")
+]
 Unisolated = Annotated[
     bool,
     typer.Option(
@@ -30,7 +30,7 @@ Unisolated = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (new, release, examine, grade, report):
+    for command in (new, release, examine, grade, report, replay, gradescope):
         app.command()(command)
     foreign = {"allow_extra_args": True, "ignore_unknown_options": True}
     app.command("pytest", context_settings=foreign)(pytest_)
@@ -81,13 +81,13 @@ def release(
     from .assignment import parse, read_notebook
     from .attempt import Conditions
 
-    with _defects():
+    with defects():
         notebook = read_notebook(reference)
-        assignment = parse(notebook)
+        assignment = parse(notebook, reference.parent)
         conditions = Conditions(allow_unisolated=True)
         warnings = releasing.rehearse(assignment, conditions)
     released = releasing.release(notebook, releasing.show_checks(assignment, conditions))
-    for path in releasing.write(released, to):
+    for path in releasing.write(released, to, assignment.contents):
         print(path)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -110,14 +110,14 @@ def examine(
     """
     require("grading")
     from . import examine as examining
-    from .assignment import parse, read_notebook
+    from .assignment import load
     from .attempt import Conditions
 
-    with _defects():
-        assignment = parse(read_notebook(reference))
+    with defects():
+        assignment = load(reference)
         conditions = Conditions(allow_unisolated=True)
         workers = _workers(jobs, None)
-        with workers.start() as executor, _examination_bar() as show:
+        with workers.start() as executor, examination_bar() as show:
             for state in examining.examine(assignment, conditions, executor, seeds):
                 show(state[0])
     found = state[1]
@@ -138,64 +138,150 @@ def grade(
     to: Annotated[Path, typer.Option(help="The folder for the results.")] = Path("results"),
     jobs: Jobs = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds for a cell; a submission has ten times that.")
-    ] = 30.0,
+    timeout: Timeout = 30.0,
     cold: Annotated[
         bool, typer.Option("--cold", help="Start every kernel instead of forking it.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this check; may be given several times.")
+    ] = None,
+    student: Annotated[
+        list[str] | None, typer.Option(help="Only this submission; may be given several times.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Grade what is graded already, too.")
     ] = False,
     allow_unisolated: Unisolated = False,
 ) -> None:
     """Grade submissions against the reference. A run that was stopped goes on where it was.
+
+    What is graded stays so: again comes who handed in anew, who ran out of a time that is longer
+    now, and a check that changed. Written answers wait in `marking.csv` in the folder of results.
 
     Example: `d2lcompute grade reference.md submissions --to results`
     """
     require("grading")
     if scheduler is not None:
         require("cluster")
-    from .assignment import parse, read_notebook
+    from .assignment import load
     from .attempt import Conditions, NotIsolatedError
     from .grade import grade as grade_all
+    from .replay import keep_reference
+    from .report import settle
     from .results import Journal
     from .submissions import find
 
-    with _defects():
-        assignment = parse(read_notebook(reference))
+    with defects():
+        assignment = load(reference)
     conditions = Conditions(not cold, allow_unisolated, timeout)
     try:
         found = find(submissions, assignment)
         for line in found.left_out:
             print(f"note: {line}", file=sys.stderr)
+        chosen = among([each.name for each in found.submissions], student, "student")
+        among(list(assignment.questions), only, "only")
+        wanted = [each for each in found.submissions if each.name in chosen]
         journal = Journal.start(to, assignment)
-        workers = _workers(jobs, scheduler)
-        with _defects(), _progress_bar() as show:
-            grade_all(assignment, found.submissions, journal, conditions, workers, show)
+        keep_reference(reference, assignment, to)
+        workers, again = _workers(jobs, scheduler), (only or (), force)
+        with defects(), progress_bar() as show:
+            grade_all(assignment, wanted, journal, conditions, workers, show, *again)
+        settled = settle(journal, to)
     except (ValueError, NotIsolatedError, OSError) as error:
-        fail(str(error), status=2)
+        fail(*str(error).splitlines(), status=2)
     except KeyboardInterrupt:
         fail("stopped; the same command goes on where it was", status=1)
-    raise typer.Exit(_sum_up(journal))
+    status = sum_up(journal, settled.results)
+    raise typer.Exit(say_notes(settled.notes) or status)
 
 
 def report(
     results: Annotated[Path, typer.Argument(help="The folder that `grade` wrote.")] = Path(
         "results"
     ),
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Write all of it without names, for blind marking.")
+    ] = False,
 ) -> None:
     """Make marks.csv, report.json, junit.xml, Gradescope's files and a page from the results.
+
+    First it reads what people put into the folder: points and comments typed into `marking.csv` or
+    a copy of it such as `marking-kim.csv`; other due times in `extensions.csv`; and the file of
+    Canvas or Moodle as `gradebook.csv`, which it fills in.
 
     Example: `d2lcompute report results`
     """
     require("grading")
-    from .report import write_reports
+    from .report import settle, without_names, write_reports
     from .results import Journal
 
     try:
         journal = Journal.open(results)
+        settled = settle(journal, results)
     except ValueError as error:
-        fail(str(error), status=2)
-    for path in write_reports(journal, results):
+        fail(*str(error).splitlines(), status=2)
+    to, notes = results, [*settled.notes, *lacking(journal)]
+    if anonymous:
+        to, settled = without_names(results, journal, settled)
+    for path in write_reports(journal.heading, settled, to):
         print(path)
+    raise typer.Exit(say_notes(notes))
+
+
+def replay(
+    results: Annotated[Path, typer.Argument(help="The folder that `grade` wrote.")],
+    student: Annotated[str, typer.Argument(help="The submission, as the reports call it.")],
+    timeout: Timeout = 30.0,
+    allow_unisolated: Unisolated = False,
+) -> None:
+    """Make the marks of one submission again, check by check, from the seeds that were kept.
+
+    It runs what was graded: the answers and the reference that the folder of results keeps.
+
+    Example: `d2lcompute replay results "Ada Lovelace (77)"`
+    """
+    require("grading")
+    from .attempt import Conditions, NotIsolatedError
+    from .replay import find_reference
+    from .replay import replay as make_again
+    from .results import Journal
+
+    try:
+        journal = Journal.open(results)
+        by_name = {result.submission: result for result in journal.results}
+        among(list(by_name), [student], "student")
+        assignment = find_reference(results, journal)
+        conditions = Conditions(True, allow_unisolated, timeout)
+        with defects():
+            found = list(make_again(assignment, conditions, by_name[student]))
+    except (ValueError, NotIsolatedError, OSError) as error:
+        fail(str(error), status=2)
+    for again in found:
+        print(again)
+    differ = sum(not again.agrees for again in found)
+    print(f"{len(found)} checks, {differ} other than before")
+    raise typer.Exit(bool(differ))
+
+
+def gradescope(
+    reference: Reference,
+    to: Annotated[Path, typer.Option(help="The zip to write.")] = Path("autograder.zip"),
+    allow_unisolated: Unisolated = False,
+) -> None:
+    """Make Gradescope's autograder zip: it grades each upload as `grade` does.
+
+    Where Gradescope's machine has no way to hold code back, it refuses, unless you allow it.
+
+    Example: `d2lcompute gradescope reference.md`
+    """
+    require("grading")
+    from .assignment import load
+    from .gradescope import build
+
+    with defects():
+        assignment = load(reference)
+    to.write_bytes(build(reference, assignment, allow_unisolated))
+    print(to)
 
 
 def pytest_(
@@ -225,63 +311,3 @@ def _workers(jobs: int | None, scheduler: str | None) -> Workers:
         return Workers(lambda: cluster(scheduler), width=1000)
     count = jobs or count_cores()
     return Workers(lambda: processes(count), width=count)
-
-
-@contextmanager
-def _examination_bar() -> Iterator[Callable[[float], None]]:
-    from rich import progress
-
-    columns = progress.TextColumn("examining"), progress.BarColumn(), progress.TaskProgressColumn()
-    with progress.Progress(*columns) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda done: bar.update(task, completed=done)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[Progress], None]]:
-    from rich import progress
-
-    columns = (
-        progress.TextColumn("grading"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[failures]} failed"),
-        progress.TextColumn("{task.fields[left]}"),
-    )
-    with progress.Progress(*columns) as bar:
-        task = bar.add_task("", total=None, failures=0, left="")
-
-        def show(state: Progress) -> None:
-            minutes, seconds = divmod(round(state.left), 60)
-            left = f"{minutes}:{seconds:02} left" if state.done else "running the reference"
-            failures = state.failures
-            bar.update(task, total=state.total, completed=state.done, failures=failures, left=left)
-
-        yield show
-
-
-def _sum_up(journal: Journal) -> int:
-    """Say what came out, and return the exit status."""
-    results = journal.results
-    troubled = [result for result in results if result.trouble]
-    graded = [result.earned for result in results if not result.trouble]
-    mean = f", mean {sum(graded) / len(graded):.1f} of {journal.heading.points:g}" if graded else ""
-    print(f"{journal.path}: {len(graded)} graded{mean}")
-    for (level, gaps), count in Counter((one.isolation, one.gaps) for one in results).items():
-        if gaps:
-            told = f"note: {count} of {len(results)} had isolation {level!r} only"
-            print(f"{told}: {'; '.join(gaps)}", file=sys.stderr)
-    for result in troubled:
-        print(f"error: {result.submission} was not graded: {result.trouble}", file=sys.stderr)
-    return 1 if troubled else 0
-
-
-@contextmanager
-def _defects() -> Iterator[None]:
-    """End with a line for each defect where the reference has any."""
-    from .assignment import AssignmentError
-
-    try:
-        yield
-    except AssignmentError as error:
-        fail(*error.defects, status=1)

@@ -272,6 +272,11 @@ def findings(assignment: Assignment, found: Examination) -> list[str]:
     worth = {name for name, check in assignment.checks.items() if check.points}
     needed = {check for checks in found.needs.values() for check in checks}
     lines = [f"check {name} needs no solution: nothing passes it" for name in worth - needed]
+    forgeable = [name for name, check in assignment.checks.items() if check.forgeable]
+    lines += [
+        f"check {name} can be forged: its asserts run beside the student's code; end it in answer"
+        for name in forgeable
+    ]
     for (candidate, name), tally in found.answers.items():
         if name in worth:
             lines += _about(candidate, name, tally)

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -29,7 +29,7 @@ from ..notebooks.cell import plain
 from ..notebooks.isolation import count_cores
 from .assignment import Assignment
 from .attempt import Conditions
-from .judge import Expected, draw_seeds, expect, grade_submission
+from .judge import Expected, Seeds, draw_seeds, expect, grade_submission
 from .results import Journal, Result
 from .submissions import Submission
 
@@ -61,37 +61,57 @@ def grade(
     conditions: Conditions,
     workers: Workers,
     on_progress: Callable[[Progress], None],
+    only: Sequence[str] = (),
+    force: bool = False,
 ) -> None:
-    """Grade the submissions that `journal` does not have yet, and write their results into it.
+    """Grade what `journal` does not have yet of the submissions, and write the results into it.
 
-    `on_progress` is called at the start and after each.
+    That is all of a new or changed submission, what changed in the assignment, and who ran out of a
+    limit that is longer now; of these, `only` some questions if there are any; with `force` also
+    what the journal has. `on_progress` is called at the start and after each.
 
     Raises `AssignmentError` where the reference fails and `NotIsolatedError` as `Conditions` does.
     """
-    waiting = deque(each for each in submissions if not journal.has(each.name, each.digest))
+    chosen = tuple(only or assignment.versions)
+    left = {
+        each.name: chosen if force else journal.left(each.name, each.digest, conditions.seconds)
+        for each in submissions
+    }
+    wanted = {name: tuple(each for each in left[name] if each in chosen) for name in left}
+    waiting = deque(each for each in submissions if wanted[each.name])
+    partial = {name: some for name, some in wanted.items() if some != tuple(assignment.versions)}
     total, failures, start = len(waiting), 0, time.monotonic()
     on_progress(Progress(0, total, failures, 0.0))
     if not total:
         return
-    results = _grade_all(_Task(assignment, conditions, secrets.token_hex(16)), waiting, workers)
+    task = _Task(assignment, conditions, secrets.token_hex(16), partial)
+    results = _grade_all(task, waiting, workers)
     for done, result in enumerate(results, start=1):
         journal.add(result)
         failures += bool(result.fault or result.trouble)
-        left = (time.monotonic() - start) / done * (total - done)
-        on_progress(Progress(done, total, failures, left))
+        seconds = (time.monotonic() - start) / done * (total - done)
+        on_progress(Progress(done, total, failures, seconds))
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What a worker is asked to do; `key` is the run's secret, from which all seeds follow."""
+    """What a worker is asked to do; `key` is the run's secret, from which all seeds follow.
+
+    `partial` names the checks of those submissions of which only some are wanted.
+    """
 
     assignment: Assignment
     conditions: Conditions
     key: str
+    partial: Mapping[str, Sequence[str]]
 
     def expect(self, submissions: Sequence[Submission]) -> list[Expected]:
-        seeds = [draw_seeds(self.assignment, self.key, each) for each in submissions]
-        return expect(self.assignment, self.conditions, seeds)
+        return expect(self.assignment, self.conditions, [self._seeds(each) for each in submissions])
+
+    def _seeds(self, submission: Submission) -> Seeds:
+        seeds = draw_seeds(self.assignment, self.key, submission)
+        wanted = self.partial.get(submission.name, seeds)
+        return {check: seeds[check] for check in seeds if check in wanted}
 
     def grade(self, submission: Submission, expected: Expected) -> Result:
         return grade_submission(self.assignment, self.conditions, submission, expected)

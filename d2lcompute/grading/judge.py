@@ -26,7 +26,7 @@ from .answers import decode
 from .assignment import Assignment, AssignmentError, Cell
 from .attempt import Attempt, Conditions, NoAnswerError, OwnCodeError
 from .comparison import Difference, difference
-from .results import Mark, Result
+from .results import TO_BE_MARKED, Mark, Result
 from .submissions import Submission
 
 PORTION = 2 << 20  # bytes of answers that are asked for at once
@@ -82,14 +82,17 @@ def expect(
             try:
                 answers = ask_all(attempt, check, seeds)
                 for own, each in zip(expected, wanted, strict=True):
-                    own[check.id] = [Draw(seed, str(next(answers))) for seed in each[check.id]]
-                defects += _defects(attempt, check, expected[0][check.id][:1])
+                    if check.id in each:
+                        own[check.id] = [Draw(seed, str(next(answers))) for seed in each[check.id]]
+                first = next(own[check.id] for own in expected if own.get(check.id))
+                defects += _defects(attempt, check, first[:1])
             except (NoAnswerError, OwnCodeError) as error:
                 details = getattr(error, "details", "")
                 defects.append(f"check {check.id} fails with the reference: {error} {details}")
         attempt.finish()
-        failed = [each for each in attempt.outcomes() if each.state == "failed"]
+        failed = [each for each in attempt.outcomes() if each.state in ("failed", "not allowed")]
     defects[:0] = [f"solution {each.solution} of the reference: {each.details}" for each in failed]
+    defects[:0] = attempt.failures()
     if defects:
         raise AssignmentError(defects)
     return list(expected)
@@ -120,31 +123,50 @@ def in_order(assignment: Assignment) -> Iterator[Cell]:
 def grade_submission(
     assignment: Assignment, conditions: Conditions, submission: Submission, expected: Expected
 ) -> Result:
-    """Return the result of one submission; trouble on the grader's side is told in it."""
+    """Return the result of one submission; trouble on the grader's side is told in it.
+
+    It has the marks of the checks for which there are `expected` answers, and of written questions.
+    """
     start = time.monotonic()
     marks, trouble = {}, ""
     attempt = Attempt(assignment, submission.solutions, conditions.start, conditions.seconds)
     with attempt:
         try:
-            for check in in_order(assignment):
+            for check in (each for each in in_order(assignment) if each.id in expected):
                 marks[check.id] = mark(attempt, check, expected[check.id], submission.fault)
             if not submission.fault:
                 attempt.finish()
         except Exception as error:
             trouble = plain(f"{type(error).__name__}: {error}")
+    written = _written(assignment, submission)
     return Result(
         submission=submission.name,
         digest=submission.digest,
-        marks=tuple(marks[name] for name in assignment.checks if name in marks),
+        marks=(*(marks[name] for name in assignment.checks if name in marks), *written),
         outcomes=attempt.outcomes(),
-        notes=submission.notes,
+        notes=(*submission.notes, *attempt.failures()),
         fault=submission.fault,
         trouble=trouble,
         isolation=conditions.level,
         gaps=conditions.gaps,
         warm=attempt.warm,
         seconds=round(time.monotonic() - start, 3),
+        sources={**submission.solutions, **submission.texts},
+        sender=submission.sender,
+        ran_out_of=conditions.seconds if attempt.ran_out else 0.0,
     )
+
+
+def _written(assignment: Assignment, submission: Submission) -> Iterator[Mark]:
+    """Yield what is known of the written questions before anybody marks them."""
+    for name, cells in assignment.written.items():
+        stubs = [cell.stub.split() for cell in cells]
+        words = submission.texts.get(name, "").split()
+        state = "missing" if name not in submission.texts else TO_BE_MARKED
+        state = "untouched" if state == TO_BE_MARKED and words in [[], *stubs] else state
+        reason = submission.fault or state
+        version = assignment.versions[name]
+        yield Mark(name, cells[0].points, False, False, reason, version=version, written=True)
 
 
 def mark(attempt: Attempt, check: Cell, draws: Sequence[Draw], fault: str = "") -> Mark:
@@ -154,7 +176,8 @@ def mark(attempt: Attempt, check: Cell, draws: Sequence[Draw], fault: str = "") 
     not the submission's.
     """
     if fault:
-        return Mark(check.id, check.points, False, check.hidden, fault)
+        version = attempt.assignment.versions[check.id]
+        return Mark(check.id, check.points, False, check.hidden, fault, version=version)
     start = time.monotonic()
     private = attempt.has_seen_hidden
     reason, details = judge(attempt, check, draws) or ("", "")
@@ -168,6 +191,7 @@ def mark(attempt: Attempt, check: Cell, draws: Sequence[Draw], fault: str = "") 
         private=private,
         seconds=round(time.monotonic() - start, 3),
         seeds=tuple(draw.seed for draw in draws),
+        version=attempt.assignment.versions[check.id],
     )
 
 

@@ -5,34 +5,50 @@ from __future__ import annotations
 import base64
 import hashlib
 import statistics
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from importlib.resources import files
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
 
+from .alike import Alike
+from .markup import Element, tag, to_html, visible
+from .questions import Cluster, Question, questions
 from .results import Heading, Mark, Outcome, Result
+from .submissions import NEXT_CELL
 
 BINS = 10
+LONGEST = 20_000  # characters of an answer that are shown
+EMPTY = ("missing", "untouched")
+FLAGS = (
+    "something failed", "something missing", "to be marked", "marked by hand", "late", "alike",
+    "noted", "unreadable", "not graded", "another attempt counts",
+)  # fmt: skip
+PLAIN = ("something failed", "something missing", "noted")
+SIGNS = {"yes": ("✓", "pass"), "no": ("✗", "fail"), "wait": ("?", "soft")}
 FOOTER = (
     "For the instructor: it shows what hidden checks found. What students may read is in "
     "gradescope/ and, as “feedback”, in report.json."
 )
 
 
-def render(heading: Heading, results: Sequence[Result]) -> str:
-    """Return the page; nothing that a student wrote can be markup in it, and nothing can load."""
-    graded = [result for result in results if not result.trouble]
+def render(
+    heading: Heading,
+    results: Sequence[Result],
+    alike: Sequence[Alike] = (),
+    notes: Sequence[str] = (),
+) -> str:
+    """Return the page; nothing that a student wrote can be markup in it, and nothing can load.
+
+    `alike` are groups of answers, `notes` what people should look at again.
+    """
+    graded = [result for result in results if not result.trouble and result.counts]
     style, script = (
         files(__package__).joinpath(name).read_text() for name in ("page.css", "page.js")
     )
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     title = heading.title or "Marks"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", f"Marks: {title}"),
         tag("style", style),
@@ -40,14 +56,26 @@ def render(heading: Heading, results: Sequence[Result]) -> str:
     main = tag(
         "main",
         tag("header", tag("h1", title), _figures(heading, results, graded)),
+        _notes(notes) if notes else None,
+        _forgeable(heading.forgeable) if heading.forgeable else None,
         _isolation(graded) if graded else None,
         _section("Distribution of marks", _histogram(heading, graded)),
-        _section("Checks, hardest first", _checks(graded)),
-        _section("Submissions", _controls(), _submissions(heading, results)),
+        _section("Questions, hardest first", *_questions(questions(heading, results))),
+        *_written(heading, results),
+        _alike(alike) if alike else None,
+        _section("Submissions", _controls(), _submissions(heading, results, alike)),
         tag("footer", FOOTER),
     )
     page = tag("html", head, tag("body", main, tag("script", script)), lang="en")
     return f"<!doctype html>\n{to_html(page)}\n"
+
+
+def _policy(style: str, script: str) -> str:
+    """Allow this style and this script, and nothing else at all."""
+    ours = (hashlib.sha256(text.encode()).digest() for text in (style, script))
+    first, second = (f"'sha256-{base64.b64encode(digest).decode()}'" for digest in ours)
+    rest = "base-uri 'none'; form-action 'none'"
+    return f"default-src 'none'; style-src {first}; script-src {second}; {rest}"
 
 
 def _section(title: str, *content: Element, class_: str | None = None) -> Element:
@@ -63,9 +91,11 @@ def _figures(heading: Heading, results: Sequence[Result], graded: Sequence[Resul
         figures.append(_figure("mean", round(statistics.mean(earned), 1), points))
         figures.append(_figure("median", round(statistics.median(earned), 1), points))
         figures.append(_figure("full marks", sum(one == heading.points for one in earned)))
-    for state in ("unreadable", "not graded"):
-        if state in states:
-            figures.append(_figure(state, states.count(state)))
+    waiting = sum(mark.waits for result in graded for mark in result.marks)
+    counts = {state: states.count(state) for state in ("unreadable", "not graded")}
+    for name, count in {**counts, "answers to be marked": waiting}.items():
+        if count:
+            figures.append(_figure(name, count))
     return figures
 
 
@@ -97,7 +127,7 @@ def _histogram(heading: Heading, graded: Sequence[Result]) -> Element:
     for low, count in zip(range(0, 100, width), counts, strict=True):
         edges = [tag("span", str(low)), tag("span", "100") if low + width == 100 else None]
         part = count / max(1, *counts)
-        bars.append(tag("div", str(count or ""), _bar(part), tag("i", *edges)))
+        bars.append(tag("div", str(count or ""), _bar(part, upright=True), tag("i", *edges)))
         if count:
             told.append(f"{low} to {low + width} %: {count}")
     label = f"Submissions by percent of the points. {', '.join(told)}"
@@ -105,35 +135,104 @@ def _histogram(heading: Heading, graded: Sequence[Result]) -> Element:
     return tag("figure", chart, tag("figcaption", "submissions by percent of the points"))
 
 
-def _bar(part: float) -> Element:
-    return tag("b", style=f"--part: {part:.3f}")
+def _bar(part: float, upright: bool = False) -> Element:
+    place = {"y": f"{1 - part:.3f}", "width": "1", "height": f"{part:.3f}"}
+    rectangle = place if upright else {"width": f"{part:.3f}", "height": "1"}
+    box = {"viewBox": "0 0 1 1", "preserveAspectRatio": "none", "aria-hidden": "true"}
+    bar = tag("svg", tag("rect", **rectangle), class_="bar")
+    bar.attrib.update(box)
+    return bar
 
 
-def _checks(graded: Sequence[Result]) -> Element:
-    marks: defaultdict[str, list[Mark]] = defaultdict(list)
-    for mark in (mark for result in graded for mark in result.marks):
-        marks[mark.check].append(mark)
-    rows = []
-    for check, those in sorted(marks.items(), key=lambda item: _rate(item[1])):
-        passed = f"{sum(mark.passed for mark in those)} of {len(those)}"
-        rows.append(
-            tag(
-                "tr",
-                tag("th", f"{check} ", _badge(those[0].hidden, "hidden"), scope="row"),
-                tag("td", f"{those[0].points:g}", class_="number"),
-                tag("td", passed, class_="number"),
-                tag("td", tag("span", _bar(_rate(those)), class_="track"), class_="rate"),
-            )
+def _notes(notes: Sequence[str]) -> Element:
+    lines = [tag("li", note, class_="said") for note in notes]
+    return _section("To look at", tag("ul", *lines), class_="warning")
+
+
+def _forgeable(checks: Sequence[str]) -> Element:
+    told = (
+        f"{', '.join(checks)}: these checks are asserts that run beside the student's code, which "
+        "can forge them. Rewrite them with d2c.grading.answer."
+    )
+    return _section("Marks that can be forged", tag("p", told, class_="said"), class_="warning")
+
+
+def _questions(found: Sequence[Question]) -> Iterator[Element]:
+    names = ("question", "points", "full marks", "mean", "discrimination", "seconds", "")
+    hardest = sorted(found, key=lambda question: question.rate)
+    yield tag("div", _table(names, [_question(each) for each in hardest]), class_="wide")
+    for question in hardest:
+        if question.wrong:
+            lines = [_cluster(cluster) for cluster in question.wrong]
+            title = tag("summary", f"{question.name}: what went wrong", class_="plain")
+            yield tag("details", title, tag("ul", *lines, class_="small"))
+
+
+def _question(question: Question) -> Element:
+    correlation = question.discrimination
+    kinds = _badge(question.hidden, "hidden"), _badge(question.written, "written")
+    numbers = (
+        f"{question.points:g}",
+        f"{question.full} of {question.answers}",
+        f"{question.mean:.2f}",
+        "" if correlation is None else f"{correlation:.2f}",
+        "" if question.written else f"{question.seconds:.2f}",
+    )
+    remark = tag("span", question.remark, class_="kept") if question.remark else None
+    return tag(
+        "tr",
+        tag("th", f"{question.name} ", *kinds, remark, scope="row"),
+        *(tag("td", number, class_="number") for number in numbers),
+        tag("td", tag("span", _bar(question.rate), class_="track"), class_="rate"),
+    )
+
+
+def _cluster(cluster: Cluster) -> Element:
+    count, names = len(cluster.submissions), ", ".join(cluster.submissions)
+    return tag("li", tag("b", f"{count}: "), cluster.said, " ", tag("small", names), class_="said")
+
+
+def _written(heading: Heading, results: Sequence[Result]) -> Iterator[Element]:
+    for name, rubric in heading.written.items():
+        answers = [
+            tag("div", tag("h3", _whose(result, mark)), *_answer(result, mark), class_="answer")
+            for result in results
+            for mark in result.marks
+            if mark.check == name
+        ]
+        told = tag("p", f"Rubric: {rubric}", class_="soft said") if rubric else None
+        title = tag("summary", f"{len(answers)} answers side by side", class_="plain")
+        content = tag("details", title, told, tag("div", *answers, class_="answers"))
+        yield _section(f"Written: {name} ({heading.checks[name]:g} points)", content)
+
+
+def _whose(result: Result, mark: Mark) -> str:
+    given = "" if mark.given is None else f": {mark.given:g} of {mark.points:g}"
+    return f"{result.submission}{given}"
+
+
+def _answer(result: Result, mark: Mark) -> Iterator[Element]:
+    yield tag("pre", _shown(result.sources.get(mark.check, "")))
+    yield tag("p", mark.feedback, _hand(mark), class_="small said")
+
+
+def _alike(groups: Sequence[Alike]) -> Element:
+    rows = [
+        tag(
+            "tr",
+            tag("th", group.solution, scope="row"),
+            tag("td", "the same" if group.identical else "nearly the same"),
+            tag("td", ", ".join(group.submissions), class_="said"),
         )
-    return _table(("check", "points", "passed", ""), rows)
-
-
-def _rate(marks: Sequence[Mark]) -> float:
-    return sum(mark.passed for mark in marks) / len(marks)
+        for group in groups
+    ]
+    hint = "Code without names, comments and layout. Alike is not copied: read both before you ask."
+    table = _table(("solution", "", "submissions"), rows)
+    return _section("Answers that are alike", tag("p", hint, class_="soft small"), table)
 
 
 def _table(names: Sequence[str], rows: Sequence[Element], class_: str | None = None) -> Element:
-    right = ("points", "passed")
+    right = ("points", "full marks", "mean", "discrimination", "seconds")
     cells = [tag("th", name, class_="number" if name in right else None) for name in names]
     head = tag("thead", tag("tr", *cells))
     return tag("table", head, tag("tbody", *rows), class_=class_)
@@ -145,45 +244,102 @@ def _badge(wanted: bool, text: str) -> Element | None:
 
 def _controls() -> Element:
     orders = {"name": "by name", "low": "lowest mark first", "high": "highest mark first"}
-    options = [tag("option", text, value=value) for value, text in orders.items()]
     search = tag("input", id="search", type="search", autocomplete="off")
+    shown = {"": "all", **{flag: flag for flag in FLAGS}}
+    keys = "Keys: / searches, j and k go on and back, Enter opens."
     return tag(
         "div",
         tag("label", "Search by name", search),
-        tag("label", "Order", tag("select", *options, id="order")),
+        tag("label", "Show", _select("shown", shown)),
+        tag("label", "Order", _select("order", orders)),
+        tag("p", tag("output", id="count"), f" {keys}", class_="soft small"),
         class_="controls",
         hidden="",
     )
 
 
-def _submissions(heading: Heading, results: Sequence[Result]) -> Element:
-    return tag("div", *(_submission(heading, result) for result in results), id="submissions")
+def _select(name: str, options: Mapping[str, str]) -> Element:
+    each = [tag("option", text, value=value) for value, text in options.items()]
+    return tag("select", *each, id=name)
 
 
-def _submission(heading: Heading, result: Result) -> Element:
+def flags(result: Result, alike: Container[str] = ()) -> list[str]:
+    """Return by which of `FLAGS` a submission is found."""
+    unanswered = [outcome.state in EMPTY for outcome in result.outcomes]
+    unanswered += [mark.reason in EMPTY for mark in result.marks if mark.written]
+    found = {
+        "something failed": not all(mark.full for mark in result.marks),
+        "something missing": any(unanswered),
+        "to be marked": any(mark.waits for mark in result.marks),
+        "marked by hand": bool(result.extra) or any(mark.by_hand for mark in result.marks),
+        "late": bool(result.seconds_late) or result.sender.late,
+        "alike": result.submission in alike,
+        "noted": bool(result.notes),
+        "unreadable": bool(result.fault),
+        "not graded": bool(result.trouble),
+        "another attempt counts": not result.counts,
+    }
+    return [flag for flag in FLAGS if found[flag]]
+
+
+def _submissions(heading: Heading, results: Sequence[Result], alike: Sequence[Alike]) -> Element:
+    names = {name for group in alike for name in group.submissions}
+    each = (_submission(heading, result, flags(result, names)) for result in results)
+    return tag("div", *each, id="submissions")
+
+
+def _submission(heading: Heading, result: Result, found: Sequence[str]) -> Element:
     total = "not graded" if result.trouble else f"{result.earned:g} of {heading.points:g}"
-    dots = [tag("i", class_="yes" if mark.passed else "no") for mark in result.marks]
+    dots = [tag("i", class_=_kind(mark)) for mark in result.marks]
+    shown = [flag for flag in found if flag not in PLAIN]
     summary = tag(
         "summary",
-        tag("span", result.submission, class_="name"),
+        tag("span", result.submission, *(_badge(True, flag) for flag in shown), class_="name"),
         tag("span", *dots, class_="strip", aria_hidden="true"),
         tag("span", total, class_="number"),
     )
     fault = result.trouble or result.fault
     body = tag("div", tag("p", fault, class_="fail said") if fault else None, class_="body")
-    body.extend(tag("p", note, class_="said small") for note in result.notes)
+    lines = [result.lateness, "" if result.counts else result.state, result.comment, *result.notes]
+    if result.extra:
+        lines.append(f"{result.extra:+g} points by hand for the whole")
+    body.extend(tag("p", line, class_="said small") for line in lines if line)
     if result.marks:
-        names = ("check", "points", "what the student may read")
-        body.append(_table(names, [_mark(mark) for mark in result.marks], class_="marks"))
-        body.append(tag("ul", *map(_outcome, result.outcomes), class_="outcomes small"))
+        names = ("question", "points", "what the student may read", "seconds")
+        marks = _table(names, [_mark(mark) for mark in result.marks], class_="marks")
+        outcomes = tag("ul", *map(_outcome, result.outcomes), class_="outcomes small")
+        body.append(tag("div", tag("div", marks, outcomes), _sources(result), class_="sides"))
     name, earned = result.submission.lower(), f"{result.earned:g}"
-    return tag("details", summary, body, data_name=name, data_earned=earned)
+    told = "|".join(found)
+    return tag("details", summary, body, data_name=name, data_earned=earned, data_flags=told)
+
+
+def _sources(result: Result) -> Element | None:
+    if not result.sources:
+        return None
+    parts = []
+    for name, source in result.sources.items():
+        parts += [tag("h3", name), tag("pre", _shown(source))]
+    return tag("div", *parts, class_="sources")
+
+
+def _shown(source: str) -> str:
+    more = len(source) - LONGEST
+    rest = f"\n... {more:,} characters more" if more > 0 else ""
+    return visible(source[:LONGEST].replace(NEXT_CELL, "\n\n")) + rest
+
+
+def _kind(mark: Mark) -> str:
+    if mark.waits:
+        return "wait"
+    return "yes" if mark.full else "no"
 
 
 def _mark(mark: Mark) -> Element:
-    sign, kind = ("✓", "pass") if mark.passed else ("✗", "fail")
+    sign, kind = SIGNS[_kind(mark)]
     said = ": ".join(filter(None, [mark.reason, mark.details]))
     kept = tag("span", said, " ", _badge(True, "not for students"), class_="kept")
+    shown = mark.written or said in ("", mark.said)
     return tag(
         "tr",
         tag(
@@ -194,8 +350,17 @@ def _mark(mark: Mark) -> Element:
             scope="row",
         ),
         tag("td", f"{mark.earned:g} of {mark.points:g}", class_="number"),
-        tag("td", mark.feedback, kept if said not in ("", mark.feedback) else None, class_="said"),
+        tag("td", mark.feedback, _hand(mark), None if shown else kept, class_="said"),
+        tag("td", "" if mark.written else f"{mark.seconds:.2f}", class_="number"),
     )
+
+
+def _hand(mark: Mark) -> Element | None:
+    """Say who gave points or a comment, when, and what the check itself had given."""
+    if not mark.by_hand:
+        return None
+    before = "" if mark.written else f", in place of {mark.automatic:g}"
+    return tag("span", f"by {mark.by or 'hand'}, {mark.at}{before}", class_="kept")
 
 
 def _outcome(outcome: Outcome) -> Element:
@@ -203,35 +368,3 @@ def _outcome(outcome: Outcome) -> Element:
     details = f": {outcome.details} " if outcome.details else ""
     note = _badge(bool(outcome.details) and outcome.private, "not for students")
     return tag("li", f"{outcome.solution} ", state, details, note, class_="said")
-
-
-Child = Element | str
-
-
-def tag(name: str, /, *children: Child | None, **attributes: str | None) -> Element:
-    """Return an element; `class_` and `data_name` become class and data-name, None is left out.
-
-    >>> from d2lcompute.grading.page import tag, to_html
-    >>> to_html(tag("p", "a < b ", tag("b", "c"), " & d", class_="small"))
-    '<p class="small">a &lt; b <b>c</b> &amp; d</p>'
-    """
-    given = {key: value for key, value in attributes.items() if value is not None}
-    element = Element(name, {key.rstrip("_").replace("_", "-"): given[key] for key in given})
-    for child in children:
-        if isinstance(child, str):
-            _add_text(element, child)
-        elif child is not None:
-            element.append(child)
-    return element
-
-
-def to_html(element: Element) -> str:
-    """Return the element's text."""
-    return ElementTree.tostring(element, encoding="unicode", method="html")
-
-
-def _add_text(element: Element, text: str) -> None:
-    if len(element):
-        element[-1].tail = (element[-1].tail or "") + text
-    else:
-        element.text = (element.text or "") + text

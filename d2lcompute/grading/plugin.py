@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from .assignment import Assignment, AssignmentError, Cell, parse, read_notebook
+from .assignment import Assignment, AssignmentError, Cell, load
 from .attempt import Attempt, Conditions, NotIsolatedError
 from .judge import Expected, draw_seeds, expect, in_order, mark
 from .submissions import Submission, find
@@ -68,7 +68,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     conditions = Conditions(allow_unisolated=config.option.allow_unisolated)
     with _one_clear_line():
-        judge = Judge(parse(read_notebook(config.args[-1])), conditions)
+        judge = Judge(load(Path(config.args[-1])), conditions)
         config.pluginmanager.register(judge, "d2l-judge")
 
 

@@ -18,12 +18,13 @@ from nbformat import NotebookNode
 
 from ..notebooks.isolation import count_cores
 from .answers import decode
-from .assignment import OTHERS, SOLUTION, Assignment, AssignmentError, Cell, parse_cell
-from .attempt import Conditions
+from .assignment import OTHERS, Assignment, AssignmentError, Cell, parse_cell
+from .attempt import Conditions, put_files
 from .examine import examine, findings
 from .judge import Expected, compare, expect
 
 ENOUGH_BITS = 16
+NO_FILES: Mapping[str, bytes] = {}
 KEPT = ("tags", "name", "slideshow")  # of a solution's metadata
 SEEDED = """\
 import d2lcompute as d2c
@@ -76,6 +77,7 @@ def show_checks(assignment: Assignment, conditions: Conditions) -> Outputs:
     """Return what the checks that are not hidden show with the reference's solutions."""
     outputs = {}
     with conditions.start() as kernel:
+        put_files(kernel, assignment, conditions.seconds)
         for cell in assignment.cells:
             if not cell.is_check:
                 kernel.run(cell.source, conditions.seconds)
@@ -85,8 +87,13 @@ def show_checks(assignment: Assignment, conditions: Conditions) -> Outputs:
     return outputs
 
 
-def write(released: Mapping[str, NotebookNode], folder: Path) -> list[Path]:
-    """Write the notebooks, each language's into a folder of its own; return their paths."""
+def write(
+    released: Mapping[str, NotebookNode], folder: Path, files: Mapping[str, bytes] = NO_FILES
+) -> list[Path]:
+    """Write the notebooks, each language's into a folder of its own; return their paths.
+
+    The assignment's `files` lie beside each.
+    """
     to_text: Callable[[NotebookNode], str] = nbformat.writes
     paths = []
     for language, notebook in released.items():
@@ -94,6 +101,11 @@ def write(released: Mapping[str, NotebookNode], folder: Path) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(to_text(notebook) + "\n", encoding="utf-8")
         paths.append(path)
+        for name, content in files.items():
+            beside = path.parent / name
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_bytes(content)
+            paths.append(beside)
     return paths
 
 
@@ -118,7 +130,7 @@ def _release(notebook: NotebookNode, language: str, outputs: Outputs) -> Noteboo
     spoken = [cell for cell in released.cells if cell.metadata.pop("lang", language) == language]
     cells = []
     for cell in spoken:
-        role = parse_cell(cell) if cell.cell_type == "code" else Cell(cell.source)
+        role = parse_cell(cell)
         if not (role.hidden or role.tag in OTHERS):
             cells.append(cell)
             _show(cell, role, outputs)
@@ -131,8 +143,9 @@ def _show(cell: NotebookNode, role: Cell, outputs: Outputs) -> None:
     """Leave of a cell what students are to see: of its outputs, those of checks."""
     if cell.cell_type == "code":
         cell.outputs, cell.execution_count = list(outputs.get(role.id, ())), None
-    if role.tag == SOLUTION:
+    if role.is_answer:
         cell.source = role.stub
+        cell.pop("attachments", None)
         cell.metadata = {key: cell.metadata[key] for key in KEPT if key in cell.metadata}
         cell.metadata.update(deletable=False, d2lcompute={"id": role.id})
     elif role.is_check:
@@ -148,7 +161,7 @@ def _number(cells: Sequence[NotebookNode]) -> None:
         seen[cell.source] += 1
         key = f"{cell.cell_type}\n{cell.source}\n{seen[cell.source]}"
         cell.id = hashlib.sha256(key.encode()).hexdigest()[:8]
-        if cell.cell_type == "code" and parse_cell(cell).tag == SOLUTION:
+        if parse_cell(cell).is_answer:
             cell.id = parse_cell(cell).notebook_id
     for count, cell in enumerate((cell for cell in cells if cell.get("outputs")), start=1):
         cell.execution_count = count

@@ -2,52 +2,127 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Collection
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
 
-from .page import render, tag
+from . import gradebook, lateness, marking, questions
+from .alike import Alike, find_alike
+from .marking import Marking
+from .markup import Element, tag
+from .page import render
+from .platforms import NOBODY
 from .results import Heading, Journal, Mark, Result
+from .sheets import to_text, write
 
 LONGEST_NAME = 200
 
 
-def write_reports(journal: Journal, folder: Path) -> list[Path]:
+@dataclass(frozen=True)
+class Settled:
+    """The results with all that people added, and a line for each that they should look at.
+
+    `alike` are groups of answers, `typed` is what people marked. `gradebook` is the platform's
+    file, filled in; None where there was none.
+    """
+
+    results: list[Result]
+    notes: list[str]
+    alike: list[Alike]
+    typed: Marking
+    gradebook: str | None = None
+
+
+def settle(journal: Journal, folder: Path) -> Settled:
+    """Read what people put into `folder`: marks by hand, extensions, the platform's gradebook.
+
+    The table for marks by hand is written anew. Raises `ValueError` with a line for each cell that
+    can not be read; then all stays as it was.
+    """
+    heading, found = journal.heading, journal.results
+    agreed, book = lateness.read_extensions(folder), gradebook.read(folder, heading)
+    typed = marking.read(folder, heading, found)
+    marked = typed.apply(found)
+    results, notes = lateness.apply(heading, marked, agreed, book.times if book else {})
+    notes = [*typed.notes(found), *notes]
+    filled = None
+    if book is not None:
+        filled, missing = gradebook.fill(book, heading, results)
+        notes += missing
+    typed.write(heading, found)
+    answers = {each.submission: each.sources for each in results if each.counts}
+    code = {
+        who: {id_: own[id_] for id_ in own if id_ in heading.ours} for who, own in answers.items()
+    }
+    return Settled(results, notes, find_alike(code, heading.ours), typed, filled)
+
+
+def without_names(folder: Path, journal: Journal, settled: Settled) -> tuple[Path, Settled]:
+    """Return the same with codes in place of names, and the folder for what is made of it.
+
+    Points and comments that are typed into the table there are read like those in the other one.
+    """
+    codes = marking.codes(folder, (result.submission for result in settled.results))
+    settled.typed.write(journal.heading, journal.results, codes)
+    results = [
+        replace(result, submission=codes[result.submission], sender=NOBODY)
+        for result in settled.results
+    ]
+    alike = [
+        replace(group, submissions=tuple(sorted(codes[name] for name in group.submissions)))
+        for group in settled.alike
+    ]
+    results.sort(key=lambda result: result.submission)
+    return folder / marking.ANONYMOUS, replace(
+        settled, results=results, alike=alike, notes=[], gradebook=None
+    )
+
+
+def write_reports(heading: Heading, settled: Settled, folder: Path) -> list[Path]:
     """Write every report into `folder`, each file whole or not at all; return their paths."""
-    heading, results = journal.heading, journal.results
+    results = settled.results
     files = {
-        "report.html": render(heading, results),
+        "report.html": render(heading, results, settled.alike, settled.notes),
         "marks.csv": to_csv(heading, results),
+        "questions.csv": questions.to_csv(questions.questions(heading, results)),
         "report.json": to_json(heading, results),
         "junit.xml": to_junit(heading, results),
     }
     for result in results:
         if not result.trouble:
             files[_free_name(result.submission, files)] = to_gradescope(result)
-    return [_write(folder / name, text) for name, text in files.items()]
+    if settled.gradebook is not None:
+        files[gradebook.FILLED] = settled.gradebook
+    return [write(folder / name, text) for name, text in files.items()]
 
 
-def to_csv(heading: Heading, results: list[Result]) -> str:
+def to_csv(heading: Heading, results: Sequence[Result]) -> str:
     """Return a table with a row for each submission: what it earned in all, and by check."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["submission", "earned", "points", "state", *heading.checks])
-    for result in results:
-        earned = {mark.check: f"{mark.earned:g}" for mark in result.marks}
-        total = "" if result.trouble else f"{result.earned:g}"
-        row = [_cell(result.submission), total, f"{heading.points:g}", result.state]
-        table.writerow([*row, *(earned.get(check, "") for check in heading.checks)])
-    return text.getvalue()
+    own = ["submission", "earned", "points", "state"]
+    late = ["submitted", "late", "taken"] if any(result.submitted for result in results) else []
+    names = [*own, *late, *heading.checks]
+    return to_text(names, (_row(heading, result) for result in results))
 
 
-def to_json(heading: Heading, results: list[Result]) -> str:
+def _row(heading: Heading, result: Result) -> dict[str, object]:
+    total = {
+        "submission": result.submission,
+        "earned": "" if result.trouble else result.earned,
+        "points": heading.points,
+        "state": result.state,
+        "submitted": result.submitted,
+        "late": result.lateness.partition(":")[0],
+        "taken": result.taken or "",
+    }
+    earned = {mark.check: "" if mark.waits else mark.earned for mark in result.marks}
+    return {**earned, **total}
+
+
+def to_json(heading: Heading, results: Sequence[Result]) -> str:
     """Return all that is known; of it, `feedback` is what students may read."""
     submissions = []
     for result in results:
@@ -55,11 +130,16 @@ def to_json(heading: Heading, results: list[Result]) -> str:
         outcomes = [asdict(outcome) | {"feedback": outcome.feedback} for outcome in result.outcomes]
         totals = {"earned": result.earned, "state": result.state}
         submissions.append(asdict(result) | totals | {"marks": marks, "outcomes": outcomes})
-    content = {"title": heading.title, "points": heading.points, "submissions": submissions}
+    content = {
+        "title": heading.title,
+        "points": heading.points,
+        "forgeable": heading.forgeable,
+        "submissions": submissions,
+    }
     return json.dumps(content, indent=1) + "\n"
 
 
-def to_junit(heading: Heading, results: list[Result]) -> str:
+def to_junit(heading: Heading, results: Sequence[Result]) -> str:
     """Return a JUnit document: a suite for each submission, a case for each check."""
     root = tag("testsuites", *map(_suite, results), name=heading.title)
     ElementTree.indent(root)
@@ -76,14 +156,16 @@ def _suite(result: Result) -> Element:
         *cases,
         name=result.submission,
         tests=str(len(cases)),
-        failures=str(sum(not mark.passed for mark in result.marks)),
+        failures=str(sum(not mark.full and not mark.waits for mark in result.marks)),
+        skipped=str(sum(mark.waits for mark in result.marks)),
         errors=str(int(bool(result.trouble))),
         time=f"{sum(mark.seconds for mark in result.marks if not mark.hidden):.3f}",
     )
 
 
 def _case(submission: str, mark: Mark) -> Element:
-    failure = None if mark.passed else tag("failure", message=mark.feedback)
+    kind = "skipped" if mark.waits else "failure"
+    failure = None if mark.full else tag(kind, message=mark.feedback)
     # How long a hidden check took is up to the student's code, which has read it.
     time = "0" if mark.hidden else f"{mark.seconds:.3f}"
     return tag("testcase", failure, classname=submission, name=mark.check, time=time)
@@ -96,7 +178,7 @@ def to_gradescope(result: Result) -> str:
             "name": mark.check,
             "score": mark.earned,
             "max_score": mark.points,
-            "status": "passed" if mark.passed else "failed",
+            "status": "passed" if mark.full else "failed",
             "output": mark.feedback,
             "output_format": "text",
             "visibility": "visible",
@@ -104,9 +186,10 @@ def to_gradescope(result: Result) -> str:
         for mark in result.marks
     ]
     outcomes = [f"{outcome.solution}: {outcome.feedback}" for outcome in result.outcomes]
+    said = [result.comment, result.lateness, result.fault, *result.notes, *outcomes]
     content = {
         "score": result.earned,
-        "output": "\n".join(filter(None, [result.fault, *result.notes, *outcomes])),
+        "output": "\n".join(filter(None, said)),
         "output_format": "text",
         "stdout_visibility": "hidden",
         "tests": tests,
@@ -119,16 +202,3 @@ def _free_name(submission: str, taken: Collection[str]) -> str:
     stem = stem.encode()[:LONGEST_NAME].decode(errors="ignore")  # file systems count bytes
     names = (f"gradescope/{stem}{end}.json" for end in chain([""], map("-{}".format, count(2))))
     return next(name for name in names if name not in taken)
-
-
-def _cell(text: str) -> str:
-    """Keep a spreadsheet from taking a student's file name for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
-
-
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
-    return path

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .assignment import Assignment
+from .platforms import NOBODY, Sender
+
+TO_BE_MARKED = "to be marked"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What one check gave.
+    """What one check gave, or what people gave for one written question.
 
     `reason` says why it was not passed, in the grader's words. `details` come from the student's
     code: an exception and its message, or what it answered instead. Students may read the reason of
     a check that is not hidden, and the details if they are not `private`: spoken by code that could
-    have seen a hidden check. `seeds` are those of its draws.
+    have seen a hidden check. `seeds` are those of its draws, `version` is that of the check.
+
+    `given` are points that a person gave in place of the automatic ones, with a `comment` for the
+    student; `by` says who, `at` when. Of a `written` question there are no others.
     """
 
     check: str
@@ -31,15 +38,49 @@ class Mark:
     private: bool = False
     seconds: float = 0.0
     seeds: tuple[int, ...] = ()
+    version: str = ""
+    written: bool = False
+    given: float | None = None
+    comment: str = ""
+    by: str = ""
+    at: str = ""
+
+    @property
+    def automatic(self) -> float:
+        """The points that the check gave."""
+        return self.points if self.passed else 0.0
 
     @property
     def earned(self) -> float:
         """The points that were earned."""
-        return self.points if self.passed else 0.0
+        return self.automatic if self.given is None else self.given
+
+    @property
+    def full(self) -> bool:
+        """Whether it has all points."""
+        return self.earned >= self.points
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person gave points or a comment."""
+        return self.given is not None or bool(self.comment)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the answer to a written question is still to be marked."""
+        return self.written and self.given is None and self.reason == TO_BE_MARKED
 
     @property
     def feedback(self) -> str:
         """What the student may read."""
+        if self.written and self.given is not None:
+            return self.comment or "marked"
+        by_hand = "" if self.given is None else f"{self.given:g} of {self.points:g} points by hand"
+        return "\n".join(filter(None, [self.said, by_hand, self.comment]))
+
+    @property
+    def said(self) -> str:
+        """What the check itself says to the student."""
         if self.passed:
             return "passed"
         if self.hidden:
@@ -73,7 +114,11 @@ class Result:
     `digest` is that of the submission, and `fault` why it could not be read, if so. `isolation` is
     the level reached, `gaps` what it does not hold back, `warm` whether its kernels were forked.
     `trouble` is empty, or says what went wrong on the grader's side: then the marks mean nothing,
-    and it is to be graded again.
+    and it is to be graded again. `sources` are the answers, code and text; `ran_out_of` is the
+    limit in seconds that a cell or the notebook ran out of, 0 if none did. `extra` points and a
+    `comment` for the whole come from a person. `sender` handed it in, at the time `submitted`;
+    `attempt` says which of theirs it is where there are several, and whether it `counts`; `taken`
+    are the points that it loses for the `seconds_late` that it came after `due`.
     """
 
     submission: str
@@ -87,16 +132,48 @@ class Result:
     gaps: tuple[str, ...] = ()
     warm: bool = False
     seconds: float = 0.0
+    sources: Mapping[str, str] = field(default_factory=dict)
+    ran_out_of: float = 0.0
+    extra: float = 0.0
+    comment: str = ""
+    sender: Sender = NOBODY
+    submitted: str = ""
+    attempt: str = ""
+    counts: bool = True
+    due: str = ""
+    seconds_late: float = 0.0
+    taken: float = 0.0
 
     @property
     def earned(self) -> float:
         """The points that were earned."""
-        return sum(mark.earned for mark in self.marks)
+        return max(0.0, self.before - self.taken)
+
+    @property
+    def before(self) -> float:
+        """The points before what lateness takes."""
+        return max(0.0, sum(mark.earned for mark in self.marks) + self.extra)
+
+    @property
+    def lateness(self) -> str:
+        """How late it came, and what that takes, in words; empty where it came in time."""
+        if not self.seconds_late:
+            return ""
+        minutes = math.ceil(self.seconds_late / 60)
+        days, hours = minutes // 1440, minutes // 60 % 24
+        parts = [(days, "d"), (hours, "h"), (minutes % 60, "min")]
+        late = " ".join(f"{number} {unit}" for number, unit in parts if number)
+        return f"{late} late: {self.taken:g} of {self.before:g} points are taken"
 
     @property
     def state(self) -> str:
-        """Whether the marks can be relied upon."""
-        return "not graded" if self.trouble else "unreadable" if self.fault else "graded"
+        """Whether the marks can be relied upon, count, and are all there."""
+        if self.trouble or self.fault:
+            return "not graded" if self.trouble else "unreadable"
+        if self.attempt and not self.counts:
+            return f"attempt {self.attempt}, another one counts"
+        waiting = sum(mark.waits for mark in self.marks)
+        return f"{waiting} to be marked" if waiting else "graded"
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Result:
@@ -104,7 +181,8 @@ class Result:
         data = _renamed(data)
         marks = tuple(Mark(**_renamed(mark)) for mark in data["marks"])
         outcomes = tuple(Outcome(**_renamed(outcome)) for outcome in data["outcomes"])
-        return cls(**{**data, "marks": marks, "outcomes": outcomes})
+        sender = Sender(**data["sender"]) if "sender" in data else NOBODY
+        return cls(**{**data, "marks": marks, "outcomes": outcomes, "sender": sender})
 
 
 def _renamed(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,11 +199,39 @@ FORMER_NAMES = {"works": "outcomes", "words": "details"}  # in results of the fi
 
 @dataclass(frozen=True)
 class Heading:
-    """The first line: the assignment's title and digest, and what each check is worth."""
+    """What a run is about: the assignment's title and digest, and what each question is worth.
+
+    `due` is when it is, `late` the rule for what comes later. `written` are the rubrics of the
+    written questions; `versions` are those of all questions; `ours` is the course's own code;
+    `forgeable` are checks that run beside the student's code. A changed assignment begins with a
+    new heading, and the last one counts.
+    """
 
     title: str
     assignment: str
     checks: dict[str, float]
+    written: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    due: str = ""
+    late: str = ""
+    ours: dict[str, list[str]] = field(default_factory=dict)
+    forgeable: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, assignment: Assignment) -> Heading:
+        """Return the heading of a run for an assignment."""
+        rubrics = {name: cells[0].rubric for name, cells in assignment.written.items()}
+        return cls(
+            title=assignment.title,
+            assignment=assignment.digest,
+            checks=assignment.questions,
+            written=rubrics,
+            versions=assignment.versions,
+            due=assignment.due,
+            late=assignment.late,
+            ours=assignment.given,
+            forgeable=[name for name, check in assignment.checks.items() if check.forgeable],
+        )
 
     @property
     def points(self) -> float:
@@ -143,7 +249,8 @@ class Journal:
     ValueError: `results` must be a folder with a results.jsonl, got ...; do grade first
 
     Each line is appended in one write and reaches the disk before the next submission is counted.
-    A line that was cut off is dropped, and its submission graded again.
+    A line that was cut off is dropped, and its submission graded again. A changed check is asked
+    again, and nothing else; what it is worth may change without.
     """
 
     def __init__(self, path: Path, heading: Heading, results: dict[str, Result]) -> None:
@@ -155,57 +262,83 @@ class Journal:
     def start(cls, folder: str | Path, assignment: Assignment) -> Journal:
         """Return the journal of a new run in `folder`, or of the run that stopped there.
 
-        Raises `ValueError` where the folder has results for another assignment.
+        Raises `ValueError` where the folder has results for an assignment without any check of
+        this one.
         """
         path = Path(folder, NAME)
         path.parent.mkdir(parents=True, exist_ok=True)
-        checks = {name: check.points for name, check in assignment.checks.items()}
-        heading = Heading(assignment.title, assignment.digest, checks)
-        if not _whole_lines(path):
+        heading = Heading.of(assignment)
+        if not whole_lines(path):
             path.write_bytes(_line(asdict(heading)))
         journal = cls.open(folder)
-        if journal.heading != heading:
+        if not journal.heading.checks.keys() & heading.checks.keys():
             raise ValueError(
                 f"`results` must be a folder for this assignment, got {path.parent}, which has "
-                "results for another version of it; do --to ANOTHER-FOLDER"
+                "results for another one; do --to ANOTHER-FOLDER"
             )
+        if journal.heading != heading:
+            journal.heading = heading
+            journal._append(asdict(heading))
         return journal
 
     @classmethod
     def open(cls, folder: str | Path) -> Journal:
         """Return the journal of the run in `folder`; raises `ValueError` where there is none."""
         path = Path(folder, NAME)
-        lines = _whole_lines(path)
+        lines = whole_lines(path)
         if not lines:
             raise ValueError(
                 f"`results` must be a folder with a {NAME}, got {folder}; do grade first"
             )
-        heading, *results = map(json.loads, lines)
-        found = map(Result.from_dict, results)
-        return cls(path, Heading(**heading), {result.submission: result for result in found})
+        found = [json.loads(line) for line in lines]
+        heading = [Heading(**each) for each in found if "assignment" in each][-1]
+        results = [Result.from_dict(each) for each in found if "assignment" not in each]
+        return cls(path, heading, {result.submission: result for result in results})
 
     @property
     def results(self) -> list[Result]:
-        """The last result of each submission, sorted by name."""
-        return [self._results[name] for name in sorted(self._results)]
+        """The last result of each submission, sorted by name, its points as they are now."""
+        return [self._weighed(self._results[name]) for name in sorted(self._results)]
 
-    def has(self, submission: str, digest: str) -> bool:
-        """Say whether a submission, as it is now, was graded."""
+    def _weighed(self, result: Result) -> Result:
+        worth = self.heading.checks
+        known = {mark.check: mark for mark in result.marks}
+        marks = [replace(known[name], points=worth[name]) for name in worth if name in known]
+        return replace(result, marks=tuple(marks))
+
+    def left(self, submission: str, digest: str, seconds: float = 0.0) -> list[str]:
+        """Return the questions that are to be marked for a submission as it is now.
+
+        All, where `seconds` are more than a limit that it ran out of.
+        """
         result = self._results.get(submission)
-        return result is not None and result.digest == digest and not result.trouble
+        versions = self.heading.versions
+        if result is None or result.digest != digest or result.trouble:
+            return list(versions)
+        if 0 < result.ran_out_of < seconds:
+            return list(versions)
+        known = {mark.check: mark.version for mark in result.marks}
+        return [name for name, version in versions.items() if known.get(name) != version]
 
     def add(self, result: Result) -> None:
-        """Write a result."""
+        """Write a result; a mark that it lacks stays as it was, if it is of this submission."""
+        former = self._results.get(result.submission)
+        if former is not None and former.digest == result.digest:
+            marks = {mark.check: mark for mark in (*former.marks, *result.marks)}
+            result = replace(result, marks=tuple(marks.values()))
         self._results[result.submission] = result
+        self._append(asdict(result))
+
+    def _append(self, data: dict[str, Any]) -> None:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(descriptor, _line(asdict(result)))
+            os.write(descriptor, _line(data))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def _whole_lines(path: Path) -> list[bytes]:
+def whole_lines(path: Path) -> list[bytes]:
     """Return the lines of a file, without a last one that was cut off, which goes."""
     if not path.is_file():
         return []

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import unicodedata
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping
@@ -23,13 +22,13 @@ from typing import Any
 
 from ..notebooks.cell import plain
 from .assignment import SOLUTION, Assignment
+from .nbgrader import declared_id
+from .platforms import NOBODY, Sender, find_sender, readable
 
 LARGEST = 32 << 20
 LARGEST_ARCHIVE = 4 << 30
 LONGEST_NAME, ITS_END = 100, 40
 NEXT_CELL = "\n\f\n"  # between the cells of one solution
-MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_.*")
-CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<number>\d{2,})_\d{2,}_.+")
 
 # A file's path in the source, and what reads it as a submission, without a name yet.
 File = tuple[PurePosixPath, Callable[[Assignment], "Submission"]]
@@ -39,18 +38,22 @@ File = tuple[PurePosixPath, Callable[[Assignment], "Submission"]]
 class Submission:
     """A submission: source by solution id, or the `fault` for which it has none.
 
-    `notes` say what in the notebook was not as it should be.
+    `texts` are the answers to written questions by id. `notes` say what in the notebook was not as
+    it should be. `sender` is who handed it in, if the name of the file says so.
     """
 
     name: str
     solutions: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
     notes: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    sender: Sender = NOBODY
 
     @property
     def digest(self) -> str:
         """A text that differs when what is graded does."""
-        content = json.dumps([self.name, self.solutions, self.fault])
+        texts = [self.texts] if self.texts else []
+        content = json.dumps([self.name, self.solutions, self.fault, *texts])
         return hashlib.sha256(content.encode("ascii")).hexdigest()
 
 
@@ -79,23 +82,29 @@ def read(data: bytes, assignment: Assignment) -> Submission:
         cells = _cells(json.loads(data))
     except Exception as error:  # a file can be wrong in any way
         return Submission("", fault=f"the file is not a notebook: {plain(str(error), 100)}")
-    by_cell_id = {cell.notebook_id: cell.id for cell in assignment.solutions.values()}
+    asked = [*assignment.solutions.values(), *assignment.texts]
+    by_cell_id = {cell.notebook_id: cell.id for cell in asked}
     pieces: defaultdict[str, list[str]] = defaultdict(list)
-    texts, others = [], []
+    texts: defaultdict[str, list[str]] = defaultdict(list)
+    others, notes = [], []
     for cell in cells:
-        solution = cell.declared if cell.declared in assignment.solutions else None
-        solution = solution or (cell.id and by_cell_id.get(cell.id))
-        if solution is None:
-            others.append(cell)
-        elif cell.is_code:
-            pieces[solution].append(cell.source)
+        name = cell.declared if cell.declared in by_cell_id.values() else None
+        name = name or (cell.id and by_cell_id.get(cell.id))
+        if name is None:
+            others += [cell] if cell.declared not in assignment.checks else []
+        elif cell.is_code and name in assignment.solutions:
+            pieces[name].append(cell.source)
         else:
-            texts.append(solution)
+            texts[name].append(cell.source)
+        if name and cell.has_picture:
+            notes.append(f"{name} holds a picture: look at the notebook")
     solutions = {each: NEXT_CELL.join(filter(None, pieces[each])) for each in pieces}
-    notes = [f"{each} stands in {len(pieces[each])} cells" for each in pieces if pieces[each][1:]]
-    notes += [f"{each} is a text cell: it was not run" for each in texts if each not in pieces]
-    notes += _about_others(others, solutions, assignment)
-    return Submission("", solutions, notes=tuple(notes))
+    written = {each: "\n\n".join(texts[each]) for each in texts if each in assignment.written}
+    notes += [f"{each} stands in {len(pieces[each])} cells" for each in pieces if pieces[each][1:]]
+    lost = [each for each in texts if each not in pieces and each not in written]
+    notes += [f"{each} is a text cell: it was not run" for each in lost]
+    notes += _about_others(others, bool(solutions or written), assignment)
+    return Submission("", solutions, notes=tuple(notes), texts=written)
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ class _NotebookCell:
     source: str
     id: str | None
     declared: str | None
+    has_picture: bool
 
 
 def _cells(notebook: Mapping[str, Any]) -> list[_NotebookCell]:
@@ -117,6 +127,7 @@ def _cell(cell: Mapping[str, Any]) -> _NotebookCell:
     lines = cell["source"] if "source" in cell else cell["input"]  # up to format 3
     source = lines if isinstance(lines, str) else "".join(lines)
     identity = declared.get("id") if isinstance(declared, dict) else None
+    identity = identity or declared_id(cell.get("metadata", {}))
     cell_id = cell.get("id")
     return _NotebookCell(
         is_code=cell["cell_type"] == "code",
@@ -124,19 +135,20 @@ def _cell(cell: Mapping[str, Any]) -> _NotebookCell:
         source=source.encode("utf-8", "replace").decode("utf-8"),
         id=cell_id if isinstance(cell_id, str) else None,
         declared=identity if isinstance(identity, str) else None,
+        has_picture=bool(cell.get("attachments")),
     )
 
 
 def _about_others(
-    others: list[_NotebookCell], solutions: Mapping[str, str], assignment: Assignment
+    others: list[_NotebookCell], answered: bool, assignment: Assignment
 ) -> Iterator[str]:
     """Yield what is to be said about code outside of the answers."""
     ours = [cell.source.split() for cell in assignment.cells if cell.tag != SOLUTION]
     code = [cell.source.split() for cell in others if cell.is_code]
-    if not solutions:
+    if not answered:
         yield f"no answer of this assignment was found among {len(code)} code cells"
     foreign = [source for source in code if source and not any(map(partial(_ends, source), ours))]
-    if solutions and foreign:
+    if answered and foreign:
         cells = "1 code cell stands" if len(foreign) == 1 else f"{len(foreign)} code cells stand"
         yield f"{cells} outside of the answers: only answers are run"
 
@@ -156,29 +168,30 @@ def find(source: Path, assignment: Assignment) -> Collection:
 
     Raises `ValueError` for a source that is none of this, holds no notebook, or is too large.
     """
-    labels: dict[str, str] = {}
+    senders: dict[str, Sender] = {}
     handed_in: defaultdict[str, dict[str, Submission]] = defaultdict(dict)
     passed_over: defaultdict[str, list[str]] = defaultdict(list)
     with ExitStack() as stack:
         for path, load in sorted(_files(source, stack), key=lambda file: os.fsencode(file[0])):
             is_notebook = path.name.lower().endswith(".ipynb")
             reason = _why_not(path)
-            key, label = _student(path, is_notebook)
+            sender = find_sender(path, is_notebook)
             if reason and is_notebook:
                 passed_over[reason].append(str(path))
-            elif label and not reason:
-                labels[key], notebooks = label, handed_in[key]
+            elif sender and sender.name and not reason:
+                senders[sender.key], notebooks = sender, handed_in[sender.key]
                 if is_notebook:
-                    notebooks[_free(str(path), notebooks)] = load(assignment)
+                    loaded = replace(load(assignment), sender=sender)
+                    notebooks[_free(str(path), notebooks)] = loaded
     if not any(handed_in.values()):
         raise ValueError(f"`submissions` must hold notebooks, got {source}, which has none")
     left_out = [
-        f"{len(paths)} notebooks {reason} were left out, the first is {_readable(paths[0])}"
+        f"{len(paths)} notebooks {reason} were left out, the first is {readable(paths[0])}"
         for reason, paths in passed_over.items()
     ]
     found: dict[str, Submission] = {}
     for key, notebooks in handed_in.items():
-        chosen, others = _choose(labels[key], notebooks)
+        chosen, others = _choose(senders[key], notebooks)
         for label, submission in chosen:
             name = _free(_short(label), found)
             found[name] = replace(submission, name=name)
@@ -187,20 +200,23 @@ def find(source: Path, assignment: Assignment) -> Collection:
 
 
 def _choose(
-    student: str, notebooks: Mapping[str, Submission]
+    sender: Sender, notebooks: Mapping[str, Submission]
 ) -> tuple[list[tuple[str, Submission]], list[str]]:
     """Return a student's submissions under what they are called, and what is said of the others."""
+    student = sender.name
     if not notebooks:
-        return [(student, Submission("", fault="no notebook was handed in"))], []
-    fitting = {path: each for path, each in notebooks.items() if each.solutions} or notebooks
+        return [(student, Submission("", fault="no notebook was handed in", sender=sender))], []
+    fitting = {
+        path: each for path, each in notebooks.items() if each.solutions or each.texts
+    } or notebooks
     left_out = [
-        f"{student}: {_readable(path)} was left out, it holds no answer of this assignment"
+        f"{student}: {readable(path)} was left out, it holds no answer of this assignment"
         for path in notebooks
         if path not in fitting
     ]
     if len(fitting) == 1:
         return [(student, each) for each in fitting.values()], left_out
-    return [(f"{student}: {_readable(path)}", each) for path, each in fitting.items()], left_out
+    return [(f"{student}: {readable(path)}", each) for path, each in fitting.items()], left_out
 
 
 def _why_not(path: PurePosixPath) -> str:
@@ -211,47 +227,6 @@ def _why_not(path: PurePosixPath) -> str:
         return "in .ipynb_checkpoints"
     hidden = any(part.startswith(".") for part in path.parts[:-1])
     return "in hidden folders" if hidden else ""
-
-
-def _student(path: PurePosixPath, is_notebook: bool) -> tuple[str, str]:
-    """Return whose file it is, by a key and by name; no name for one beside the submissions."""
-    alone = len(path.parts) == 1
-    label = path.parts[0]
-    match = MOODLE.fullmatch(label) or (CANVAS.fullmatch(label) if alone else None)
-    if match:
-        late = ", late" if match.groupdict().get("late") else ""
-        label = f"{match['name']} ({match['number']}{late})"
-    elif alone:
-        label = path.stem if is_notebook else ""
-    return label, _readable(label)
-
-
-def _readable(name: str) -> str:
-    """Return a name of a file with nothing in it that cannot be seen.
-
-    >>> from d2lcompute.grading.submissions import _readable
-    >>> _readable("张三".encode("gbk").decode("utf-8", "surrogateescape"))
-    '张三'
-
-    Bytes that are no UTF-8 are read as Chinese if they can be, and shown as numbers else.
-    """
-    data = name.encode("utf-8", "surrogateescape")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = data.decode("gb18030", "replace")
-        if not all(char.isascii() or _is_chinese(char) for char in text):
-            text = data.decode("utf-8", "backslashreplace")
-    shown = (char if _is_visible(char) else ascii(char)[1:-1] for char in text)
-    return " ".join("".join(shown).split())
-
-
-def _is_visible(char: str) -> bool:
-    return char == " " or unicodedata.category(char)[0] not in "CZ"
-
-
-def _is_chinese(char: str) -> bool:
-    return unicodedata.name(char, "").startswith(("CJK UNIFIED", "FULLWIDTH", "IDEOGRAPHIC"))
 
 
 def _short(name: str) -> str:

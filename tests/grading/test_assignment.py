@@ -9,10 +9,10 @@ from d2lcompute.grading.assignment import (
     Assignment,
     AssignmentError,
     Cell,
-    find_defects,
     parse,
     read_notebook,
 )
+from d2lcompute.grading.defects import find_defects
 
 TWO = Assignment(
     (

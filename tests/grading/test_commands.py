@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from waiting import wait_until
 
 from d2lcompute.grading import grade as grading
 from d2lcompute.grading.attempt import Conditions, NotIsolatedError
-from d2lcompute.grading.results import Result
+from d2lcompute.grading.results import Mark, Result
 from d2lcompute.notebooks import console
 
 REFERENCE = """---
@@ -173,26 +174,6 @@ def test_an_interrupt_says_how_to_go_on(call, monkeypatch):
     assert errors == "error: stopped; the same command goes on where it was\n"
 
 
-def test_report_lists_what_it_wrote(call, monkeypatch):
-    hand_in("ada")
-    monkeypatch.setattr(
-        grading,
-        "_grade_all",
-        lambda task, waiting, *_: (Result(one.name, one.digest) for one in waiting),
-    )
-    call("grade", "reference.md", "submissions")
-    status, output, _ = call("report")
-    assert status == 0
-    assert all(Path(line).is_file() for line in output.splitlines())
-    assert [Path(line).name for line in output.splitlines()] == [
-        "report.html",
-        "marks.csv",
-        "report.json",
-        "junit.xml",
-        "ada.json",
-    ]
-
-
 ATTACKED = Path(__file__).parents[1] / "attacks" / "reference.md"
 HONEST = Path(__file__).parents[1] / "attacks" / "honest.ipynb"
 
@@ -250,3 +231,133 @@ def test_where_namespaces_are_not_allowed_marks_stay_and_the_level_is_told(tmp_p
     assert "2 graded, mean 13.5 of 15" in found.stdout
     assert found.stderr.startswith("note: 2 of 2 had isolation 'landlock' only: names, sizes")
     assert found.stderr.count("\n") == 1
+
+
+def fake_results(monkeypatch, asked):
+    """Grade without kernels: each check that is asked is passed, and noted in `asked`."""
+
+    def grade_all(task, waiting, *_):
+        for one in waiting:
+            checks = list(task._seeds(one))
+            asked.append((one.name, checks))
+            versions = task.assignment.versions
+            marks = tuple(Mark(c, 3.0, True, False, version=versions[c]) for c in checks)
+            yield Result(one.name, one.digest, marks, sources=one.solutions)
+
+    monkeypatch.setattr(grading, "_grade_all", grade_all)
+
+
+TWO_CHECKS = (
+    REFERENCE
+    + """
+```{code-cell} ipython3
+:tags: [check]
+:d2lcompute: {"id": "d", "points": 2}
+answer(-x * draw) if "draw" in dir() else d2c.grading.answer(-x * torch.rand(2))
+```
+"""
+)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    found = []
+    fake_results(monkeypatch, found)
+    Path("reference.md").write_text(TWO_CHECKS, encoding="utf-8")
+    hand_in("ada", "bob")
+    return found
+
+
+def test_only_some_checks_of_some_students_are_graded_where_that_is_asked(call, asked):
+    grade = ["grade", "reference.md", "submissions"]
+    assert call(*grade, "--student", "ada", "--only", "d")[0] == 0
+    assert asked == [("ada", ["d"])]
+    call(*grade)
+    assert asked[1:] == [("ada", ["c"]), ("bob", ["c", "d"])]
+    call(*grade)
+    assert asked[3:] == []
+    call(*grade, "--force", "--student", "bob")
+    assert asked[3:] == [("bob", ["c", "d"])]
+    call(*grade, "--force", "--only", "c")
+    assert asked[4:] == [("ada", ["c"]), ("bob", ["c"])]
+
+
+def test_a_changed_check_is_asked_again_and_nothing_else(call, asked):
+    call("grade", "reference.md", "submissions")
+    changed = TWO_CHECKS.replace("answer(-x * draw)", "answer(-x - draw)")
+    Path("reference.md").write_text(changed, encoding="utf-8")
+    call("grade", "reference.md", "submissions")
+    assert asked[2:] == [("ada", ["d"]), ("bob", ["d"])]
+
+
+@pytest.mark.parametrize(("option", "name"), [("--student", "adah"), ("--only", "e")])
+def test_an_unknown_name_leads_to_the_known_ones(call, asked, option, name):
+    status, _, errors = call("grade", "reference.md", "submissions", option, name)
+    assert (status, asked) == (2, [])
+    assert errors.startswith(f"error: `{option[2:]}` must be one of 2 names, got {name}; do ")
+
+
+def test_report_reads_what_people_put_into_the_folder(call, asked):
+    call("grade", "reference.md", "submissions")
+    table = Path("results", "marking.csv").read_text(encoding="utf-8")
+    typed = table.replace("c,ada,3,3,,,,", "c,ada,3,3,1,see page 3,kim,")
+    Path("results", "marking.csv").write_text(typed, encoding="utf-8")
+    gradebook = "Student,ID,Homework (1)\nada,5,\neve,6,\n"
+    Path("results", "gradebook.csv").write_text(gradebook, encoding="utf-8")
+    status, output, errors = call("report")
+    assert status == 1
+    assert errors == "note: gradebook.csv: bob is not in it\n"
+    assert "gradebook-filled.csv" in output
+    filled = Path("results", "gradebook-filled.csv").read_text(encoding="utf-8")
+    assert filled == "Student,ID,Homework (1)\nada,5,3\neve,6,\n"
+    assert "see page 3" in Path("results", "gradescope", "ada.json").read_text(encoding="utf-8")
+
+
+def test_report_without_names_names_nobody(call, asked):
+    call("grade", "reference.md", "submissions")
+    status, output, _ = call("report", "--anonymous")
+    assert status == 0
+    folder = Path("results", "anonymous")
+    assert {Path(line).parents[-2] for line in output.splitlines()} == {Path("results")}
+    texts = [path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()]
+    assert len(texts) == 8
+    assert not any(re.search(r"\b(ada|bob)\b", text) for text in texts)
+
+
+def test_a_cell_that_can_not_be_read_is_a_line(call, asked):
+    call("grade", "reference.md", "submissions")
+    path = Path("results", "marking.csv")
+    text = path.read_text(encoding="utf-8").replace("c,ada,3,3,,", "c,ada,3,3,many,")
+    path.write_text(text, encoding="utf-8")
+    status, _, errors = call("report")
+    assert status == 2
+    assert errors.startswith("error: marking.csv, line 4: `points` must be a number from 0 to 3")
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_report_lists_what_it_wrote(call, asked):
+    call("grade", "reference.md", "submissions")
+    status, output, _ = call("report")
+    assert status == 0
+    assert all(Path(line).is_file() for line in output.splitlines())
+    assert [Path(line).name for line in output.splitlines()] == [
+        "report.html",
+        "marks.csv",
+        "questions.csv",
+        "report.json",
+        "junit.xml",
+        "ada.json",
+        "bob.json",
+    ]
+
+
+def test_report_says_whose_marks_are_not_up_to_date(call, asked):
+    call("grade", "reference.md", "submissions", "--only", "c", "--student", "ada")
+    status, _, errors = call("report")
+    assert status == 1
+    assert errors == (
+        "note: marks of 1 of 1 submissions are missing or not up to date, the first is ada; "
+        "do grade\n"
+    )
+    call("grade", "reference.md", "submissions")
+    assert call("report")[0] == 0

@@ -3,6 +3,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from waiting import PATIENCE
 
-from d2lcompute.grading.page import render, tag, to_html
-from d2lcompute.grading.results import Heading, Mark, Outcome, Result
+from d2lcompute.grading.alike import Alike
+from d2lcompute.grading.markup import tag, to_html
+from d2lcompute.grading.page import render
+from d2lcompute.grading.results import TO_BE_MARKED, Heading, Mark, Outcome, Result
 
 HEADING = Heading("Homework & more", "digest", {"easy": 4.0, "hard": 6.0})
 EVIL = "<script>alert(1)</script><img src=http://x onerror=alert(1)>\"'&amp;"
@@ -73,8 +76,70 @@ def test_the_distribution_can_be_read_aloud():
 
 
 def test_every_submission_can_be_opened():
-    names = [attributes["data-name"] for attributes in Reader(render(HEADING, CLASS)).of("details")]
+    details = Reader(render(HEADING, CLASS)).of("details")
+    names = [attributes["data-name"] for attributes in details if "data-name" in attributes]
     assert names == ["ada", "bob", "eve"]
+
+
+WRITTEN = Heading("Homework", "digest", {"easy": 4.0, "why": 3.0}, {"why": "one for the reason"})
+
+
+def written(name, text, **more):
+    marks = Mark("easy", 4.0, True, False), Mark("why", 3.0, False, False, written=True, **more)
+    sources = {"x": "x = 1  # <b>\u202e", "why": text}
+    return Result(name, "d", marks, (Outcome("x", "done"),), sources=sources)
+
+
+def test_written_answers_stand_side_by_side_with_what_was_given():
+    given = written("bob", "no idea", given=1.0, comment="see page 3", by="kim", at="2026-11-21")
+    page = render(WRITTEN, [written("ada", "because", reason=TO_BE_MARKED), given])
+    text = " ".join(Reader(page).text.split())
+    assert "Written: why (3 points)" in text
+    assert "Rubric: one for the reason" in text
+    assert "adabecauseto be marked" in text
+    assert "bob: 1 of 3no ideasee page 3by kim, 2026-11-21" in text
+    assert "answers to be marked1" in text
+
+
+def test_code_stands_beside_its_feedback_and_hides_nothing():
+    page = render(WRITTEN, [written("ada", "because", reason=TO_BE_MARKED)])
+    assert "<pre>x = 1  # &lt;b&gt;\\u202e</pre>" in page
+
+
+def test_a_page_holds_the_begin_of_an_answer_without_end():
+    page = render(WRITTEN, [written("ada", "why " * 10_000, reason=TO_BE_MARKED)])
+    assert page.count("why ") < 11_000
+    assert "... 20,000 characters more" in page
+
+
+def test_automatic_points_stay_visible_beside_those_by_hand():
+    changed = Result("ada", "d", (Mark("easy", 4.0, True, False, given=3.0, by="kim", at="today"),))
+    text = " ".join(Reader(render(HEADING, [changed])).text.split())
+    assert "3 of 4 passed 3 of 4 points by handby kim, today, in place of 4" in text.replace(
+        "4passed", "4 passed"
+    )
+
+
+def test_each_submission_is_found_by_what_is_the_matter():
+    waits = written("ada", "because", reason=TO_BE_MARKED)
+    results = [
+        waits,
+        replace(waits, submission="bob", seconds_late=3600.0, taken=1.0),
+        replace(waits, submission="eve", fault="no notebook", counts=False),
+        result("joe", True, True),
+    ]
+    details = Reader(render(WRITTEN, results, [Alike("x", ("ada", "joe"), True)])).of("details")
+    assert [each["data-flags"].split("|") for each in details if "data-flags" in each] == [
+        ["something failed", "to be marked", "alike"],
+        ["something failed", "to be marked", "late"],
+        ["something failed", "to be marked", "unreadable", "another attempt counts"],
+        ["alike"],
+    ]
+
+
+def test_what_people_should_look_at_stands_on_top():
+    page = render(HEADING, CLASS, notes=["ada, why: two people differ"])
+    assert page.index("two people differ") < page.index("Distribution of marks")
 
 
 def test_nothing_comes_from_elsewhere():
@@ -86,9 +151,16 @@ def test_nothing_comes_from_elsewhere():
 def test_only_its_own_script_may_run():
     page = render(HEADING, [result(EVIL, False, False)])
     (policy,) = [a["content"] for a in Reader(page).of("meta") if "http-equiv" in a]
-    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)[1]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    digests = []
+    for element in ("style", "script"):
+        text = re.search(rf"<{element}>(.*?)</{element}>", page, re.DOTALL)[1]
+        digests.append(base64.b64encode(hashlib.sha256(text.encode()).digest()).decode())
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{digests[0]}'; script-src 'sha256-{digests[1]}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    named = {name for _, attributes in Reader(page).elements for name in attributes}
+    assert not any(name == "style" or name.startswith("on") for name in named)
 
 
 def test_what_students_wrote_is_text():
@@ -122,7 +194,7 @@ def test_what_was_not_graded_is_said_and_counts_in_no_mean():
 def test_without_submissions_there_is_a_page_too():
     text = Reader(render(HEADING, [])).text
     assert "submissions0" in text
-    assert "mean" not in text
+    assert "mean0" not in text
     assert "isolated" not in text
 
 
@@ -139,6 +211,7 @@ def test_a_browser_runs_the_script_and_nothing_else(tmp_path):
     command = ["chromium", *options, "--dump-dom", path.as_uri()]
     found = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert '<div class="controls">' in found.stdout  # the script made it visible
+    assert "4 of 4 are shown." in found.stdout
     assert "Refused" not in found.stderr
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from d2lcompute.grading import report
 from d2lcompute.grading.assignment import Assignment, Cell
-from d2lcompute.grading.results import Heading, Journal, Mark, Outcome, Result
+from d2lcompute.grading.results import TO_BE_MARKED, Heading, Journal, Mark, Outcome, Result
 
 HEADING = Heading("Homework", "digest", {"shown": 1.0, "hidden": 2.5})
 SECRET = "torch.rand of the hidden check"
@@ -64,6 +64,16 @@ def test_junit_has_a_suite_for_each_submission_and_a_case_for_each_check():
     assert root[3][0][0].get("message") == "no <kernel>"
 
 
+def test_junit_counts_what_people_gave_and_skips_what_they_have_not_marked():
+    marks = (
+        Mark("shown", 1.0, False, False, "no answer", given=1.0),
+        Mark("why", 2.0, False, False, TO_BE_MARKED, written=True),
+    )
+    (suite,) = ElementTree.fromstring(report.to_junit(HEADING, [Result("ada", "d", marks)]))
+    assert (suite.get("failures"), suite.get("skipped")) == ("0", "1")
+    assert [[child.tag for child in case] for case in suite] == [[], ["skipped"]]
+
+
 def test_gradescope_gets_its_format():
     content = json.loads(report.to_gradescope(GOOD))
     assert content["score"] == 3.5
@@ -97,10 +107,13 @@ def journal(tmp_path):
 
 
 def test_every_report_is_written_whole(journal, tmp_path):
-    paths = report.write_reports(journal, tmp_path / "out")
+    paths = report.write_reports(
+        journal.heading, report.settle(journal, tmp_path), tmp_path / "out"
+    )
     assert [path.relative_to(tmp_path / "out").as_posix() for path in paths] == [
         "report.html",
         "marks.csv",
+        "questions.csv",
         "report.json",
         "junit.xml",
         "gradescope/_cmd_C_calc_A1.json",
@@ -113,6 +126,6 @@ def test_every_report_is_written_whole(journal, tmp_path):
 def test_submissions_with_like_names_do_not_overwrite_each_other(tmp_path, journal):
     for name in ("a/b", "a:b", "../../a b", "."):
         journal.add(Result(name, "d"))
-    report.write_reports(journal, tmp_path / "out")
+    report.write_reports(journal.heading, report.settle(journal, tmp_path), tmp_path / "out")
     names = {path.name for path in (tmp_path / "out" / "gradescope").iterdir()}
     assert names >= {"a_b.json", "a_b-2.json", "_a_b.json", "_.json"}

@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -65,10 +65,11 @@ def test_a_result_survives_json():
 
 CELLS = (Cell("x", "solution", "x"), Cell("answer(x)", "check", "c", 3.0))
 HOMEWORK = Assignment(CELLS, "Homework")
+VERSION = HOMEWORK.versions["c"]
 
 
 def result(name, digest="d", **more):
-    return Result(name, digest, (Mark("c", 3.0, True, False),), **more)
+    return Result(name, digest, (Mark("c", 3.0, True, False, version=VERSION),), **more)
 
 
 def test_what_was_written_is_read_again(tmp_path):
@@ -83,15 +84,22 @@ def test_what_was_written_is_read_again(tmp_path):
 def test_a_run_goes_on_where_it_stopped(tmp_path):
     Journal.start(tmp_path, HOMEWORK).add(result("ada"))
     journal = Journal.start(tmp_path, HOMEWORK)
-    assert journal.has("ada", "d")
-    assert not journal.has("ada", "another digest")
-    assert not journal.has("bob", "d")
+    assert journal.left("ada", "d") == []
+    assert journal.left("ada", "another digest") == ["c"]
+    assert journal.left("bob", "d") == ["c"]
+
+
+def test_a_longer_limit_is_for_those_who_ran_out_of_one(tmp_path):
+    journal = Journal.start(tmp_path, HOMEWORK)
+    journal.add(result("ada", ran_out_of=10.0))
+    assert journal.left("ada", "d", 10.0) == []
+    assert journal.left("ada", "d", 11.0) == ["c"]
 
 
 def test_what_was_not_graded_is_graded_again(tmp_path):
     journal = Journal.start(tmp_path, HOMEWORK)
     journal.add(result("ada", trouble="no kernel"))
-    assert not journal.has("ada", "d")
+    assert journal.left("ada", "d") == ["c"]
     journal.add(result("ada"))
     assert Journal.open(tmp_path).results == [result("ada")]
 
@@ -117,12 +125,41 @@ def test_a_heading_that_was_cut_off_is_written_again(tmp_path):
     assert path.read_bytes() == whole
 
 
-def test_results_of_another_version_are_not_mixed(tmp_path):
+def test_a_changed_check_is_left_and_nothing_else(tmp_path):
+    check = Cell("answer(1)", "check", "d", 1.0)
+    before = Assignment((*CELLS, check), "Homework")
+    marks = [Mark(name, 1.0, True, False, version=before.versions[name]) for name in "cd"]
+    Journal.start(tmp_path, before).add(Result("ada", "d", tuple(marks)))
+    changed = Assignment((*CELLS, replace(check, source="answer(2)")), "Homework")
+    journal = Journal.start(tmp_path, changed)
+    assert journal.left("ada", "d") == ["d"]
+    mark = Mark("d", 1.0, False, False, version=changed.versions["d"])
+    journal.add(Result("ada", "d", (mark,)))
+    (found,) = Journal.open(tmp_path).results
+    assert [(mark.check, mark.passed) for mark in found.marks] == [("c", True), ("d", False)]
+    assert journal.left("ada", "d") == []
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_change_of_what_runs_before_a_check_touches_it(place):
+    cells = [Cell("import torch"), *CELLS]
+    before = Assignment(tuple(cells)).versions
+    cells[place] = replace(cells[place], source="y")
+    assert Assignment(tuple(cells)).versions != before
+
+
+def test_what_a_check_is_worth_may_change_without_running_anything(tmp_path):
     Journal.start(tmp_path, HOMEWORK).add(result("ada"))
-    other = Assignment((*CELLS, Cell("answer(1)", "check", "d", 1.0)), "Homework")
-    with pytest.raises(
-        ValueError, match=r"results for another version of it; do --to ANOTHER-FOLDER"
-    ):
+    journal = Journal.start(tmp_path, Assignment((CELLS[0], replace(CELLS[1], points=5.0))))
+    assert journal.left("ada", "d") == []
+    assert [each.earned for each in journal.results] == [5.0]
+    assert Journal.open(tmp_path).heading.points == 5.0
+
+
+def test_results_of_another_assignment_are_not_mixed(tmp_path):
+    Journal.start(tmp_path, HOMEWORK).add(result("ada"))
+    other = Assignment((CELLS[0], Cell("answer(1)", "check", "d", 1.0)), "Homework")
+    with pytest.raises(ValueError, match=r"results for another one; do --to ANOTHER-FOLDER"):
         Journal.start(tmp_path, other)
     assert Journal.open(tmp_path).results == [result("ada")]
 

@@ -10,7 +10,7 @@ from handins import code, notebook
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2lcompute.grading import submissions
+from d2lcompute.grading import platforms, submissions
 from d2lcompute.grading.assignment import Assignment, Cell
 from d2lcompute.grading.submissions import LARGEST, NEXT_CELL, Submission, find
 
@@ -259,13 +259,13 @@ def test_what_is_left_out_is_told(folder):
 def test_no_two_names_become_one(names):
     taken = {}
     for name in names:
-        taken[submissions._free(submissions._short(submissions._readable(name)), taken)] = name
+        taken[submissions._free(submissions._short(platforms.readable(name)), taken)] = name
     assert len(taken) == len(names)
 
 
 @given(st.binary())
 def test_every_name_can_be_seen_and_written(data):
-    name = submissions._readable(data.decode("utf-8", "surrogateescape"))
+    name = platforms.readable(data.decode("utf-8", "surrogateescape"))
     assert name.isprintable()
     name.encode()
 

@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, writes
+
+from d2lcompute.grading.assignment import load
+from d2lcompute.grading.attempt import Conditions
+from d2lcompute.grading.judge import draw_seeds, expect, grade_submission
+from d2lcompute.grading.page import render
+from d2lcompute.grading.results import Heading
+from d2lcompute.grading.submissions import read
+
+SQUARES = """def squares(n):
+    ### BEGIN SOLUTION
+    return [i * i for i in range(n)]
+    ### END SOLUTION"""
+SHOWN = "assert squares(3) == [0, 1, 4]"
+SECRET = f"{SHOWN}\n### BEGIN HIDDEN TESTS\nassert squares(1) == [0]\n### END HIDDEN TESTS"
+
+
+def cell(source, name, make=new_code_cell, **declared):
+    usual = {"grade": False, "solution": False, "locked": False, "schema_version": 3}
+    return make(source, metadata={"nbgrader": {**usual, "grade_id": name, **declared}})
+
+
+CELLS = [
+    cell("# Squares", "head", new_markdown_cell, locked=True),
+    cell(SQUARES, "squares", solution=True),
+    cell(SHOWN, "shown", grade=True, points=1, locked=True),
+    cell(SECRET, "secret", grade=True, points=2, locked=True),
+    cell("Why squares?", "why", new_markdown_cell, grade=True, solution=True, points=3),
+    new_code_cell("print('the end')"),
+]
+
+
+@pytest.fixture
+def assignment(tmp_path):
+    path = tmp_path / "ps1.ipynb"
+    path.write_text(writes(new_notebook(cells=CELLS)), encoding="utf-8")
+    return load(path)
+
+
+def handed_in(squares, why="Because."):
+    """What nbgrader releases and a student fills in: hidden tests are gone."""
+    cells = json.loads(writes(new_notebook(cells=CELLS)))["cells"]
+    cells[1]["source"], cells[3]["source"], cells[4]["source"] = squares, SHOWN, why
+    return json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}).encode()
+
+
+def test_its_cells_and_points_are_read_as_they_are(assignment):
+    assert list(assignment.solutions) == ["squares"]
+    assert assignment.questions == {"shown": 1, "secret": 2, "why": 3}
+    assert [check.hidden for check in assignment.checks.values()] == [False, True]
+    assert list(assignment.written) == ["why"]
+
+
+def test_a_submission_is_found_by_nbgrader_s_ids_and_nothing_else_is_taken(assignment):
+    found = read(handed_in("def squares(n): ..."), assignment)
+    assert found.solutions == {"squares": "def squares(n): ..."}
+    assert (found.texts, found.notes) == ({"why": "Because."}, ())
+
+
+def test_its_asserts_give_marks(assignment):
+    conditions = Conditions(allow_unisolated=True)
+    sources = [SQUARES, "def squares(n): return [0, 1, 4]", "def squares(n): return []"]
+    submissions = [read(handed_in(source), assignment) for source in sources]
+    seeds = [draw_seeds(assignment, "key", each) for each in submissions]
+    expected = expect(assignment, conditions, seeds)
+    results = [
+        grade_submission(assignment, conditions, each, own)
+        for each, own in zip(submissions, expected, strict=True)
+    ]
+    assert [each.trouble for each in results] == ["", "", ""]
+    assert [each.earned for each in results] == [3.0, 1.0, 0.0]
+    assert results[2].marks[0].feedback.startswith("the check ended in an error: AssertionError")
+    assert results[2].marks[1].feedback == "not passed"
+
+
+def test_what_can_be_forged_is_called_so(assignment):
+    heading = Heading.of(assignment)
+    assert heading.forgeable == ["shown", "secret"]
+    assert "Marks that can be forged" in render(heading, [])
+    assert "Marks that can be forged" not in render(Heading("", "", {}), [])
+
+
+def test_cells_of_ours_stay_ours(tmp_path):
+    ours = new_code_cell("x = 1", metadata={"tags": ["solution"], "d2lcompute": {"id": "x"}})
+    check = new_code_cell(
+        "d2c.grading.answer(x)",
+        metadata={"tags": ["check"], "d2lcompute": {"id": "rewritten", "points": 1}},
+    )
+    path = Path(tmp_path, "mixed.ipynb")
+    path.write_text(writes(new_notebook(cells=[*CELLS, ours, check])), encoding="utf-8")
+    assignment = load(path)
+    assert list(assignment.solutions) == ["squares", "x"]
+    assert [name for name, check in assignment.checks.items() if not check.forgeable] == [
+        "rewritten"
+    ]
