@@ -274,6 +274,14 @@ def _only_distributes(config: pytest.Config) -> bool:
     return config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tell the warm process where there is one notebook alone."""
+    started = session.config.stash.get(STARTED, None)
+    notebooks = {item.parent for item in session.items if isinstance(item, NotebookCell)}
+    if isinstance(started, WarmProcess):
+        started.more = len(notebooks) > 1
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Run notebooks side by side where it is asked for."""

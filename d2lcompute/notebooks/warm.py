@@ -48,6 +48,7 @@ class WarmProcess:
     hang. It starts at once and in the background; a kernel that is wanted does not wait for more
     than the first import. Its kernels have its `environment` (this process's own by default). It
     ends with `close`, at the end of a `with` block, or with this process; its kernels end with it.
+    Without `more` kernels to come after the next one, it imports nothing beside that.
 
     Raises `NotWarmError` where nothing can be forked; `fork` raises it too.
     """
@@ -60,6 +61,7 @@ class WarmProcess:
         backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
         self._process, self._socket = start_server(preload, backend | self.environment)
         self._lock = threading.Lock()
+        self.more = True
         self._owner = os.getpid()
         self._failure: NotWarmError | None = None
 
@@ -72,7 +74,7 @@ class WarmProcess:
             if self._failure is not None:
                 raise self._failure
             try:
-                self._socket.send(b"{}")
+                self._socket.send(json.dumps({"more": self.more}).encode())
                 self._receive()  # ready: clients can connect once there are sockets
                 send_request(self._socket, request, status)
                 answer, handles = self._receive()

@@ -9,7 +9,7 @@ import psutil
 import pytest
 import torch
 from boxes import printed, shared_warm_process, warm_kernel
-from waiting import PATIENCE, wait_for_the_end_of
+from waiting import PATIENCE, wait_for_the_end_of, wait_until
 
 from d2lcompute.notebooks.kernel import start_kernel
 from d2lcompute.notebooks.warm import PRELOAD, ForkedProcess, NotWarmError, WarmProcess
@@ -189,3 +189,22 @@ def test_a_forked_process_is_like_a_popen():
     assert process.wait(PATIENCE) == 0
     process.kill()  # has ended: touches nobody
     assert sleeper.wait() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_what_can_wait_is_imported_only_if_more_kernels_come(tmp_path, monkeypatch, more):
+    asked, imported = tmp_path / "asked", tmp_path / "imported"
+    wait = f"import os, time\nwhile not os.path.exists({str(asked)!r}): time.sleep(0.01)"
+    (tmp_path / "one_that_waits.py").write_text(wait)
+    (tmp_path / "one_that_can_wait.py").write_text(f"open({str(imported)!r}, 'w').close()")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with WarmProcess(("one_that_waits", "one_that_can_wait"), environment) as warm_process:
+        warm_process.more = more
+        receive = warm_process._receive
+        monkeypatch.setattr(warm_process, "_receive", lambda: (asked.touch(), receive())[1])
+        for _ in range(2):
+            with start_kernel(warm_process=warm_process) as kernel:
+                assert kernel.why_cold is None
+        if more:
+            wait_until(imported.exists, "the second import")
+        assert imported.exists() == more

@@ -50,7 +50,9 @@ def _serve(channel: socket.socket, modules: Sequence[str]) -> None:
             _warm_up(left, len(modules) - 1, channel)
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
-        _receive(channel)  # somebody asks whether a kernel can be forked
+        wish, _ = _receive(channel)  # somebody asks whether a kernel can be forked
+        if not wish["more"]:
+            left.clear()
         channel.send(json.dumps(answer).encode())
         if answer:
             return
