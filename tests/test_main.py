@@ -63,8 +63,7 @@ def test_run_names_notebook_cell_and_both_outputs_where_they_differ(copied_house
     path = copied_house / "chapters" / "zh" / "1_blocks.ipynb"
     notebook = json.loads(path.read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    at, cell = next((i, c) for i, c in enumerate(cells) if c["outputs"])
-    assert cell["outputs"][0]["data"]["text/plain"] == ["torch.Size([2, 10])"]
+    at, cell = next((i, c) for i, c in enumerate(cells) if "Size([2, 10])" in str(c["outputs"]))
     cell["outputs"][0]["data"]["text/plain"] = ["torch.Size([2, 11])"]
     path.write_text(json.dumps(notebook), encoding="utf-8")
     finished = run_in(copied_house, "blocks")
