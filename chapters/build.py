@@ -82,7 +82,7 @@ def execute(notebook, language):
     for cell, alt in zip(notebook.cells, words, strict=True):
         for output in cell.get("outputs", []):
             if language in alt and "image/png" in output.get("data", {}):
-                output.metadata["image/png"] = {"alt": alt[language]}
+                output.metadata.setdefault("image/png", {}).setdefault("alt", alt[language])
     return notebook
 
 
