@@ -20,6 +20,7 @@ import d2lcompute as d2c
 from d2lcompute.exercises.exercise import exercises
 from d2lcompute.notebooks import published
 from d2lcompute.tables import Report
+from d2lcompute.words.language import _
 
 ROOT = Path(__file__).parent.parent
 CHAPTERS = ROOT / "chapters"
@@ -196,18 +197,27 @@ def _shows_itself(kind):
     return isinstance(kind, type) and issubclass(kind, Report | d2c.Drawing | Exception)
 
 
-def test_every_kind_of_finding_is_shown_among_the_symptoms():
-    kinds = {
+def kinds_of_findings():
+    return {
         call.args[0].args[0].value  # it is marked for translation
         for path in (ROOT / "d2lcompute" / "seeing" / "diagnose").glob("*.py")
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Finding"
     }
+
+
+def test_every_kind_of_finding_is_shown_among_the_symptoms():
+    kinds = kinds_of_findings()
     shown = "\n".join(t for c in code(notebook(SYMPTOMS, "en").cells) for t in texts(c))
     fixes = SYMPTOMS.read_text(encoding="utf-8").replace("\\_", "_")
     assert len(kinds) >= 30
     assert [kind for kind in sorted(kinds) if f"{kind}:" not in shown] == []
     assert [kind for kind in sorted(kinds) if fixes.count(kind) < len(build.LANGUAGES)] == []
+
+
+def test_the_symptoms_call_each_finding_what_diagnose_calls_it_in_chinese(chinese):
+    fixes = SYMPTOMS.read_text(encoding="utf-8").replace("\\_", "_")
+    assert [k for k in sorted(kinds_of_findings()) if f"{k}（{_(k)}）" not in fixes] == []
 
 
 def test_every_exercise_of_the_symptoms_stands_at_its_symptom():

@@ -89,7 +89,8 @@ class FileReport(Rows[Part]):
     def _table(self) -> Table:
         rows = [(part.name, part.bytes, part.checksum, part.fault) for part in self.parts]
         verdict = _("whole") if self.protected else _("not protected")
-        title = f"{self.path}: {_('refused') if self.refused else verdict}"
+        verdict = _("refused") if self.refused else verdict
+        title = _("{name}: {text}", name=self.path, text=verdict)
         hidden = () if any(part.fault for part in self.parts) else ("fault",)
         return Table(
             marks("part", "bytes", "checksum", "fault"), rows, title, [self.note], hidden=hidden
@@ -160,7 +161,8 @@ class FitReport(Report, Mapping[str, Match]):
     def _table(self) -> Table:
         rows = [(m.name, cell(m.found), cell(m.wanted), m.outcome) for m in self.matches]
         headers = marks("name", "in the file", "in the net", "outcome")
-        return Table(headers, rows, f"{self.path}: {self._verdict()}", self.notes)
+        title = _("{name}: {text}", name=self.path, text=self._verdict())
+        return Table(headers, rows, title, self.notes)
 
     def _verdict(self) -> str:
         if self.loaded:

@@ -28,7 +28,7 @@ from ..passes.keep import dry_run
 from ..passes.record import type_name
 from ..passes.run import as_written, check_whole
 from ..tables import Report, Table
-from ..words.language import marks
+from ..words.language import _, marks
 from .parts import ordinal
 
 MOST_NAMES = 3
@@ -104,17 +104,23 @@ class GradientsByUse(Report, Mapping[str, UsedParameter]):
         headers = marks("parameter", "used by", "call", "grad_fn", "gradient norm")
         rows = [row for parameter in self.parameters for row in _rows(parameter)]
         if not rows:
-            return Table(headers, (), notes=["no trainable parameter is tied or used repeatedly"])
-        note = f"the uses add up to the accumulated gradient{self._remainder()}"
-        return Table(headers, rows, notes=[note])
+            return Table(
+                headers, (), notes=[_("no trainable parameter is tied or used repeatedly")]
+            )
+        return Table(headers, rows, notes=[self._sum_in_words()])
 
-    def _remainder(self) -> str:
-        """Say how exactly, in words: the last bits differ from machine to machine."""
+    def _sum_in_words(self) -> str:
+        """Say how exactly the uses add up, in words: the last bits differ between machines."""
         largest = max(parameter.difference for parameter in self.parameters)
         scale = max(parameter.scale for parameter in self.parameters)
+        if not largest:
+            return _("the uses add up to the accumulated gradient, bit for bit")
         if largest <= 1e-4 * scale:
-            return ", up to rounding" if largest else ", bit for bit"
-        return f", but for a difference of {largest:.3g}"
+            return _("the uses add up to the accumulated gradient, up to rounding")
+        return _(
+            "the uses add up to the accumulated gradient, but for a difference of {gap:.3g}",
+            gap=largest,
+        )
 
 
 def joined(names: Sequence[str]) -> str:
@@ -135,11 +141,11 @@ def _use_rows(parameter: UsedParameter) -> Iterator[tuple[object, ...]]:
     for use in shown:
         yield use.block, ordinal(use.call), use.grad_fn, _norm_cell(use.gradient)
     if len(shown) < len(uses):
-        yield f"{len(uses) - len(shown):,} more uses", "", "", ""
+        yield _("{count:,} more uses", count=len(uses) - len(shown)), "", "", ""
     if parameter.gradient is None:
-        yield "nothing", "", "", "none"
+        yield _("nothing"), "", "", _("none")
     else:
-        yield "accumulated", "", "", _norm_cell(parameter.gradient)
+        yield _("accumulated"), "", "", _norm_cell(parameter.gradient)
 
 
 def _norm_cell(gradient: Tensor) -> str:
@@ -264,7 +270,7 @@ def _trainable(net: nn.Module) -> tuple[dict[int, list[str]], dict[int, Tensor]]
     """Return the names of each parameter that gets a gradient, and the parameter, by its id."""
     names: dict[int, list[str]] = {}
     parameters: dict[int, Tensor] = {}
-    for name, _, _, tensor, is_buffer in slots(net):
+    for name, _module, _leaf, tensor, is_buffer in slots(net):
         if is_lazy(tensor):
             raise ValueError(
                 f"`net` must not be lazy, got {name!r} without a shape; "
@@ -295,7 +301,7 @@ def _reads(loss: Tensor, leaves: dict[Node, int]) -> dict[int, list[Read]]:
     seen: set[Any] = set(stack)
     while stack:
         node = stack.pop()
-        for index, (source, _) in enumerate(node.next_functions):
+        for index, (source, _number) in enumerate(node.next_functions):
             if source in leaves:
                 reads[leaves[source]].append((node, index))
             elif source is not None and source not in seen:

@@ -207,7 +207,7 @@ def _layers(calls: Sequence[Call]) -> Iterator[Call]:
 
 
 def _title(call: Call) -> str:
-    again = "" if call.nth == 1 else ", " + _("{nth} call", nth=ordinal(call.nth))
+    again = "" if call.nth == 1 else _(", ") + _("{nth} call", nth=ordinal(call.nth))
     return f"{call.name}: {call.type}{again}" if call.name else call.type
 
 

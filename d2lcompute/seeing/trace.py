@@ -73,7 +73,7 @@ class Trace(Rows[Call]):
         text = _("{count} parameters read, each counted once", count=count)
         flops = _("{count} FLOPs", count=f"{net.flops:,}")
         back = _("{count} FLOPs back", count=f"{net.backward_flops:,}")
-        return "; ".join([text, flops, *([back] if net.backward_flops else [])])
+        return _("; ").join([text, flops, *([back] if net.backward_flops else [])])
 
     def _measured(self) -> str:
         about = _("about ") if self.is_about else ""

@@ -86,7 +86,7 @@ class _Tree:
             sum(call.backward_flops for call in calls) or None,
             *_values(calls),
             round(1e6 * sum(seconds)) if seconds else None,
-            "; ".join(self._remarks(part)) or None,
+            _("; ").join(self._remarks(part)) or None,
             sum(call.bytes for call in calls) or None,
             sum(call.kept for call in calls) or None,
         )
@@ -106,7 +106,7 @@ class _Tree:
             yield _("not registered")
         if first.decided:
             decided = [f"{leaf} {shape_text(shape)}" for leaf, shape in first.decided]
-            yield _("decided {shapes}", shapes=", ".join(decided))
+            yield _("decided {shapes}", shapes=_(", ").join(decided))
         if held := _held(first):
             yield _("reads {names}", names=listed(held, MOST_NAMES))
         if again := self._again[part.calls[0]]:

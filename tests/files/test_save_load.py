@@ -480,7 +480,7 @@ def test_reports_speak_chinese_and_errors_english(path, chinese):
     assert repr(d2c.verify(path)).endswith("每个字节都在其中一个校验和的保护之下")
     report = d2c.load_parameters(nn.Linear(2, 2), path)
     assert report["bias"].outcome == "已转换类型，2 个值被舍入"
-    assert repr(report).startswith(f"{path}: 已加载")
+    assert repr(report).startswith(f"{path}：已加载")
     with pytest.raises(d2c.FileError, match="in the net: other shape") as caught:
         d2c.load_parameters(nn.Linear(3, 2), path)
     assert caught.value.report["weight"].outcome == "形状不同"

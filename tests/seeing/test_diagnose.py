@@ -659,7 +659,7 @@ def test_findings_are_said_in_the_language_of_the_reader(chinese):
     assert found.kind == "unregistered modules"  # as data it is the same in every language
     assert all(re.search("[\u4e00-\u9fff]", said) for said in (found.what, found.why, found.mend))
     head, *lines = repr(report).splitlines()
-    assert head == "Net: 发现 1 个问题"
+    assert head == "Net：发现 1 个问题"
     assert lines[1].split() == ["1.", "没有注册的模块"]
     labels = [line.split()[0] for line in lines[3:] if line[0] != " "]
     assert labels == ["位置", "现象", "原因", "解决"]

@@ -262,6 +262,13 @@ def test_on_the_meta_device_uses_have_shapes_and_no_values():
     assert re.search(r"accumulated +\?", str(report))
 
 
+def test_the_table_speaks_chinese(chinese):
+    text = str(d2c.gradients_by_use(book_net(), total(torch.rand(2, 4))))
+    assert re.search(r"= 4\.weight +2 = 4 +第 2 次 ", text)
+    assert re.search(r" 累积 ", text)
+    assert "各次使用的梯度之和等于累积的梯度" in text
+
+
 def test_the_table_shows_each_use_and_the_sum(golden):
     net, X = book_net(), torch.ones(2, 4)
     with torch.no_grad():

@@ -66,10 +66,10 @@ class Diagnosis(Rows[Finding]):
     def _summary(self) -> str:
         count = len(self.findings)
         number = ngettext("{n} finding", "{n:,} findings", count) if count else _("no findings")
-        if self.ran:
-            return f"{self.net}: {number}"
-        scope = _("pass an input to examine a forward and a backward pass too")
-        return f"{self.net}: {number}; {scope}"
+        said = [number]
+        if not self.ran:
+            said.append(_("pass an input to examine a forward and a backward pass too"))
+        return _("{name}: {text}", name=self.net, text=_("; ").join(said))
 
     def _tables(self) -> list[Table]:
         return [one._table(f"{i}.") for i, one in enumerate(self.findings, 1)]

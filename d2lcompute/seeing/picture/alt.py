@@ -19,7 +19,7 @@ def alt_text(root: Node, wired: bool, message: str, note: str) -> str:
     while pending:
         node = pending.pop()
         if node.children:
-            parts = "; ".join(_parts(node, wired))
+            parts = _("; ").join(_parts(node, wired))
             sentences.append(_("{name} consists of: {parts}.", name=_name(node), parts=parts))
         for first, second in node.arcs:
             sentences.append(_tie(first, second))
@@ -50,7 +50,7 @@ def _parts(node: Node, wired: bool) -> Iterator[str]:
             phrase = [_name(child), *([] if child.children else [child.note])]
             if wired:
                 phrase += [_sources(node, index), _results(node, index)]
-            yield ", ".join(filter(None, phrase))
+            yield _(", ").join(filter(None, phrase))
 
 
 def _sources(node: Node, index: int) -> str:
