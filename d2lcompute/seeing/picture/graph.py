@@ -9,6 +9,7 @@ from itertools import chain, count, pairwise
 from typing import NamedTuple
 
 from ...parameters.names import Shape, shape_text
+from ...words.language import _
 from ..calls import Call, reader
 from ..fold import Wiring
 from ..parts import Part, parts_of, title
@@ -97,7 +98,7 @@ class Graph:
                 turns *= part.count
             elif first.depth < depth and self._wiring.inside[part.calls[0]]:
                 turns, block = len(part.calls), self._block(part.calls[0])
-                node.badge = ", ".join(filter(None, [node.badge, self._notes.again(part)]))
+                node.badge = _(", ").join(filter(None, [node.badge, self._notes.again(part)]))
             else:
                 node.flows = self._ends(first) if node is root else []
                 continue

@@ -30,7 +30,7 @@ class Notes:
         if first.failed:
             return _("stopped here")
         notes = self._parameters(part, first), self.again(part), self._reasons.get(part.calls[0])
-        return ", ".join(note for note in notes if note)
+        return _(", ").join(note for note in notes if note)
 
     def again(self, part: Part) -> str:
         """Return which calls of its block a part is, unless the block around says so itself."""
