@@ -57,8 +57,9 @@ from .parameters.names import set_data as set_data
 from .parameters.tie import tie as tie
 from .parameters.tie import tied_groups as tied_groups
 from .parameters.tie import untie as untie
-from .seeing.compare import Comparison as Comparison
 from .seeing.compare import compare as compare
+from .seeing.comparison import Comparison as Comparison
+from .seeing.comparison import TraceComparison as TraceComparison
 from .seeing.diagnose.diagnose import diagnose as diagnose
 from .seeing.diagnose.findings import Diagnosis as Diagnosis
 from .seeing.diagnose.findings import Finding as Finding

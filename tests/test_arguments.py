@@ -227,11 +227,12 @@ WRITTEN = [
 ]  # fmt: skip
 REPLACED = [*WRITTEN, (OSError, "be a file that can be written, got '/dev/null': it is a device",
                        "/dev/null")]  # fmt: skip
+TRACE = d2c.trace(nn.Linear(4, 2), X)
 SIDE = [
-    (TypeError, "be an nn.Module or the name of a file, got int", 3),
-    (TypeError, "be an nn.Module or the name of a file, got NoneType", None),
-    (TypeError, "be an nn.Module or the name of a file, got list", [nn.Linear(1, 1)]),
-    (TypeError, "be an nn.Module or the name of a file, got the class Linear", nn.Linear),
+    (TypeError, "be an nn.Module, the name of a file or a trace, got int", 3),
+    (TypeError, "be an nn.Module, the name of a file or a trace, got NoneType", None),
+    (TypeError, "be an nn.Module, the name of a file or a trace, got list", [nn.Linear(1, 1)]),
+    (TypeError, "be an nn.Module, the name of a file or a trace, got the class Linear", nn.Linear),
 ]
 RENAME = [
     (TypeError, "be a dict from names to names or a function, got str; do rename={", "weight"),
@@ -452,9 +453,13 @@ WRONG = {
     },
     "verify": {"path": FOUND},
     "compare": {
-        "net": SIDE,
+        "net": [
+            *SIDE,
+            (TypeError, "`other` must be a trace beside a trace, got str; do", TRACE),
+        ],
         "other": [
             *SIDE,
+            (TypeError, "`net` must be a trace beside a trace, got Linear; do", TRACE),
             *[(error, f"`path` must {said}", *values) for error, said, *values in FOUND[6:]],
         ],
         "rename": RENAME,

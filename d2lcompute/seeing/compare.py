@@ -1,12 +1,9 @@
-"""Two of them: how a file fits a net, and what differs between two nets or two files."""
+"""Two of them: how a file fits a net, what differs between two nets, two files or two traces."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,78 +14,23 @@ from ..files.fit import fit, kind_of
 from ..files.format import repeats
 from ..files.names import Rename, check_rename, find
 from ..files.read import read
-from ..files.report import AnyPath, FitReport, Kind, cell
+from ..files.report import AnyPath, FitReport
 from ..files.restore import state_of
-from ..tables import Report, Table
-from ..words.language import _, marks, ngettext
+from ..words.language import _, ngettext
+from .compare_traces import compare_traces
+from .comparison import Comparison, Pair, TraceComparison, by_size, gap_text
+from .trace import Trace
 
-_FEW = 20  # rows of a report that are worth showing although nothing differs in them
 _PIECE = 1 << 22  # values that are compared together, so that little memory is needed
 
 
-@dataclass(frozen=True)
-class Pair:
-    """What two nets or files have under a name: shape and dtype or the type, and how they differ.
-
-    `differing` counts the values that are not equal, by at most `gap`.
-    """
-
-    name: str
-    first: Kind | None
-    second: Kind | None
-    outcome: str
-    equal: bool
-    differing: int = 0
-    gap: float = 0.0
-
-
-@dataclass(frozen=True, repr=False)
-class Comparison(Report, Mapping[str, Pair]):
-    """What differs between two nets or two files: a mapping from names to a `Pair` each."""
-
-    first: str
-    second: str
-    pairs: tuple[Pair, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def differences(self) -> tuple[Pair, ...]:
-        """The pairs that are not equal in all."""
-        return tuple(pair for pair in self.pairs if not pair.equal)
-
-    @cached_property
-    def _by_name(self) -> dict[str, Pair]:
-        return {pair.name: pair for pair in self.pairs}
-
-    def __getitem__(self, name: str) -> Pair:
-        return self._by_name[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name)
-
-    def __len__(self) -> int:
-        return len(self._by_name)
-
-    def _table(self) -> Table:
-        differences = self.differences
-        pairs = differences if len(self.pairs) > _FEW else self.pairs
-        rows = [(p.name, cell(p.first), cell(p.second), p.outcome) for p in pairs]
-        hidden = len(self.pairs) - len(pairs)
-        more = [ngettext("{n} more is equal", "{n:,} more are equal", hidden)] if hidden else []
-        verdict = (
-            ngettext("{n} difference", "{n:,} differences", len(differences))
-            if differences
-            else _("the same")
-        )
-        headers = marks("name", "in the first", "in the second", "outcome")
-        title = _("{first} and {second}", first=self.first, second=self.second) + f": {verdict}"
-        return Table(headers, rows, title, [*more, *self.notes])
-
-
 def compare(
-    net: nn.Module | AnyPath, other: nn.Module | AnyPath, *, rename: Rename = None
-) -> FitReport | Comparison:
-    """Report how a file fits a net, or what differs between two nets or two files.
+    net: nn.Module | AnyPath | Trace,
+    other: nn.Module | AnyPath | Trace,
+    *,
+    rename: Rename = None,
+) -> FitReport | Comparison | TraceComparison:
+    """Report how a file fits a net, or what differs between two nets, two files or two traces.
 
     >>> net = nn.Linear(3, 4)
     >>> d2c.save_parameters(net, "small.safetensors")
@@ -102,19 +44,35 @@ def compare(
     >>> report = d2c.compare(net, nn.Sequential(nn.Linear(3, 4)), rename={"0": ""})
     >>> [pair.name for pair in report.differences]
     ['weight', 'bias']
+    >>> wide = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
+    >>> slim = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Dropout())
+    >>> d2c.compare(d2c.trace(wide, (5, 3)), d2c.trace(slim, (5, 3)))
+    Sequential and Sequential: 4 differences
+    name        in the first                in the second               outcome
+    ----------  --------------------------  --------------------------  ...
+    Sequential  Sequential (5, 3) → (5, 4)  Sequential (5, 3) → (5, 2)  other output, 16 and 8 ...
+    0           Linear (5, 3) → (5, 4)      Linear (5, 3) → (5, 2)      other output, 16 and 8 ...
+    1           Tanh (5, 4) → (5, 4)        Tanh (5, 2) → (5, 2)        other input, other output
+    2           -                           Dropout (5, 2) → (5, 2)     only in the second
 
-    `net` and `other` are a module and a file that `load_parameters` takes, or two modules, or two
-    files that `load` takes. Nothing is changed. `rename` maps names in the file, and else names in
-    `other`, to those in `net`, as in `load_parameters`.
+    `net` and `other` are a module and a file that `load_parameters` takes, or two modules, two
+    files that `load` takes, or two reports of `trace`. Nothing is changed. `rename` maps names in
+    the file, and else names in `other`, to those in `net`, as in `load_parameters`. Calls of two
+    traces stand side by side by their names, in order, and a call that replaces another beside it.
+    They differ in name, type, shapes, where inputs and outputs come from, what they read of the
+    net, and, where both traces have `values`, in numbers about these.
 
     Returns the `FitReport` of `load_parameters` for a module and a file; its `misfits` are the rows
     that do not fit. Else returns a `Comparison`; its `differences` are the rows that differ in
-    shape, type or values. Raises `FileError` if a file is damaged, and `OSError` if it cannot be
-    read. Source: D2L 6.6 / zh 5.5
+    shape, type or values, or for traces a `TraceComparison`. Raises `FileError` if a file is
+    damaged, `OSError` if it cannot be read, and `TypeError` for a trace beside what is none.
+    Source: D2L 6.6 / zh 5.5
     """
     check_rename(rename)
     for argument, value in (("net", net), ("other", other)):
         _check_side(argument, value)
+    if isinstance(net, Trace) or isinstance(other, Trace):
+        return compare_traces(*_two_traces(net, other, rename))
     if isinstance(net, nn.Module) and not isinstance(other, nn.Module):
         return _fit_report(net, other, rename)
     if isinstance(other, nn.Module) and not isinstance(net, nn.Module):
@@ -131,12 +89,27 @@ def compare(
 
 
 def _check_side(argument: str, value: object) -> None:
-    if not isinstance(value, nn.Module | str | os.PathLike):
+    if not isinstance(value, nn.Module | str | os.PathLike | Trace):
         got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
         raise TypeError(
-            f"`{argument}` must be an nn.Module or the name of a file, got {got}; "
+            f"`{argument}` must be an nn.Module, the name of a file or a trace, got {got}; "
             "do compare(net, 'net.safetensors') or compare(net, another_net)"
         )
+
+
+def _two_traces(net: object, other: object, rename: Rename) -> tuple[Trace, Trace]:
+    if not (isinstance(net, Trace) and isinstance(other, Trace)):
+        argument, value = ("net", net) if isinstance(other, Trace) else ("other", other)
+        raise TypeError(
+            f"`{argument}` must be a trace beside a trace, got {type(value).__name__}; "
+            "do compare(d2c.trace(net, X), d2c.trace(other, X))"
+        )
+    if rename is not None:
+        raise ValueError(
+            f"`rename` must be None for traces, got {type(rename).__name__}; "
+            "do compare(trace, other_trace)"
+        )
+    return net, other
 
 
 def _fit_report(net: nn.Module, path: AnyPath, rename: Rename) -> FitReport:
@@ -226,7 +199,7 @@ def _apart(first: Tensor, second: Tensor) -> tuple[int, float]:
         differs = (one != two) & ~(one.isnan() & two.isnan())
         if differs.any():
             count += int(differs.sum())
-            gap = max(gap, float((one - two)[differs].abs().max()), key=_by_size)
+            gap = max(gap, float((one - two)[differs].abs().max()), key=by_size)
     return count, gap
 
 
@@ -238,9 +211,5 @@ def _apart_text(count: int, total: int, gap: float) -> str:
         "{n:,} of {total:,} values differ, by at most {gap}",
         count,
         total=total,
-        gap="NaN" if math.isnan(gap) else f"{gap:.3g}",
+        gap=gap_text(gap),
     )
-
-
-def _by_size(gap: float) -> float:
-    return math.inf if math.isnan(gap) else gap
