@@ -57,7 +57,7 @@ def mutants(source: str) -> list[Mutant]:
     r"""Return the solution `source` with one small change each, every change once.
 
     >>> from d2lcompute.grading.mutants import mutants
-    >>> print(mutants("small = x < 1")[1].difference)
+    >>> print(mutants("small = x < 1")[0].difference)
     - small = x < 1
     + small = x <= 1
 

@@ -1,5 +1,6 @@
 import ast
 import re
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -346,6 +347,19 @@ def test_a_tie_on_the_same_memory_alone_is_half_broken():
     report = d2c.diagnose(Language(half))
     assert where(report, "tie half broken") == [("embedding.weight", "head.weight")]
     assert kinds(report) == ["tie half broken"]
+
+
+@pytest.mark.parametrize("in_line", [False, True])
+def test_a_transposed_half_tie_is_told_in_code_that_runs(in_line):
+    net = nn.Sequential(nn.Linear(3, 8, bias=False), nn.Linear(8, 3, bias=False))
+    if not in_line:
+        net = nn.Sequential(OrderedDict(encoder=net[0], decoder=net[1]))
+    net[1].weight = nn.Parameter(net[0].weight.data.t())
+    (finding,) = d2c.diagnose(net).findings
+    assert finding.kind == "tie half broken"
+    code = re.search(r"`(F\.linear\(.*\))`", finding.mend)[1]
+    X = torch.rand(2, 8)
+    assert eval(code, {"F": F, "X": X, "self": net}).equal(F.linear(X, net[0].weight.t()))
 
 
 def test_equal_values_in_unlike_layers_are_a_cut_tie():

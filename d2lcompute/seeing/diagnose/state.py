@@ -185,7 +185,7 @@ def half_broken(net: nn.Module) -> Iterator[Finding]:
                   others=", ".join(map(repr, others)))
                 if same
                 else _("Keep one parameter and compute with it where the other is used now: "
-                       "`F.linear(X, self.{first}.t())`.", first=first)
+                       "`F.linear(X, {weight}.t())`.", weight=_in_code(first))
             )  # fmt: skip
             yield Finding(
                 mark("tie half broken"),
@@ -195,6 +195,13 @@ def half_broken(net: nn.Module) -> Iterator[Finding]:
                   "updates the values once for each, and the next move to a device parts them."),
                 mend,
             )  # fmt: skip
+
+
+def _in_code(name: str) -> str:
+    """Return a parameter as the code of the net's class names it."""
+    if all(part.isidentifier() for part in name.split(".")):
+        return f"self.{name}"
+    return f"self.get_parameter({name!r})"
 
 
 def cut(net: nn.Module) -> Iterator[Finding]:
