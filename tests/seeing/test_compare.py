@@ -305,6 +305,16 @@ def test_a_parameter_that_two_blocks_share_is_told_where_the_second_reads_it():
     assert outcomes(of_two(net, other))["1"] == "reads other tensors of the net"
 
 
+def test_a_step_that_reads_another_buffer_differs():
+    nets = [Function(lambda X, i=i: X + nets[i].a) for i in (0, 1)]
+    for net, names in zip(nets, ("ab", "ba"), strict=True):
+        for name in names:
+            net.register_buffer(name, torch.ones(4))
+    assert of_two(*nets).differences == ()
+    nets[1].function = lambda X: X + nets[1].b
+    assert outcomes(of_two(*nets)) == {"+": "reads other tensors of the net"}
+
+
 def test_the_types_of_two_nets_may_differ_and_blocks_stand_beside_steps():
     assert of_two(nn.Identity(), Residual())[0].outcome.startswith("other type, 0 and 36")
     report = of_two(Residual(nn.ReLU()), Residual())
