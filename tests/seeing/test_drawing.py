@@ -125,6 +125,7 @@ def displayed(monkeypatch):
 
 
 def test_a_drawing_shows_itself_once_with_its_words(displayed):
+    before = plt.get_fignums()
     drawn = drawing_of("chimera")
     drawn._ipython_display_()
     ((data, metadata),) = displayed
@@ -135,7 +136,7 @@ def test_a_drawing_shows_itself_once_with_its_words(displayed):
     assert image.get("alt") == drawn.alt
     encoded = image.get("src").removeprefix("data:image/svg+xml;base64,")
     assert base64.b64decode(encoded).decode() == drawn._repr_svg_()
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == before
 
 
 def test_a_drawing_on_axes_of_others_leaves_it_to_them(displayed):
