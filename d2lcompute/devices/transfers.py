@@ -15,9 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..passes.hooks import Functions, Operators
 from ..tables import Rows, Shown, Table
 from ..words.language import _, marks
 
@@ -125,27 +124,36 @@ def watch_transfers() -> Iterator[Transfers]:
     """
     transfers = Transfers()
     calls = _Calls(transfers.events)
-    with calls, _Operators(calls):
+    with Functions(calls.run), Operators(calls.run_operator):
         yield transfers
 
 
-class _Calls(TorchFunctionMode):
+class _Calls:
     """Knows which call of the user's the operators belong to, and notes what they move."""
 
     def __init__(self, events: list[Transfer]) -> None:
-        super().__init__()
         self.events = events
         self.call = ""
         self.thread = threading.get_ident()
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a function of torch, whose operators belong to the outermost one."""
         outer, self.call = self.call, self.call or getattr(func, "__name__", "")
         try:
-            result = func(*args, **(kwargs or {}))
+            result = func(*args, **kwargs)
             if _prints(func, args):  # torch switches the other mode off to print
                 self.record("", args[0].device, CPU, _size(args[0]), waits=True)
         finally:
             self.call = outer
+        return result
+
+    def run_operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call an operator, and note what it copies between devices or reads from one."""
+        result = func(*args, **kwargs)
+        if isinstance(func, torch._ops.OpOverload):
+            name = func.overloadpacket.__name__
+            for crossing in _crossings(func, name, args, kwargs, result):
+                self.record(name, *crossing)
         return result
 
     def record(
@@ -165,35 +173,6 @@ class _Calls(TorchFunctionMode):
         file, number = frame.f_code.co_filename, frame.f_lineno
         code = linecache.getline(file, number, frame.f_globals).strip()
         return f"{_place(file)}:{number}", code
-
-
-class _Operators(TorchDispatchMode):
-    """Sees the operators that copy between devices or read from one."""
-
-    supports_higher_order_operators = True
-
-    def __init__(self, calls: _Calls) -> None:
-        super().__init__()
-        self.calls = calls
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports its whole compiler for the first operator it sees here
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if not isinstance(func, torch._ops.OpOverload):
-            return func(*args, **kwargs)
-        if torch.is_inference_mode_enabled():  # only there do composite operators arrive whole
-            with self:
-                result = func.decompose(*args, **kwargs)
-            if result is not NotImplemented:
-                return result
-        result = func(*args, **kwargs)
-        name = func.overloadpacket.__name__
-        for crossing in _crossings(func, name, args, kwargs, result):
-            self.calls.record(name, *crossing)
-        return result
 
 
 def _crossings(func: Any, name: str, args: Any, kwargs: Any, result: Any) -> Iterator[Crossing]:

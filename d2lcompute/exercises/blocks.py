@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
+from ..passes.hooks import Functions
 from ..words.language import _, mark
 from .exercise import Exercise, NotYetError, expect
 from .expectations import (
@@ -206,25 +206,23 @@ def _allowed_tells_what_may_come_early(allowed: Any, draw: random.Random) -> Non
         expect(works or not found, "too lax", fact)
 
 
-class _Watch(TorchFunctionMode):
+class _Watch(Functions):
     """Counts the numbers that Python reads out of tensors, and stops what does not end."""
 
     READERS = (Tensor.item, Tensor.tolist, Tensor.__bool__, Tensor.__float__, Tensor.__int__)
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(self._count)
         self.reads = 0
         self.steps = 0
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def _count(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.reads += func in self.READERS
         self.steps += 1
         if self.steps > _MOST_STEPS:
             fact = _("Your loop still ran after {steps:,} operations.", steps=_MOST_STEPS)
             raise NotYetError("no end", fact)
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 def _halve_treats_each_row_alone(halve: Any, draw: random.Random) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from ..blocks import mlp
 from ..devices.devices import num_gpus, try_all_gpus
 from ..devices.practice import practice_gpus
 from ..devices.transfers import watch_transfers
+from ..passes.hooks import Functions
 from ..words.language import _, mark
 from .exercise import Exercise, expect
 from .expectations import graph_dropped, number, sequence, tensor
@@ -111,15 +111,15 @@ def _norms_cross_once(norms: Any, draw: random.Random) -> None:
     expect(transfers.bytes <= 400, "matrices cross", fact)
 
 
-class _Products(TorchFunctionMode):
+class _Products(Functions):
     """Counts the matrix products that are computed on the CPU."""
 
-    on_cpu = 0
+    def __init__(self) -> None:
+        super().__init__(self._count)
+        self.on_cpu = 0
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def _count(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
         if getattr(func, "__name__", "") in _PRODUCTS and isinstance(result, Tensor):
             self.on_cpu += result.device.type == "cpu"
         return result

@@ -5,7 +5,7 @@ Without data means on the meta device, where operators tell shapes and compute n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from copy import deepcopy
 from functools import cache
 from typing import Any, TypeVar
@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
-from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from ..parameters.memory import PLAIN
 from ..parameters.names import walk
 from .deferred import Deferral, deferral_of
+from .hooks import Functions
 from .keep import CONTAINERS, as_leaf
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -45,7 +45,7 @@ def meta_twin(net: Net) -> Net:
     modules = [module for _, module in walk(net)]
     memo: dict[int, Any] = {id(d): Deferral() for module in modules if (d := deferral_of(module))}
     memo.update({id(t): _stand_in(t) for t in _tensors(modules) if type(t) in _KNOWN})
-    with _DeepcopyOnMeta():
+    with Functions(_copied_to_meta):
         copies = _copies(modules, memo)
     for module in modules:
         if isinstance(module, torch.jit.ScriptModule):
@@ -158,24 +158,16 @@ def _can_be_copied(value: object) -> bool:
     return True
 
 
-class _DeepcopyOnMeta(TorchFunctionMode):
-    """Inside, `deepcopy` of a tensor of any kind gives a stand-in on the meta device."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func is Tensor.__deepcopy__:
-            tensor, memo = args
-            return memo.setdefault(id(tensor), _stand_in(tensor))
-        if func is Tensor.clone:  # what the `__deepcopy__` of a parameter calls
-            return torch.empty_like(args[0], device="meta")
-        if func is torch.empty:  # what that of a lazy parameter calls
-            return torch.empty(*args, **{**(kwargs or {}), "device": "meta"})
-        return func(*args, **(kwargs or {}))
+def _copied_to_meta(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Let `deepcopy` of a tensor of any kind give a stand-in on the meta device."""
+    if func is Tensor.__deepcopy__:
+        tensor, memo = args
+        return memo.setdefault(id(tensor), _stand_in(tensor))
+    if func is Tensor.clone:  # what the `__deepcopy__` of a parameter calls
+        return torch.empty_like(args[0], device="meta")
+    if func is torch.empty:  # what that of a lazy parameter calls
+        return torch.empty(*args, **{**kwargs, "device": "meta"})
+    return func(*args, **kwargs)
 
 
 def _stand_in(tensor: Tensor) -> Tensor:
