@@ -21,9 +21,10 @@ def doctest_imports(doctest_namespace):
 
 
 @pytest.fixture(autouse=True)
-def doctest_folder(request, tmp_path_factory, monkeypatch):
-    """Let every docstring example write its files into a folder of its own."""
+def doctest_begins_alike(request, tmp_path_factory, monkeypatch):
+    """Give every docstring example a folder and random numbers that no other test has touched."""
     if isinstance(getattr(request.node, "dtest", None), doctest.DocTest):
         folder = tmp_path_factory.mktemp("doctest")
         monkeypatch.chdir(folder)
         monkeypatch.setenv("XDG_DATA_HOME", str(folder))
+        torch.manual_seed(0)
