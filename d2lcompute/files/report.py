@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
 from ..parameters.names import dtype_name, shape_text
-from ..tables import Report, Rows, Shown, Table
+from ..tables import Named, Rows, Shown, Table
 from ..words.language import _, marks, ngettext
 
 AnyPath = str | os.PathLike[str]
@@ -132,7 +132,7 @@ class Match:
 
 
 @dataclass(frozen=True, repr=False)
-class FitReport(Report, Mapping[str, Match]):
+class FitReport(Named[Match]):
     """How each name of a file fits a net: a mapping from names of the two to a `Match` each."""
 
     path: str
@@ -149,14 +149,8 @@ class FitReport(Report, Mapping[str, Match]):
     def _by_name(self) -> dict[str, Match]:
         return {match.name: match for match in self.matches}
 
-    def __getitem__(self, name: str) -> Match:
-        return self._by_name[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name)
-
-    def __len__(self) -> int:
-        return len(self._by_name)
+    def _rows(self) -> dict[str, Match]:
+        return self._by_name
 
     def _table(self) -> Table:
         rows = [(m.name, cell(m.found), cell(m.wanted), m.outcome) for m in self.matches]

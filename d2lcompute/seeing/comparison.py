@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeVar
 
 from ..files.report import Kind, cell
 from ..parameters.names import shape_text
-from ..tables import Report, Rows, Table, listed
+from ..tables import Named, Report, Rows, Table, listed
 from ..words.language import _, marks, ngettext
 from .calls import Call
 from .trace_table import MOST_SHAPES
@@ -89,21 +89,15 @@ class _Differences(Report, Generic[OnePair]):
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(_Differences[Pair], Mapping[str, Pair]):
+class Comparison(_Differences[Pair], Named[Pair]):
     """What differs between two nets or two files: a mapping from names to a `Pair` each."""
 
     @cached_property
     def _by_name(self) -> dict[str, Pair]:
         return {pair.name: pair for pair in self.pairs}
 
-    def __getitem__(self, name: str) -> Pair:
-        return self._by_name[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name)
-
-    def __len__(self) -> int:
-        return len(self._by_name)
+    def _rows(self) -> dict[str, Pair]:
+        return self._by_name
 
 
 @dataclass(frozen=True, repr=False)

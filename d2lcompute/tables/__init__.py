@@ -1,5 +1,6 @@
 """What every report is made of: a table as text, as HTML and as data."""
 
+from .report import Named as Named
 from .report import Report as Report
 from .report import Rows as Rows
 from .report import printable as printable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -102,6 +102,22 @@ class Rows(Report, Generic[Row]):
     def __getitem__(self, index: slice) -> Sequence[Row]: ...
     def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
         return self._rows()[index]
+
+
+class Named(Report, Mapping[str, Row]):
+    """A report that is a mapping from the names of its rows to what these tell of."""
+
+    @abstractmethod
+    def _rows(self) -> Mapping[str, Row]: ...
+
+    def __getitem__(self, name: str) -> Row:
+        return self._rows()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows())
+
+    def __len__(self) -> int:
+        return len(self._rows())
 
 
 def printable(text: str) -> str:

@@ -122,12 +122,13 @@ def _of_signal(seen: Seen, stations: Sequence[_Station]) -> Finding | None:
     if side == 0 or (side < 0 and _may_be_closed(seen)):
         return None
     names = _names(seen, {key for one in way for key in one.parameters})
+    what = _("inputs that differ by {start:.2g} come out {factor}", start=start,
+             factor=_times(end / start))  # fmt: skip
     if side > 0:
         return Finding(
             mark("exploding signal"),
             names,
-            _("inputs that differ by {start:.2g} come out {factor}", start=start,
-              factor=_times(end / start)),
+            what,
             _("Numbers of this size saturate what comes behind, overflow in half precision, and "
               "make the first steps of training throw the parameters far away."),
             _("Draw smaller weights (Xavier, Kaiming), or put norms or skip connections in "
@@ -136,8 +137,7 @@ def _of_signal(seen: Seen, stations: Sequence[_Station]) -> Finding | None:
     return Finding(
         mark("vanishing signal"),
         names,
-        _("inputs that differ by {start:.2g} come out {factor}", start=start,
-          factor=_times(end / start)),
+        what,
         _("The net gives nearly the same for all inputs, so it cannot tell them apart, and its "
           "gradients tell the first layers next to nothing."),
         _("Draw larger weights, by Xavier (tanh, sigmoid) or Kaiming (ReLU), or put norms or skip "
