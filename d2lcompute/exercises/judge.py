@@ -7,8 +7,6 @@ import random
 import re
 import sysconfig
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ..passes.random_states import random_states_kept
 from ..words.language import _
 from .exercise import Check, Exercise, NotYetError
 from .expectations import shown
@@ -75,7 +74,7 @@ def judge(exercise: Exercise, answer: Any, seed: int = 0) -> Verdict:
     for claim, check in exercise.steps.items():
         try:
             _check_kind(exercise, answer)
-            with _random_states_kept():
+            with random_states_kept():
                 _run(check, answer, exercise.cases, seed)
         except NotYetError as error:
             return Verdict(tuple(passed), claim, error.cause, error.fact)
@@ -99,17 +98,6 @@ def _run(check: Check, answer: Any, cases: int, seed: int) -> None:
     for case in range(cases):
         torch.manual_seed(1_000 * seed + case)
         check(answer, random.Random(1_000 * seed + case))
-
-
-@contextmanager
-def _random_states_kept() -> Iterator[None]:
-    """Let the reader's random numbers go on as if nothing had been checked."""
-    state = random.getstate()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(state)
 
 
 def _blame(error: Exception) -> tuple[str, str, str]:

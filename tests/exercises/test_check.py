@@ -3,6 +3,7 @@
 import random
 import re
 
+import numpy as np
 import pytest
 import torch
 from stored_answers import defined
@@ -136,11 +137,14 @@ def test_an_unknown_exercise_names_near_ones():
 
 
 def test_checking_leaves_the_random_states_alone(said):
-    before, python = torch.get_rng_state(), random.getstate()
+    before, python, numpys = torch.get_rng_state(), random.getstate(), np.random.get_state()
     for name in ("blocks.item", "initializers.custom", "devices.two"):
         said(name, right(name))
+    said("blocks.item", lambda X: np.random.rand())
     assert torch.equal(torch.get_rng_state(), before)
     assert random.getstate() == python
+    assert np.array_equal(np.random.get_state()[1], numpys[1])
+    assert np.random.get_state()[2] == numpys[2]
 
 
 def test_checking_on_devices_leaves_the_devices_as_they_were(said):
