@@ -7,7 +7,9 @@ see it, and metadata with `id`, `points` and optionally `rtol` and `atol`, and `
 inputs from random numbers that the grader seeds, and ends in `d2c.grading.answer(value)`; it is
 asked under as many seeds as `draws` says, and passed only if all answers are right. A *written
 question* is a text cell with the tag `written` and metadata with `id`, `points` and optionally
-`rubric`; its source is the model answer, or holds it between the marks, and people mark it.
+`rubric`; its source is the model answer, or holds it between the marks, and people mark it. A
+*module* is a file of Python beside the notebook that students write too; it is a solution, and its
+name is its id.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from nbformat import NotebookNode
 
@@ -29,11 +32,12 @@ from .defects import DRAWS as DRAWS
 from .defects import END as END
 from .defects import HIDDEN_CHECK as HIDDEN_CHECK
 from .defects import OTHERS as OTHERS
+from .defects import RULES as RULES
 from .defects import SOLUTION as SOLUTION
 from .defects import TAGS as TAGS
 from .defects import WRITTEN as WRITTEN
 from .defects import WRONG as WRONG
-from .defects import find_defects, find_defects_of_all, find_defects_of_files
+from .defects import find_defects, find_defects_of_all, find_defects_of_files, rules_of_modules
 from .nbgrader import adopt
 from .platforms import read_time
 from .rules import find_breaches
@@ -56,6 +60,7 @@ class Cell:
     forbids: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
     forgeable: bool = False
+    module: bool = False
 
     @property
     def is_check(self) -> bool:
@@ -78,15 +83,28 @@ class Cell:
         return self.tag in (SOLUTION, WRITTEN)
 
     @property
+    def emptied(self) -> Cell:
+        """The cell without what only the course has: a stub between the marks, no rubric."""
+        if not self.is_answer:
+            return self
+        begin, end = rf"\1{BEGIN}\n", rf"\n\1{END}"
+        return replace(self, source=self._without_answer(begin, end), rubric="", equivalent=())
+
+    @property
     def stub(self) -> str:
         """What a student finds in place of the source of a solution or a model answer."""
-        stub = WRITTEN_STUB if self.tag == WRITTEN else STUB
-        if BEGIN in self.source:
-            pattern = rf"^([ \t]*){BEGIN}.*?{END}[^\n]*$"
-            stub = re.sub(pattern, rf"\1{stub}", self.source, flags=re.MULTILINE | re.DOTALL)
+        stub = self._without_answer("", "")
         rules = {"not allowed here": self.forbids, "asked for here": self.asks}
         told = [f"# {rule}: {', '.join(terms)}\n" for rule, terms in rules.items() if terms]
         return "".join([*told, stub])
+
+    def _without_answer(self, begin: str, end: str) -> str:
+        """Return the source with a stub in place of each answer, between `begin` and `end`."""
+        stub = WRITTEN_STUB if self.tag == WRITTEN else STUB
+        if BEGIN not in self.source:
+            return stub
+        pattern = re.compile(rf"^([ \t]*){BEGIN}.*?{END}[^\n]*$", re.MULTILINE | re.DOTALL)
+        return pattern.sub(rf"{begin}\1{stub}{end}", self.source)
 
 
 @dataclass(frozen=True)
@@ -139,6 +157,22 @@ class Assignment:
     def contents(self) -> dict[str, bytes]:
         """The files by name."""
         return {name: base64.b64decode(text) for name, text in self.files}
+
+    @property
+    def modules(self) -> dict[str, Cell]:
+        """The modules that students write, by name."""
+        return {name: cell for name, cell in self.solutions.items() if cell.module}
+
+    @property
+    def beside_reference(self) -> dict[str, bytes]:
+        """What lies beside the reference, by name: files, and modules with their answers."""
+        own = {name: cell.source.encode() for name, cell in self.modules.items()}
+        return self.contents | own
+
+    @property
+    def beside_release(self) -> dict[str, bytes]:
+        """What lies beside the students' notebook, by name: files, and modules as stubs."""
+        return self.contents | {name: cell.stub.encode() for name, cell in self.modules.items()}
 
     @property
     def given(self) -> dict[str, list[str]]:
@@ -216,10 +250,12 @@ def parse(notebook: NotebookNode, folder: Path | None = None) -> Assignment:
     defects = [*find_defects(notebook.cells), *find_defects_of_all(declared)]
     names = [] if defects or folder is None else declared.get("files", [])
     paths = {name: Path(folder or "", name) for name in names}
-    defects += find_defects_of_files(paths)
+    modules = {} if defects or folder is None else rules_of_modules(declared)
+    defects += find_defects_of_files(paths | {name: Path(folder or "", name) for name in modules})
     if defects:
         raise AssignmentError(defects)
-    cells = [parse_cell(cell) for cell in notebook.cells if cell.cell_type == "code"]
+    cells = [_parse_module(Path(folder or "", name), modules[name]) for name in modules]
+    cells += [parse_cell(cell) for cell in notebook.cells if cell.cell_type == "code"]
     texts = [parse_cell(cell) for cell in notebook.cells if cell.cell_type != "code"]
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     heading = re.search(r"^# (.+)$", prose, re.MULTILINE)
@@ -254,6 +290,12 @@ def parse_cell(node: NotebookNode) -> Cell:
         asks=tuple(declared.get("asks", ())),
         forgeable=declared.get("forgeable", False),
     )
+
+
+def _parse_module(path: Path, rules: Mapping[str, Any]) -> Cell:
+    forbids, asks = (tuple(rules.get(key, ())) for key in RULES)
+    source = path.read_text(encoding="utf-8")
+    return Cell(source, SOLUTION, path.name, forbids=forbids, asks=asks, module=True)
 
 
 def _digest(content: object) -> str:

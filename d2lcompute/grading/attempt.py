@@ -34,8 +34,10 @@ from .submissions import NEXT_CELL
 # Before the student's code can leave no memory for it.
 PREPARE = "from d2lcompute.grading.answers import prepare as _; _()"
 PUT = "from d2lcompute.grading.answers import put as _; _({files!r})"
+MODULE = "from d2lcompute.grading.answers import put_module as _; _({name!r}, {source!r})"
 ASK = "from d2lcompute.grading.answers import ask as _; _({seeds}, {source!r}, {go_on})"
 TRIES = 2
+HAND_IN = "hand the file in together with the notebook"
 
 
 class NoAnswerError(Exception):
@@ -72,7 +74,7 @@ class Attempt:
     ) -> None:
         self.assignment = assignment
         known = {
-            name: source.split(NEXT_CELL)
+            name: _pieces(assignment.solutions[name], source)
             for name, source in solutions.items()
             if name in assignment.solutions
         }
@@ -250,16 +252,28 @@ class Attempt:
     def _sources(self, cell: Cell) -> list[str]:
         if cell.tag != SOLUTION:
             return [cell.source]
-        return self.solutions.get(cell.id, "").split(NEXT_CELL)
+        source = self.solutions.get(cell.id)
+        return [] if source is None else to_run(cell, source)
 
     def _outcome(self, place: int, cell: Cell) -> Outcome:
         if self._breaches.get(cell.id):
             return Outcome(cell.id, "not allowed", "; ".join(self._breaches[cell.id]))
         if cell.id not in self.solutions:
-            return Outcome(cell.id, "missing")
+            return Outcome(cell.id, "missing", HAND_IN if cell.module else "")
         if self.solutions[cell.id].split() == cell.stub.split():
             return Outcome(cell.id, "untouched")
         return self._failed.get(place, Outcome(cell.id, "done"))
+
+
+def to_run(cell: Cell, source: str) -> list[str]:
+    """Return the code that runs an answer, by cells: a module is written where it is imported."""
+    if cell.module:
+        return [MODULE.format(name=cell.id, source=source)]
+    return _pieces(cell, source)
+
+
+def _pieces(cell: Cell, source: str) -> list[str]:
+    return [source] if cell.module else source.split(NEXT_CELL)
 
 
 def put_files(kernel: Kernel, assignment: Assignment, seconds: float) -> None:

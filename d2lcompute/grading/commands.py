@@ -87,7 +87,7 @@ def release(
         conditions = Conditions(allow_unisolated=True)
         warnings = releasing.rehearse(assignment, conditions)
     released = releasing.release(notebook, releasing.show_checks(assignment, conditions))
-    for path in releasing.write(released, to, assignment.contents):
+    for path in releasing.write(released, to, assignment.beside_release):
         print(path)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -6,6 +6,7 @@ import ast
 import difflib
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,11 +22,13 @@ SOLUTION, CHECK, HIDDEN_CHECK, WRITTEN = "solution", "check", "hidden-check", "w
 WRONG, ALSO_RIGHT = OTHERS = ("wrong", "also-right")
 TAGS = (SOLUTION, CHECK, HIDDEN_CHECK, WRITTEN, *OTHERS)
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+RULES = ("forbids", "asks")
 DRAWS, MOST_DRAWS = 3, 100
 LARGEST_FILES = 16 << 20  # they go into each kernel
 IDS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+MODULE = re.compile(r"([A-Za-z_]\w*)\.py", re.ASCII)
 KEYS = {
-    SOLUTION: ("id", "equivalent", "forbids", "asks"),
+    SOLUTION: ("id", "equivalent", *RULES),
     WRITTEN: ("id", "points", "rubric"),
     WRONG: ("id",),
     ALSO_RIGHT: ("id",),
@@ -48,13 +51,14 @@ def find_defects(cells: Sequence[NotebookNode]) -> list[str]:
 
 def find_defects_of_all(declared: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each thing that is wrong with the metadata of the notebook itself."""
-    for key in declared.keys() - {"due", "late", "files"}:
-        yield f"unknown metadata {key} of the notebook; it may have due, late, files"
+    for key in declared.keys() - {"due", "late", "files", "modules"}:
+        yield f"unknown metadata {key} of the notebook; it may have due, late, files, modules"
     names = declared.get("files", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         yield f"files must be a list of names beside the notebook, got {names!r}"
     elif wrong := [name for name in names if re.search(r"^[/\\.]|\.\.|[\\:]|^$", name)]:
         yield f"files must lie beside the notebook or below, got {', '.join(wrong)}"
+    yield from _of_modules(declared)
     due = str(declared.get("due", ""))
     if due and not read_time(due):
         yield f"due must be a time such as 2026-11-20 23:59 +08:00, got {due!r}"
@@ -64,6 +68,36 @@ def find_defects_of_all(declared: Mapping[str, Any]) -> Iterator[str]:
         read_rule(str(declared.get("late", "")))
     except ValueError as error:
         yield str(error)
+
+
+def rules_of_modules(declared: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the modules that students write beside the notebook, each with its rules, if any."""
+    modules = declared.get("modules", {})
+    return dict(modules) if isinstance(modules, Mapping) else {name: {} for name in modules}
+
+
+def _of_modules(declared: Mapping[str, Any]) -> Iterator[str]:
+    given = declared.get("modules", {})
+    if not isinstance(given, list | Mapping) or not all(isinstance(name, str) for name in given):
+        yield f"modules must be a list as ['helper.py'], or rules by name, got {given!r}"
+        return
+    for name, rules in rules_of_modules(declared).items():
+        found = MODULE.fullmatch(name)
+        if not found or found[1] in sys.stdlib_module_names:
+            yield f"a module must be called as helper.py, and not as Python's own, got {name!r}"
+        if name in declared.get("files", []):
+            yield f"{name} is among the files of the course and the modules of students; keep one"
+        if not isinstance(rules, Mapping) or rules.keys() - {*RULES}:
+            yield f"the module {name} may have {' and '.join(RULES)}, got {rules!r}"
+        else:
+            yield from _of_rules(rules)
+
+
+def _of_rules(declared: Mapping[str, Any]) -> Iterator[str]:
+    for key in RULES:
+        terms = declared.get(key, [])
+        if not isinstance(terms, list) or not all(TERM.fullmatch(str(term)) for term in terms):
+            yield f"{key} must be a list as ['nn.Linear', 'import x', 'loop', '.data'], got {terms}"
 
 
 def find_defects_of_files(paths: Mapping[str, Path]) -> Iterator[str]:
@@ -162,10 +196,7 @@ def _of_metadata(tag: str, declared: Mapping[str, Any]) -> Iterator[str]:
     marked = declared.get("equivalent", [])
     if not (isinstance(marked, list) and all(isinstance(each, str) for each in marked)):
         yield f"equivalent must be a list of the names that `examine` shows, got {marked!r}"
-    for key in ("forbids", "asks"):
-        terms = declared.get(key, [])
-        if not isinstance(terms, list) or not all(TERM.fullmatch(str(term)) for term in terms):
-            yield f"{key} must be a list as ['nn.Linear', 'import x', 'loop', '.data'], got {terms}"
+    yield from _of_rules(declared)
     if not isinstance(declared.get("rubric", ""), str):
         yield f"rubric must be a text, got {declared['rubric']!r}"
     if tag not in (CHECK, HIDDEN_CHECK, WRITTEN):

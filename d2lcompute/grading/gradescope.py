@@ -41,7 +41,7 @@ BEGIN = (1980, 1, 1, 0, 0, 0)  # the same zip for the same assignment
 
 
 def build(reference: Path, assignment: Assignment, allow_unisolated: bool) -> bytes:
-    """Return the zip for an assignment: what installs, what runs, the reference and its files.
+    """Return the zip for an assignment: what installs and runs, the reference, what lies beside.
 
     Where Gradescope's machine has no way to hold code back, it refuses to grade, unless
     `allow_unisolated`.
@@ -58,7 +58,7 @@ def build(reference: Path, assignment: Assignment, allow_unisolated: bool) -> by
             entry.external_attr = 0o755 << 16
             archive.writestr(entry, text)
         _add(archive, f"reference{reference.suffix}", reference.read_bytes())
-        for name, content in assignment.contents.items():
+        for name, content in assignment.beside_reference.items():
             _add(archive, name, content)
     return data.getvalue()
 

@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_.*")
-CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<number>\d{2,})_\d{2,}_.+")
+CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<number>\d{2,})_\d{2,}_(?P<file>.+)")
 BLACKBOARD = re.compile(
-    r".+_(?P<name>[^_]+)_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_.+|\.txt)?", re.DOTALL
+    r".+_(?P<name>[^_]+)_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>.+)|\.txt)?", re.DOTALL
 )
 BRIGHTSPACE = re.compile(r"(?P<number>\d+)-\d+ ?- (?P<name>.+?) ?- (?P<time>.*\d{4}.*)")
 # As Blackboard and Brightspace write them in names, and Moodle, in two languages, in its tables.
@@ -60,6 +60,19 @@ def find_sender(path: PurePosixPath, is_notebook: bool) -> Sender | None:
     told = ", ".join([number] * bool(number) + ["late"] * late)
     name = f"{found['name']} ({told})" if told else found["name"]
     return Sender(name, readable(name), number, read_time(found.get("time") or ""), late)
+
+
+def sent_as(path: PurePosixPath) -> str:
+    """Return what its sender called a file.
+
+    >>> from pathlib import PurePosixPath
+    >>> from d2lcompute.grading.platforms import sent_as
+    >>> sent_as(PurePosixPath("lovelaceada_LATE_77_1234_helper.py"))
+    'helper.py'
+    """
+    alone = len(path.parts) == 1
+    found = [pattern.fullmatch(path.name) for pattern in (CANVAS, BLACKBOARD) if alone]
+    return next((match["file"] or path.name for match in found if match), path.name)
 
 
 def read_time(text: str) -> str:

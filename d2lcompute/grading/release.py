@@ -19,7 +19,7 @@ from nbformat import NotebookNode
 from ..notebooks.isolation import count_cores
 from .answers import decode
 from .assignment import OTHERS, Assignment, AssignmentError, Cell, parse_cell
-from .attempt import Conditions, put_files
+from .attempt import Conditions, put_files, to_run
 from .examine import examine, findings
 from .judge import Expected, compare, expect
 
@@ -80,7 +80,8 @@ def show_checks(assignment: Assignment, conditions: Conditions) -> Outputs:
         put_files(kernel, assignment, conditions.seconds)
         for cell in assignment.cells:
             if not cell.is_check:
-                kernel.run(cell.source, conditions.seconds)
+                for source in to_run(cell, cell.source):
+                    kernel.run(source, conditions.seconds)
             elif not cell.hidden:
                 shown = kernel.run(SEEDED.format(source=cell.source), conditions.seconds)
                 outputs[cell.id] = shown.outputs

@@ -37,8 +37,8 @@ class Again:
 
 
 def keep_reference(reference: Path, assignment: Assignment, folder: Path) -> Path:
-    """Keep a copy of the reference and its files with the results; return its path."""
-    for name, content in assignment.contents.items():
+    """Keep a copy of the reference and what lies beside it with the results; return its path."""
+    for name, content in assignment.beside_reference.items():
         path = folder / KEPT / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

@@ -1,7 +1,8 @@
 """What students handed in: of a notebook, the source of the declared solution cells alone.
 
 Found in a folder, in a zip as a learning platform exports it, in a list, or in one notebook. Nobody
-gets lost without a line that says so, and no file but notebooks is read.
+gets lost without a line that says so, and no file is read but notebooks and the modules that the
+assignment asks for.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ import hashlib
 import json
 import os
 import re
-import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,15 +23,12 @@ from typing import Any
 from ..notebooks.cell import plain
 from .assignment import SOLUTION, Assignment
 from .nbgrader import declared_id
-from .platforms import NOBODY, Sender, find_sender, readable
+from .platforms import NOBODY, Sender, find_sender, readable, sent_as
+from .sources import LARGEST, UnreadableError, find_files, read_file
 
-LARGEST = 32 << 20
-LARGEST_ARCHIVE = 4 << 30
+LARGEST_MODULE = 1 << 20
 LONGEST_NAME, ITS_END = 100, 40
 NEXT_CELL = "\n\f\n"  # between the cells of one solution
-
-# A file's path in the source, and what reads it as a submission, without a name yet.
-File = tuple[PurePosixPath, Callable[[Assignment], "Submission"]]
 
 
 @dataclass(frozen=True)
@@ -164,15 +161,17 @@ def find(source: Path, assignment: Assignment) -> Collection:
     or a text file with a path on each line. Students are called by what Moodle and Canvas make of
     their names, or by the name of their folder or file. Of several notebooks of one student, those
     without any answer of the assignment are left out; who handed in no notebook has an empty
-    submission. No link is followed, nothing is unpacked to disk.
+    submission. The modules of an assignment are those that lie beside the notebook, or that the
+    same student handed in. No link is followed, nothing is unpacked to disk.
 
     Raises `ValueError` for a source that is none of this, holds no notebook, or is too large.
     """
     senders: dict[str, Sender] = {}
     handed_in: defaultdict[str, dict[str, Submission]] = defaultdict(dict)
+    modules: defaultdict[str, list[_Module]] = defaultdict(list)
     passed_over: defaultdict[str, list[str]] = defaultdict(list)
     with ExitStack() as stack:
-        for path, load in sorted(_files(source, stack), key=lambda file: os.fsencode(file[0])):
+        for path, load in sorted(find_files(source, stack), key=lambda file: os.fsencode(file[0])):
             is_notebook = path.name.lower().endswith(".ipynb")
             reason = _why_not(path)
             sender = find_sender(path, is_notebook)
@@ -181,8 +180,10 @@ def find(source: Path, assignment: Assignment) -> Collection:
             elif sender and sender.name and not reason:
                 senders[sender.key], notebooks = sender, handed_in[sender.key]
                 if is_notebook:
-                    loaded = replace(load(assignment), sender=sender)
+                    loaded = replace(_read_notebook(load, assignment), sender=sender)
                     notebooks[_free(str(path), notebooks)] = loaded
+                else:
+                    modules[sender.key] += _modules(path, load, assignment.modules)
     if not any(handed_in.values()):
         raise ValueError(f"`submissions` must hold notebooks, got {source}, which has none")
     left_out = [
@@ -192,20 +193,21 @@ def find(source: Path, assignment: Assignment) -> Collection:
     found: dict[str, Submission] = {}
     for key, notebooks in handed_in.items():
         chosen, others = _choose(senders[key], notebooks)
-        for label, submission in chosen:
+        for label, place, submission in chosen:
             name = _free(_short(label), found)
-            found[name] = replace(submission, name=name)
+            near = modules[key] or _beside(source, assignment.modules)
+            found[name] = replace(_with_modules(submission, place, near), name=name)
         left_out += others
     return Collection([found[name] for name in sorted(found)], left_out)
 
 
 def _choose(
     sender: Sender, notebooks: Mapping[str, Submission]
-) -> tuple[list[tuple[str, Submission]], list[str]]:
-    """Return a student's submissions under what they are called, and what is said of the others."""
+) -> tuple[list[tuple[str, str, Submission]], list[str]]:
+    """Return what a student's submissions are called, their paths and they; and lines on others."""
     student = sender.name
     if not notebooks:
-        return [(student, Submission("", fault="no notebook was handed in", sender=sender))], []
+        return [(student, "", Submission("", fault="no notebook was handed in", sender=sender))], []
     fitting = {
         path: each for path, each in notebooks.items() if each.solutions or each.texts
     } or notebooks
@@ -215,8 +217,76 @@ def _choose(
         if path not in fitting
     ]
     if len(fitting) == 1:
-        return [(student, each) for each in fitting.values()], left_out
-    return [(f"{student}: {readable(path)}", each) for path, each in fitting.items()], left_out
+        return [(student, path, each) for path, each in fitting.items()], left_out
+    found = [(f"{student}: {readable(path)}", path, each) for path, each in fitting.items()]
+    return found, left_out
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A file that was handed in for the module `name`: its `source`, or the `fault` for none."""
+
+    name: str
+    path: PurePosixPath
+    source: str = ""
+    fault: str = ""
+
+    def distance(self, notebook: str) -> tuple[bool, bool, PurePosixPath]:
+        """How far it is from being what stands beside a notebook under its name."""
+        beside = self.path.parent == PurePosixPath(notebook).parent
+        return not beside, sent_as(self.path) != self.name, self.path
+
+
+def _modules(path: PurePosixPath, load: Callable[[], bytes], names: Iterable[str]) -> list[_Module]:
+    """Read a file if it is a module; one saved twice (`helper (1).py`) or in other case is, too."""
+    for name in names:
+        pattern = rf"{re.escape(name[:-3])}(-\d+| ?\(\d+\))?\.py"
+        if re.fullmatch(pattern, sent_as(path), re.IGNORECASE):
+            try:
+                return [_Module(name, path, source=_read_module(load))]
+            except UnreadableError as error:
+                return [_Module(name, path, fault=str(error))]
+    return []
+
+
+def _beside(source: Path, names: Iterable[str]) -> list[_Module]:
+    """Read the modules beside a source that is one notebook."""
+    if source.is_dir() or not source.name.lower().endswith(".ipynb"):
+        return []
+    paths = [Path(name) for name in names if (source.parent / name).exists()]
+    files = [(PurePosixPath(path), partial(read_file, source.parent, path)) for path in paths]
+    return [module for path, load in files for module in _modules(path, load, names)]
+
+
+def _with_modules(submission: Submission, notebook: str, modules: list[_Module]) -> Submission:
+    """Return a submission with its modules, of several files those nearest to the notebook."""
+    solutions, notes = dict(submission.solutions), list(submission.notes)
+    nearest = sorted(modules, key=lambda module: module.distance(notebook), reverse=True)
+    for name, module in {module.name: module for module in nearest}.items():
+        if module.fault:
+            notes.append(f"{name} was not run: {module.fault}")
+            continue
+        solutions[name] = module.source
+        if sent_as(module.path) != name:
+            notes.append(f"{name} is what was handed in as {readable(sent_as(module.path))}")
+    return replace(submission, solutions=solutions, notes=tuple(notes))
+
+
+def _read_module(load: Callable[[], bytes]) -> str:
+    data = load()
+    if len(data) > LARGEST_MODULE:
+        raise UnreadableError(f"it is larger than {LARGEST_MODULE >> 20} MiB")
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise UnreadableError("it is no text in UTF-8") from error
+
+
+def _read_notebook(load: Callable[[], bytes], assignment: Assignment) -> Submission:
+    try:
+        return read(load(), assignment)
+    except UnreadableError as error:
+        return Submission("", fault=str(error))
 
 
 def _why_not(path: PurePosixPath) -> str:
@@ -237,93 +307,3 @@ def _short(name: str) -> str:
 def _free(name: str, taken: Container[str]) -> str:
     names = chain([name], (f"{name} ({number})" for number in count(2)))
     return next(each for each in names if each not in taken)
-
-
-def _files(source: Path, stack: ExitStack) -> Iterator[File]:
-    """Return the files of a source, which can be read as long as `stack` is open."""
-    kinds = "a folder, a zip, a notebook or a list"
-    if source.is_dir():
-        return _in_folder(source)
-    if not source.is_file():
-        raise ValueError(f"`submissions` must be {kinds}, got {source}")
-    if zipfile.is_zipfile(source):
-        return _in_archive(stack.enter_context(zipfile.ZipFile(source)))
-    if source.suffix == ".zip":
-        raise ValueError(f"`submissions` must be a whole zip, got {source}")
-    if source.name.lower().endswith(".ipynb"):
-        load = partial(read_file, source.parent, Path(source.name))
-        return iter([(PurePosixPath(source.name), load)])
-    text = source.read_text(encoding="utf-8", errors="surrogateescape")
-    if "\0" in text:
-        raise ValueError(f"`submissions` must be {kinds}, got {source}")
-    return _in_list(source.parent, text)
-
-
-def _in_folder(folder: Path) -> Iterator[File]:
-    for top, _, names in os.walk(folder):
-        for name in names:
-            path = Path(top, name).relative_to(folder)
-            yield PurePosixPath(path.as_posix()), partial(read_file, folder, path)
-
-
-def _in_list(folder: Path, text: str) -> Iterator[File]:
-    paths = [folder / line.strip() for line in text.splitlines() if line.strip()]
-    common = Path(os.path.commonpath([path.parent for path in paths])) if paths else folder
-    for path in (path.relative_to(common) for path in paths):
-        yield PurePosixPath(path.as_posix()), partial(read_file, common, path)
-
-
-def _in_archive(opened: zipfile.ZipFile) -> Iterator[File]:
-    left = [LARGEST_ARCHIVE]
-    found = []
-    for entry in opened.infolist():
-        parts = [part for part in re.split(r"[/\\]", _name_in(entry)) if part.strip("./")]
-        if parts and not entry.is_dir():
-            found.append((parts, partial(_unpack, opened, entry, left)))
-    # What macOS makes of a folder holds that folder.
-    tops = {parts[0] for parts, _ in found} - {"__MACOSX"}
-    of_a_folder = tops == {Path(opened.filename or "").stem}
-    for parts, load in found:
-        yield PurePosixPath(*parts[of_a_folder and parts[0] in tops :]), load
-
-
-def _name_in(entry: zipfile.ZipInfo) -> str:
-    """Return an entry's name; without the sign that it is UTF-8 its bytes may be anything."""
-    if entry.flag_bits & 0x800:
-        return entry.filename
-    return entry.filename.encode("cp437", "replace").decode("utf-8", "surrogateescape")
-
-
-def _unpack(
-    opened: zipfile.ZipFile, entry: zipfile.ZipInfo, left: list[int], assignment: Assignment
-) -> Submission:
-    if _leads_out(entry.filename):
-        return Submission("", fault="its path leads out of the zip")
-    try:
-        with opened.open(entry) as file:
-            data = file.read(LARGEST + 1)  # however much the archive says that there is
-    except Exception as error:  # damaged, encrypted, compressed in an unknown way
-        return Submission("", fault=f"the file can not be unpacked: {plain(str(error), 100)}")
-    left[0] -= len(data)
-    if left[0] < 0:
-        raise ValueError(f"`submissions` unpacks to more than {LARGEST_ARCHIVE >> 30} GiB")
-    return read(data, assignment)
-
-
-def _leads_out(path: str) -> bool:
-    parts = re.split(r"[/\\]", path)
-    return ".." in parts or not parts[0] or ":" in parts[0]
-
-
-def read_file(folder: Path, path: Path, assignment: Assignment) -> Submission:
-    """Return the submission in the file at `path` in `folder`, without a name."""
-    real = folder.resolve() / path
-    if not real.exists():
-        return Submission("", fault="the file does not exist")
-    if real != real.resolve() or not real.is_file():  # a link may lead to the reference
-        return Submission("", fault="the file is a link or a device, which is not followed")
-    try:
-        with real.open("rb") as file:
-            return read(file.read(LARGEST + 1), assignment)
-    except OSError as error:
-        return Submission("", fault=f"the file can not be read: {error.strerror}")

@@ -10,7 +10,7 @@ from handins import code, notebook
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2lcompute.grading import platforms, submissions
+from d2lcompute.grading import platforms, sources, submissions
 from d2lcompute.grading.assignment import Assignment, Cell
 from d2lcompute.grading.submissions import LARGEST, NEXT_CELL, Submission, find
 
@@ -345,7 +345,7 @@ def test_a_bomb_is_refused_and_the_others_are_read(zipped):
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(zipped, monkeypatch):
-    monkeypatch.setattr(submissions, "LARGEST_ARCHIVE", 40 << 20)
+    monkeypatch.setattr(sources, "LARGEST_ARCHIVE", 40 << 20)
     source = zipped([(f"{name}.ipynb", bytes(30 << 20)) for name in ("ada", "bob")])
     with pytest.raises(ValueError, match="`submissions` unpacks to more than 0 GiB"):
         find(source, ASSIGNMENT)
