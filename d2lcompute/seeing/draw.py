@@ -19,14 +19,9 @@ from ..parameters.names import walk
 from ..passes.inputs import Inputs
 from ..passes.record import Event, shape, type_name
 from ..passes.values import replaced, tensors_in
-from ..words.language import _
 from .calls import Call, Names, as_calls
 from .parts import check_depth
-from .picture.alt import alt_text
-from .picture.boxes import Box
-from .picture.columns import SLIDE, arrange
-from .picture.graph import Graph, Node
-from .picture.scene import Scene, scene_of
+from .picture.sketch import Sketch
 from .picture.svg import PIXELS, svg
 from .trace import trace
 
@@ -34,8 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-ROOM = 1.4 * SLIDE[0], 1.75 * SLIDE[1]  # for a picture that folds by itself, in inches
-MOST_NODES = 250  # more do not fit
 LARGEST = 80.0  # inches of a figure
 POSITIONAL = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
 SMALLEST = 0.6  # of its size, to which a page may shrink a picture before it scrolls
@@ -54,15 +47,12 @@ class Drawing:
     them and does not show itself again.
     """
 
-    def __init__(self, scene: Scene, title: str, alt: str, ax: Axes | None = None) -> None:
-        self.alt = alt
-        self._scene = scene
-        self._title = title
+    def __init__(self, sketch: Sketch, ax: Axes | None = None) -> None:
+        self._sketch = sketch
+        self._scene, self._title, self.alt = sketch.view()
         self._given = ax
         if ax is not None:
-            from .picture.artists import put
-
-            put(scene, ax)
+            self._put(ax)
 
     @property
     def ax(self) -> Axes:
@@ -93,13 +83,17 @@ class Drawing:
     def _painted(self) -> Axes:
         from matplotlib.figure import Figure
 
-        from .picture.artists import put
-
         scale = min(1.0, LARGEST / max(self._scene.width, self._scene.height))
         figure = Figure(figsize=(self._scene.width * scale, self._scene.height * scale))
         ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-        put(self._scene, ax)
+        self._put(ax)
         return ax
+
+    def _put(self, ax: Axes) -> None:
+        from .picture.artists import drawable_words, put
+
+        with drawable_words() as is_other_language:
+            put(self._sketch.view().scene if is_other_language else self._scene, ax)
 
     def __repr__(self) -> str:
         return self.alt
@@ -166,43 +160,15 @@ def draw(
     report = None
     if given:
         report = trace(net, *inputs, forward_kwargs=forward_kwargs, **named_inputs)
-    wired = report is not None and bool(report.calls)
-    calls = report.calls if report and wired else structure(net)
-    graph = Graph(calls, _names(net, inputs, named) if wired else None)
-    box, opened = _arranged(graph, depth)
+    ran = report is not None and bool(report.calls)
     error = report.error if report else None
-    message = f"{type(error).__name__}: {error}" if error else ""
-    note = ""
-    if depth is None and opened < graph.deepest:
-        levels = {"opened": opened, "deepest": graph.deepest}
-        note = _('{opened} of {deepest} levels are open; depth="all" opens every block', **levels)
-    alt = alt_text(box.node, wired, message, note)
-    return Drawing(scene_of(box, wired, message, note), box.node.title, alt, ax)
-
-
-def _arranged(graph: Graph, depth: int | str | None) -> tuple[Box, int]:
-    """Return the picture down to a depth, or to the greatest one at which it can be read."""
-    if depth is not None:
-        opened = graph.deepest if isinstance(depth, str) else min(depth, graph.deepest)
-        return arrange(graph.root(opened), graph.wired), opened
-    low, high = 1, graph.deepest
-    best, opened = None, high
-    while low <= high:  # the deepest first, which is most often right, then by halves
-        root = graph.root(opened)
-        box = arrange(root, graph.wired) if _count(root) <= MOST_NODES or opened == 1 else None
-        if box and (opened == 1 or (box.width <= ROOM[0] and box.height <= ROOM[1])):
-            best, low = (box, opened), opened + 1
-        else:
-            high = opened - 1
-        opened = (low + high + 1) // 2
-    return best or (arrange(graph.root(0), graph.wired), 0)
-
-
-def _count(root: Node) -> int:
-    nodes = [root]
-    for node in nodes:
-        nodes += node.children
-    return len(nodes)
+    sketch = Sketch(
+        calls=report.calls if report and ran else structure(net),
+        names=_names(net, inputs, named) if ran else None,
+        depth=depth,
+        message=f"{type(error).__name__}: {error}" if error else "",
+    )
+    return Drawing(sketch, ax)
 
 
 def _names(net: nn.Module, inputs: Sequence[Any], named: Mapping[str, Any]) -> list[str]:

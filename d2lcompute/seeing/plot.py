@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -49,8 +50,9 @@ def plot_parameters(
     Source: D2L 6.3 / zh 5.2
     """
     parameters = _chosen(net, pattern, ax)
-    strips = {name: _state(p) or strip_of(p) for name, p in parameters.items()}
-    return plot_strips(strips, _("value"), ax)
+    with _drawable_words():
+        strips = {name: _state(p) or strip_of(p) for name, p in parameters.items()}
+        return plot_strips(strips, _("value"), ax)
 
 
 def plot_gradients(
@@ -74,8 +76,9 @@ def plot_gradients(
         raise ValueError(
             "`net` must have gradients, got none; do loss.backward() after a forward pass first"
         )
-    strips = {name: _gradient_strip(p) for name, p in parameters.items()}
-    return plot_strips(strips, _("gradient"), ax)
+    with _drawable_words():
+        strips = {name: _gradient_strip(p) for name, p in parameters.items()}
+        return plot_strips(strips, _("gradient"), ax)
 
 
 def plot_activations(
@@ -112,12 +115,15 @@ def plot_activations(
             f"`inputs` must fit the net, got {given}: it ends with {problem}; do trace(net, X), "
             f"which shows how far they come"
         ) from report.error
-    strips = {
-        _title(call): _activation_strip(call) for call in _layers(report.calls) if fits(call.name)
-    }
-    if not any(isinstance(strip, Strip) for strip in strips.values()):
-        _refuse("layers that give numbers", pattern, "pass tensors, and trace(net, X)")
-    return plot_strips(strips, _("activation"), ax)
+    with _drawable_words():
+        strips = {
+            _title(call): _activation_strip(call)
+            for call in _layers(report.calls)
+            if fits(call.name)
+        }
+        if not any(isinstance(strip, Strip) for strip in strips.values()):
+            _refuse("layers that give numbers", pattern, "pass tensors, and trace(net, X)")
+        return plot_strips(strips, _("activation"), ax)
 
 
 @dataclass(frozen=True)
@@ -191,6 +197,14 @@ def plot_strips(strips: Mapping[str, Strip | str], label: str, ax: Axes | None =
     ax.set_axisbelow(True)
     ax.set_label(f"{label}: " + "; ".join(f"{name} {text}" for name, text in texts.items()))
     return ax
+
+
+@contextmanager
+def _drawable_words() -> Iterator[None]:
+    from .picture.artists import drawable_words
+
+    with drawable_words():
+        yield
 
 
 def _check(ax: Axes | None) -> None:

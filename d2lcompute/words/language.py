@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gettext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import overload
 
@@ -35,6 +37,17 @@ def language(code: str | None = None) -> str | None:
         return _chosen[0]
     _chosen = code, _catalogue(code)
     return None
+
+
+@contextmanager
+def speaking(code: str) -> Iterator[None]:
+    """Speak another language inside the block."""
+    before = language()
+    language(code)
+    try:
+        yield
+    finally:
+        language(before)
 
 
 def _(message: str, /, **values: object) -> str:

@@ -18,10 +18,10 @@ from pictures import NETS, drawing_of, fresh
 from torch import nn
 
 import d2lcompute as d2c
-from d2lcompute.seeing.draw import ROOM
 from d2lcompute.seeing.picture import artists
 from d2lcompute.seeing.picture.boxes import measure
 from d2lcompute.seeing.picture.palette import DARK, LIGHT
+from d2lcompute.seeing.picture.sketch import ROOM
 from docs.pictures import NETS as FAMILIES
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -245,9 +245,22 @@ def chinese():
 
 def test_pictures_speak_chinese(chinese):
     drawn = fresh("gpt")
-    assert re.search("[\u4e00-\u9fff]", drawn.alt)
-    assert not re.search(r"\b(Picture|consists|share|in a row|parameters)\b", drawn.alt)
-    drawn.figure.savefig(io.BytesIO())
+    told = " ".join([drawn.alt, *texts(drawn._repr_svg_())])
+    assert re.search("[\u4e00-\u9fff]", told)
+    assert not re.search(r"\b(Picture|consists|share|in a row|parameters)\b", told)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # the fonts only pretend to have them
+@pytest.mark.parametrize("fonts", ["some", "none"])
+def test_words_on_figures_are_english_where_no_font_has_others(chinese, monkeypatch, fonts):
+    known = range(0x10000) if fonts == "some" else range(128)
+    monkeypatch.setattr(artists, "_letters_of", lambda font: known)
+    words = [text.get_text() for text in fresh("gpt").ax.texts]
+    (label,) = {d2c.plot_parameters(nn.Linear(2, 2)).get_xlabel()}
+    plt.close()
+    assert ("依次 12 个" in words, "12 in a row" in words) == (fonts == "some", fonts == "none")
+    assert label == ("值" if fonts == "some" else "value")
+    assert d2c.language() == "zh"
 
 
 # ---------------------------------------------------------------------------------- how large it is

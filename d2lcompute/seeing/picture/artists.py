@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from matplotlib.path import Path
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
+from ...words.language import _, speaking
 from .boxes import measure
 from .palette import palette_for
 from .scene import DOT, Dot, Head, Letters, Rectangle, Scene, Shape, Way
@@ -38,6 +40,15 @@ def check_axes(ax: object) -> None:
         raise TypeError(f"`ax` must be axes of matplotlib, got {kind}; do plt.subplots()[1], say")
     if ax.name != "rectilinear":
         raise ValueError(f"`ax` must be flat axes, got {ax.name} ones; do plt.subplots()[1], say")
+
+
+@contextmanager
+def drawable_words() -> Iterator[bool]:
+    """Speak English meanwhile if no font has the letters of the language; tell whether it is so."""
+    text = _("value")
+    is_missing = readable(text, fonts_with(rcParams["font.family"])) != text
+    with speaking("en") if is_missing else nullcontext():
+        yield is_missing
 
 
 class DescribedFigure(Figure):
