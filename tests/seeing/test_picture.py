@@ -11,12 +11,12 @@ from torch import nn
 
 import d2lcompute as d2c
 from d2lcompute.seeing.draw import structure
-from d2lcompute.seeing.picture.alt import alt_text
 from d2lcompute.seeing.picture.boxes import placed
 from d2lcompute.seeing.picture.columns import SLIDE, arrange
 from d2lcompute.seeing.picture.graph import EXIT
 from d2lcompute.seeing.picture.rows import LABEL_GAP, flow_label, rows_of
 from d2lcompute.seeing.picture.scene import Way, scene_of
+from d2lcompute.seeing.picture.sketch import alt_text
 from d2lcompute.seeing.picture.svg import svg
 
 every_net = pytest.mark.parametrize("name", NETS)

@@ -41,9 +41,7 @@ class Rows:
         labelled = [arrows and child.kind != "held" for child in node.children]
         self._texts = [flow_label(self._onward[i]) if is_ else "" for i, is_ in enumerate(labelled)]
         self._widths = [measure(text, LABEL) + LABEL_GAP for text in self._texts]
-        count = max([len(node.entries), *(1 + ~flow.source for flow in node.flows)], default=1)
-        labels = [*node.entries, *[""] * max(count, 1)][: max(count, 1)]
-        self._gaps = [measure(text, LABEL) + ENTRY_GAP for text in labels]
+        self._gaps = _entry_gaps(node)
         self._places = self._across()
         ends = {i: len(place.into) - 1 for i, place in self._places.items()}
         flows = [flow._replace(into=min(flow.into, ends[flow.target])) for flow in node.flows]
@@ -181,6 +179,13 @@ class Rows:
             y += height
         self._places[EXIT].top = y
         return y, channels
+
+
+def _entry_gaps(node: Node) -> list[float]:
+    """Return how much space there is to be behind the line of each thing that comes in."""
+    count = max(1, len(node.entries), *(-flow.source for flow in node.flows))
+    labels = [*node.entries, *[""] * count][:count]
+    return [measure(text, LABEL) + ENTRY_GAP for text in labels]
 
 
 def _point(row: int, x: float) -> Place:
