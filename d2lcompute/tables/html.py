@@ -67,7 +67,8 @@ def _flat(table: Table) -> str:
 
 def _row(cells: Sequence[str], classes: Sequence[str]) -> str:
     first, *rest = (f"{kind}>{_rich(cell)}" for cell, kind in zip(cells, classes, strict=True))
-    return f'<tr><th scope="row"{first}</th>{"".join(f"<td{cell}</td>" for cell in rest)}</tr>'
+    head = f'<th scope="row"{first}</th>' if cells[0] else f"<td{first}</td>"
+    return f"<tr>{head}{''.join(f'<td{cell}</td>' for cell in rest)}</tr>"
 
 
 def _tree(table: Table) -> str:

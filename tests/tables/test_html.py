@@ -37,6 +37,12 @@ def test_columns_and_rows_have_heads_that_a_screen_reader_tells():
     assert html.count('<th scope="row"') == 2
 
 
+def test_a_row_without_a_name_has_no_empty_head():
+    html = Table(("name", "count"), [("a", 1), ("", 2)]).html()
+    assert html.count('<th scope="row"') == 1
+    assert "<tr><td></td><td" in html
+
+
 def test_heads_are_in_the_readers_language(chinese):
     assert ">名称</th>" in TABLE.html()
     assert '<span class="h">个数 </span>3' in TREE.html()
