@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from torch.nn.parameter import is_lazy
 from ..arguments import shown
 from ..parameters.names import collect_params, matcher
 from ..passes.inputs import Inputs
-from ..words.language import _, ngettext
+from ..words.language import _, mark, ngettext
 from .calls import Call
 from .parts import ordinal
 from .picture.palette import Palette, palette_for, tint
@@ -50,9 +49,8 @@ def plot_parameters(
     Source: D2L 6.3 / zh 5.2
     """
     parameters = _chosen(net, pattern, ax)
-    with _drawable_words():
-        strips = {name: _state(p) or strip_of(p) for name, p in parameters.items()}
-        return plot_strips(strips, _("value"), ax)
+    strips = {name: _state(p) or strip_of(p) for name, p in parameters.items()}
+    return plot_strips(strips, mark("value"), ax)
 
 
 def plot_gradients(
@@ -76,9 +74,8 @@ def plot_gradients(
         raise ValueError(
             "`net` must have gradients, got none; do loss.backward() after a forward pass first"
         )
-    with _drawable_words():
-        strips = {name: _gradient_strip(p) for name, p in parameters.items()}
-        return plot_strips(strips, _("gradient"), ax)
+    strips = {name: _gradient_strip(p) for name, p in parameters.items()}
+    return plot_strips(strips, mark("gradient"), ax)
 
 
 def plot_activations(
@@ -115,15 +112,24 @@ def plot_activations(
             f"`inputs` must fit the net, got {given}: it ends with {problem}; do trace(net, X), "
             f"which shows how far they come"
         ) from report.error
-    with _drawable_words():
-        strips = {
-            _title(call): _activation_strip(call)
-            for call in _layers(report.calls)
-            if fits(call.name)
-        }
-        if not any(isinstance(strip, Strip) for strip in strips.values()):
-            _refuse("layers that give numbers", pattern, "pass tensors, and trace(net, X)")
-        return plot_strips(strips, _("activation"), ax)
+    strips = {
+        _Title(call.name, call.type, call.nth): _activation_strip(call)
+        for call in _layers(report.calls)
+        if fits(call.name)
+    }
+    if not any(isinstance(strip, Strip) for strip in strips.values()):
+        _refuse("layers that give numbers", pattern, "pass tensors, and trace(net, X)")
+    return plot_strips(strips, mark("activation"), ax)
+
+
+class _Title(NamedTuple):
+    name: str
+    type: str
+    nth: int
+
+    def text(self) -> str:
+        again = "" if self.nth == 1 else _(", ") + _("{nth} call", nth=ordinal(self.nth))
+        return f"{self.name}: {self.type}{again}" if self.name else self.type
 
 
 @dataclass(frozen=True)
@@ -165,29 +171,53 @@ def strip_of(tensor: Tensor) -> Strip:
     return Strip(mean, deviation, outline[0][0], outline[-1][0], lost, outline=outline)
 
 
-def plot_strips(strips: Mapping[str, Strip | str], label: str, ax: Axes | None = None) -> Axes:
+_Strips = Mapping[str, Strip | str] | Mapping[_Title, Strip | str]
+
+
+def plot_strips(strips: _Strips, label: str, ax: Axes | None = None) -> Axes:
     """Plot a strip for each name, or write there why there is none; `label` is what was measured.
 
     The thin line goes from the least to the greatest value, inside of a spindle if the outline is
-    known; the dot is the mean, and the thick line spans a standard deviation to both sides.
+    known; the dot is the mean, and the thick line spans a standard deviation to both sides. What
+    the axes say in words is in the reader's language, whatever letters the fonts have.
     """
-    from .picture.artists import described_axes, fonts_with, readable
+    from .picture.artists import described_axes, drawable_words
 
     if ax is None:
         ax = described_axes(WIDTH, min(TALLEST, STRIP * len(strips) + MARGIN))
+    told = "; ".join(f"{name} {text}" for name, text in _words(strips))
+    ax.set_label(f"{_(label)}: {told}")
+    with drawable_words():
+        _plot(ax, list(strips.values()), _words(strips), _(label))
+    return ax
+
+
+def _words(strips: _Strips) -> list[tuple[str, str]]:
+    """Return the name of each strip and the text above it, or why there is none."""
+    return [
+        (
+            name if isinstance(name, str) else name.text(),
+            _(strip) if isinstance(strip, str) else strip.text(),
+        )
+        for name, strip in strips.items()
+    ]
+
+
+def _plot(
+    ax: Axes, strips: Sequence[Strip | str], words: Sequence[tuple[str, str]], label: str
+) -> None:
+    from .picture.artists import fonts_with, readable
+
     palette = palette_for(ax)
-    texts = {n: strip if isinstance(strip, str) else strip.text() for n, strip in strips.items()}
-    for row, (name, strip) in enumerate(strips.items()):
+    for row, (strip, (_name, text)) in enumerate(zip(strips, words, strict=True)):
         if isinstance(strip, str):
-            _write(ax, 0.5, row + MIDDLE, strip, "center", palette)
+            _write(ax, 0.5, row + MIDDLE, text, "center", palette)
         else:
             _plot_strip(ax, row + MIDDLE, strip, palette)
-            _write(ax, 0.99, row + NUMBERS, texts[name], "right", palette)
+            _write(ax, 0.99, row + NUMBERS, text, "right", palette)
     fonts = fonts_with(ax.xaxis.label.get_fontfamily())
-    places, names = (
-        [row + MIDDLE for row in range(len(strips))],
-        [readable(n, fonts) for n in strips],
-    )
+    places = [row + MIDDLE for row in range(len(strips))]
+    names = [readable(name, fonts) for name, _text in words]
     ax.set_yticks(places, names, fontfamily=fonts, parse_math=False)
     ax.set_ylim(len(strips) - 0.5, -0.55)
     ax.set_xlabel(readable(label, fonts), fontfamily=fonts)
@@ -195,16 +225,6 @@ def plot_strips(strips: Mapping[str, Strip | str], label: str, ax: Axes | None =
     ax.spines[["top", "left", "right"]].set_visible(False)
     ax.grid(axis="x", color=palette.border, alpha=0.4, linewidth=0.6)
     ax.set_axisbelow(True)
-    ax.set_label(f"{label}: " + "; ".join(f"{name} {text}" for name, text in texts.items()))
-    return ax
-
-
-@contextmanager
-def _drawable_words() -> Iterator[None]:
-    from .picture.artists import drawable_words
-
-    with drawable_words():
-        yield
 
 
 def _check(ax: Axes | None) -> None:
@@ -220,15 +240,10 @@ def _layers(calls: Sequence[Call]) -> Iterator[Call]:
     return (c for i, c in enumerate(calls) if c.is_block and i not in parents)
 
 
-def _title(call: Call) -> str:
-    again = "" if call.nth == 1 else _(", ") + _("{nth} call", nth=ordinal(call.nth))
-    return f"{call.name}: {call.type}{again}" if call.name else call.type
-
-
 def _activation_strip(call: Call) -> Strip | str:
     seen = call.values[0] if call.values else None
     if seen is None:
-        return _("no values")
+        return mark("no values")
     return Strip(seen.mean, seen.deviation, seen.least, seen.most, seen.not_finite, seen.zeros)
 
 
@@ -252,18 +267,18 @@ def _refuse(things: str, pattern: str | re.Pattern[str] | None, see: str) -> NoR
 def _state(parameter: Tensor) -> str:
     """Return why a parameter has nothing to plot, "" if it has."""
     if is_lazy(parameter):
-        return _("lazy: no shape yet")
+        return mark("lazy: no shape yet")
     if parameter.is_meta:
-        return _("on the meta device: no values")
+        return mark("on the meta device: no values")
     if hasattr(parameter, "full_tensor"):
-        return _("spread over several devices")
-    return "" if parameter.numel() else _("empty")
+        return mark("spread over several devices")
+    return "" if parameter.numel() else mark("empty")
 
 
 def _gradient_strip(parameter: Tensor) -> Strip | str:
     state = _state(parameter)
     if state or parameter.grad is None:
-        return state or _("no gradient")
+        return state or mark("no gradient")
     return strip_of(parameter.grad)
 
 

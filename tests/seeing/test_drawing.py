@@ -256,11 +256,29 @@ def test_words_on_figures_are_english_where_no_font_has_others(chinese, monkeypa
     known = range(0x10000) if fonts == "some" else range(128)
     monkeypatch.setattr(artists, "_letters_of", lambda font: known)
     words = [text.get_text() for text in fresh("gpt").ax.texts]
-    (label,) = {d2c.plot_parameters(nn.Linear(2, 2)).get_xlabel()}
-    plt.close()
+    layer = nn.Linear(2, 2)
+    axes = d2c.plot_parameters(layer), d2c.plot_activations(layer, torch.ones(1, 2))
+    plt.close("all")
     assert ("依次 12 个" in words, "12 in a row" in words) == (fonts == "some", fonts == "none")
-    assert label == ("值" if fonts == "some" else "value")
+    drawn = ("值", "激活值") if fonts == "some" else ("value", "activation")
+    assert tuple(ax.get_xlabel() for ax in axes) == drawn
     assert d2c.language() == "zh"
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # the fonts only pretend to have them
+def test_what_pictures_say_beside_themselves_is_the_same_whatever_the_fonts(chinese, monkeypatch):
+    def told(letters):
+        torch.manual_seed(0)
+        monkeypatch.setattr(artists, "_letters_of", lambda font: letters)
+        layer = nn.Linear(2, 2)
+        twice, lazy = nn.Sequential(layer, layer), nn.LazyLinear(2)
+        axes = [d2c.plot_activations(twice, torch.ones(1, 2)), d2c.plot_parameters(lazy)]
+        plt.close("all")
+        return [ax.get_label() for ax in axes], fresh("gpt").alt
+
+    few = told(range(128))
+    assert few == told(range(0x10000))
+    assert "第 2 次调用" in few[0][0]
 
 
 # ---------------------------------------------------------------------------------- how large it is

@@ -31,7 +31,6 @@ class _Ruleset(ctypes.Structure):
 
 
 class _PathRule(ctypes.Structure):
-    _pack_ = 1
     _fields_ = [("allowed", ctypes.c_uint64), ("descriptor", ctypes.c_int32)]
 
 
