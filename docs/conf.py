@@ -9,7 +9,7 @@ from sphinx.search import languages
 from sphinx.search.zh import SearchChinese
 
 project = "d2lcompute"
-author = "The d2lcompute developers"
+author = project_copyright = "The d2lcompute developers"
 version = release = version_of("d2lcompute")
 
 extensions = ["myst_nb"]

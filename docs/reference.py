@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-import click
 import typer.main
 
 import d2lcompute as d2c
@@ -197,7 +196,7 @@ def commands() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _option(parameter: click.Parameter) -> list[str]:
+def _option(parameter: typer.core.TyperArgument | typer.core.TyperOption) -> list[str]:
     names = [*parameter.opts, *parameter.secondary_opts]
     if parameter.param_type_name == "argument":
         names = [parameter.name.upper()]

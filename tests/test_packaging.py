@@ -21,10 +21,27 @@ PACKAGE = ROOT / "d2lcompute"
 ADDRESS = "https://github.com/someone/d2lcompute"
 STANDARD = sys.stdlib_module_names | {"d2lcompute"}
 # What is imported under another name than it is installed by.
-NAMES = {"PIL": "matplotlib", "lazy_loader": "lazy-loader", "jupyter_client": "jupyter-client"}
-# Rooms that need an extra; what comes with ipykernel, such as IPython, is imported by kernels.
-EXTRA = {"notebooks": "notebooks", "grading": "cluster", "words": "test"}
+NAMES = {
+    "PIL": "matplotlib",
+    "lazy_loader": "lazy-loader",
+    "jupyter_client": "jupyter-client",
+    "yaml": "pyyaml",
+}
+# Parts that need an extra; what comes with ipykernel, such as IPython, is imported by kernels.
+EXTRA = {
+    "d2lcompute": "",
+    "d2lcompute/notebooks": "notebooks",
+    "d2lcompute/grading": "cluster",
+    "d2lcompute/words": "test",
+    "chapters": "test",
+    "tests": "test",
+    "docs": "dev",
+}
+OURS = {path.stem for folder in ("tests", "docs") for path in (ROOT / folder).rglob("*.py")}
+OURS |= {"benchmarks", "docs", "pytest_d2l"}
 BROUGHT = {
+    "jupytext": {"markdown_it"},
+    "sphinx": {"docutils"},
     "jupyter-client": {"jupyter_core"},
     "ipykernel": {"IPython", "zmq", "traitlets", "tornado"},
     "distributed": {"dask"},
@@ -154,19 +171,20 @@ def test_without_extras_the_rest_works(installed, tmp_path):
         assert finished.returncode == 0, finished.stderr
 
 
-def test_every_room_imports_what_its_dependencies_bring(metadata):
-    brought = {"": set(), **{extra: set() for extra in EXTRA.values()}}
+def test_every_part_imports_what_its_dependencies_bring(metadata):
+    brought = {extra: set() for extra in EXTRA.values()}
     for text in metadata.get_all("Requires-Dist"):
         requirement = Requirement(text)
         for extra, found in brought.items():
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
                 found.add(requirement.name)
                 found.update(BROUGHT.get(requirement.name, ()))
-    for path in PACKAGE.rglob("*.py"):
-        room = path.relative_to(PACKAGE).parts[0]
-        allowed = brought[EXTRA.get(room, "")]
+    for path in [path for part in EXTRA for path in (ROOT / part).rglob("*.py")]:
+        part = max((part for part in EXTRA if path.is_relative_to(ROOT / part)), key=len)
+        allowed = brought[EXTRA[part]]
         for name in imported(path):
-            assert NAMES.get(name, name) in allowed or is_optional(path, name), (path, name)
+            known = NAMES.get(name, name) in allowed or name in OURS
+            assert known or is_optional(path, name), (path, name)
 
 
 def is_optional(path, name):
@@ -193,9 +211,13 @@ def imported(path):
 
 def test_each_dependency_of_the_base_is_imported_by_it(metadata):
     used = {NAMES.get(name, name) for path in PACKAGE.rglob("*.py") for name in imported(path)}
-    base = [Requirement(text) for text in metadata.get_all("Requires-Dist") if ";" not in text]
     used.add("lazy-loader")
-    assert {requirement.name for requirement in base} <= used
+    assert {requirement.name for requirement in base(metadata)} <= used
+
+
+def base(metadata):
+    """What is installed without any extra."""
+    return [Requirement(text) for text in metadata.get_all("Requires-Dist") if ";" not in text]
 
 
 def test_every_python_that_is_claimed_is_tried(metadata):
@@ -266,12 +288,14 @@ def test_the_version_is_shown(call):
     assert call("--version") == (0, "d2lcompute 0.1.0\n", "")
 
 
-def test_the_lock_of_uv_has_the_tested_versions():
+def test_the_lock_of_uv_has_the_tested_versions_and_the_bounds(metadata):
     locked = text_of("uv.lock")
     pins = re.findall(r"^([\w-]+)==([\d.]+)$", text_of("constraints.txt"), re.M)
     assert len(pins) > 10
     for name, version in pins:
         assert f'name = "{name.replace("_", "-")}"\nversion = "{version}"' in locked
+    for each in base(metadata):
+        assert f'{{ name = "{each.name}", specifier = "{each.specifier}" }}' in locked
     assert set(re.findall(r'registry = "([^"]+)"', locked)) == {"https://pypi.org/simple"}
 
 
@@ -280,8 +304,7 @@ def test_the_conda_recipe_wants_what_the_wheel_wants(metadata):
     assert f'version = "{metadata["Version"]}"' in recipe
     wanted = dict(re.findall(r"^    - ([\w-]+) >=([\d.]+)$", recipe.partition("run:")[2], re.M))
     names = {"torch": "pytorch", "xxhash": "python-xxhash", "matplotlib": "matplotlib-base"}
-    base = [Requirement(text) for text in metadata.get_all("Requires-Dist") if ";" not in text]
-    bounds = {names.get(each.name, each.name): str(each.specifier) for each in base}
+    bounds = {names.get(each.name, each.name): str(each.specifier) for each in base(metadata)}
     assert {name: f">={bound}" for name, bound in wanted.items() if name != "python"} == bounds
     assert metadata["Requires-Python"] == f">={wanted['python']}"
 
