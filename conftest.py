@@ -1,4 +1,5 @@
 import doctest
+import os
 
 import pytest
 import torch
@@ -12,6 +13,14 @@ collect_ignore = [
     "tests/submissions",  # graded by test_assignment.py
     "chapters/assignment",  # with stubs in place of solutions, the checks must fail
 ]
+
+
+def pytest_configure(config):
+    """Share the cores among the workers of pytest-xdist: threads without a core wait for others."""
+    if workers := getattr(config, "workerinput", {}).get("workercount"):
+        threads = max(1, torch.get_num_threads() // workers)
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # kernels and commands that tests start
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ def test_two_commands_do_everything_and_ci_reads_them_from_here():
     commands = re.findall(r"^pip install -c constraints.txt .*", README, re.M)
     assert commands == [
         'pip install -c constraints.txt ".[notebooks]" && d2lcompute run',
-        'pip install -c constraints.txt -e ".[test]" && pytest',
+        'pip install -c constraints.txt -e ".[test]" && pytest -n auto --dist loadfile',
     ]
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "grep '^pip install -c constraints.txt' README.md" in script

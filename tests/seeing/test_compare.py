@@ -276,7 +276,7 @@ def test_what_differs_between_two_traces_is_told_call_by_call(golden):
                           "bool()": "True ≠ False", "@": "only in the first",
                           "+": "input from another call"}),
     ],
-    ids=str,
+    ids=",".join,
 )  # fmt: skip
 def test_each_way_in_which_calls_differ_is_told_where_it_is(change, told):
     assert outcomes(of_two(Residual(), Residual(**change))) == told
