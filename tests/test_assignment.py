@@ -149,8 +149,10 @@ def test_what_is_released_is_what_the_reference_releases(instructed):
     for language in LANGUAGES:
         name = Path(language, "assignment.ipynb")
         written = [nbformat.read(folder / name, as_version=4) for folder in folders]
-        for cell in (cell for book in written for cell in book.cells):
-            cell.pop("outputs", None)  # digits differ between machines
+        for book in written:  # digits differ between machines
+            book.metadata["d2lcompute"]["self-check"].pop("answers")
+            for cell in book.cells:
+                cell.pop("outputs", None)
         assert written[0] == written[1]
 
 

@@ -32,6 +32,7 @@ def add_commands(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     for command in (new, release, examine, grade, report, replay, gradescope):
         app.command()(command)
+    app.command("self-check")(self_check)
     foreign = {"allow_extra_args": True, "ignore_unknown_options": True}
     app.command("pytest", context_settings=foreign)(pytest_)
 
@@ -80,13 +81,17 @@ def release(
     from . import release as releasing
     from .assignment import parse, read_notebook
     from .attempt import Conditions
+    from .selfcheck import pack, put_in
 
     with defects():
         notebook = read_notebook(reference)
         assignment = parse(notebook, reference.parent)
         conditions = Conditions(allow_unisolated=True)
         warnings = releasing.rehearse(assignment, conditions)
+        packed = pack(assignment, conditions)
     released = releasing.release(notebook, releasing.show_checks(assignment, conditions))
+    for each in released.values():
+        put_in(each, packed)
     for path in releasing.write(released, to, assignment.beside_release):
         print(path)
     for warning in warnings:
@@ -261,6 +266,35 @@ def replay(
     differ = sum(not again.agrees for again in found)
     print(f"{len(found)} checks, {differ} other than before")
     raise typer.Exit(bool(differ))
+
+
+def self_check(
+    notebook: Annotated[Path, typer.Argument(help="Your notebook, saved.")],
+    released: Annotated[
+        Path | None,
+        typer.Option(help="The notebook as it was given to you, where yours lost its checks."),
+    ] = None,
+) -> None:
+    """For students: run the checks of your notebook, and read what the grader would say of them.
+
+    It runs your answers between the course's own cells, as the grader does, and needs no network.
+    Hidden checks are not in it, and what people mark they mark later.
+
+    Example: `d2lcompute self-check assignment.ipynb`
+    """
+    require("notebooks")
+    from .attempt import Conditions
+    from .selfcheck import is_ready, lines, unpack
+    from .selfcheck import self_check as check
+
+    try:
+        known = unpack(released or notebook)
+        result = check(notebook, known, Conditions(warm=False, allow_unisolated=True))
+    except ValueError as error:
+        fail(str(error), status=2)
+    for line in lines(result, known.points):
+        print(line)
+    raise typer.Exit(not is_ready(result))
 
 
 def gradescope(
