@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -61,25 +62,33 @@ def try_one(program, versions, options):
         path = os.pathsep.join([str(scripts), os.environ["PATH"]])
         variables = {**os.environ, "PATH": path, "VIRTUAL_ENV": str(environment)}
         shell = {"cwd": copy, "env": variables, "shell": True, "text": True}
-        results = []
+        results, green = [], True
         for command in commands(options):
             finished = subprocess.run(command, capture_output=True, **shell)
             log = Path(tempfile.gettempdir(), f"everywhere-{Path(program).name}-{versions}.txt")
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"$ {command}\n{finished.stdout}{finished.stderr}\n")
-            results.append("passed" if finished.returncode == 0 else f"failed ({log})")
-            counted = re.findall(
-                r"^\W*(\d+ (?:passed|failed).*?)(?: in .*)?$", finished.stdout, re.M
-            )
-            if counted:
-                results[-1] = counted[-1].strip(" =")
+            results.append(result(finished, log))
+            green &= finished.returncode == 0
         show = "import platform, torch; print(platform.python_version(), torch.__version__)"
         python = scripts / "python"
         said = subprocess.run([python, "-c", show], capture_output=True, text=True).stdout.split()
     system = f"{platform.system()} {platform.machine()}"
     found, torch = said or [program, "none"]
-    row = [found, torch, versions, system, *results, options.tests or "all"]
-    return row, all("failed" not in result for result in results)
+    tests = ", ".join(re.sub(r"tests/|test_|\.py", "", options.tests).split()) or "all"
+    row = [found, torch, versions, system, *results, tests, str(date.today())]
+    return row, green
+
+
+def result(finished, log):
+    """Return what a command counted: notebooks or tests; else where to read why it counted none."""
+    notebooks = re.findall(r"^\W*\w+ +\W (?:en|zh) +\W +\d+ \W +(.+?) \W", finished.stdout, re.M)
+    if notebooks:
+        return f"{notebooks.count('passed')} of {len(notebooks)} notebooks"
+    tests = re.findall(r"^\W*(\d+ (?:passed|failed).*?)(?: in .*)?$", finished.stdout, re.M)
+    if tests:
+        return tests[-1].strip(" =")
+    return "passed" if finished.returncode == 0 else f"failed ({log})"
 
 
 def commands(options):
