@@ -18,6 +18,7 @@ from .passes.inputs import Inputs, has_gaps
 from .passes.keep import dry_run as dry_run
 from .passes.keep import is_unfinished
 from .passes.record import Recorder
+from .passes.registered import registered_text
 from .passes.run import Pass, explained
 from .passes.twin import meta_twin as meta_twin
 from .passes.values import is_shape
@@ -40,11 +41,16 @@ class Learned:
 
 @dataclass(frozen=True, repr=False)
 class ShapeReport(Report):
-    """Which layer learned which shape from what input, and what the net gave out in the end."""
+    """Which layer learned which shape from what input, and what the net gave out in the end.
+
+    `pending` names the parameters that were not reached, and `registered` what `forward` made and
+    added to the net, as `self.fc = nn.Linear(...)` does in a first call; it is gone again.
+    """
 
     rows: tuple[Learned, ...]
     output: Shapes
     pending: tuple[str, ...]
+    registered: tuple[str, ...] = ()
 
     def _table(self) -> Table:
         headers = marks("name", "shape", "layer", "learned from input")
@@ -53,6 +59,8 @@ class ShapeReport(Report):
         if self.pending:
             text = _("not reached, and still without a shape: {names}")
             notes.append(text.format(names=", ".join(self.pending)))
+        if self.registered:
+            notes.append(registered_text(self.registered))
         return Table(headers, rows, notes=notes)
 
 
@@ -126,7 +134,9 @@ def infer_shapes(
 
     `inputs` and `named_inputs` are shapes, or tensors, of which only shape and type are used.
     `forward_kwargs` are named inputs that are passed as they are. The pass is made by a copy on the
-    meta device, which has no data, so a net of any size will do.
+    meta device, which has no data, so a net of any size will do. What `forward` itself adds to the
+    net is named in the report. Types are checked as in a real pass: a linear layer of floats
+    refuses whole numbers.
 
     Returns a report. Raises `RuntimeError` if the pass fails, and for a net whose `forward` reads
     values, as `while x.sum() > 1` does: `materialize` can run that one. Source: D2L 6.4 / zh 5.3
@@ -199,7 +209,8 @@ def _report(net: nn.Module, lazy: Sequence[Entry], made: Recorder) -> ShapeRepor
             rows.append(Learned(entry.name, tuple(entry.tensor.shape), layer, source))
         elif not entry.is_buffer:
             waiting.append(entry.name)
-    return ShapeReport(tuple(rows), made.events[0].outputs, tuple(waiting))
+    output = made.events[0].outputs
+    return ShapeReport(tuple(rows), output, tuple(waiting), made.registered.names)
 
 
 def _source(path: str, inputs: Mapping[str, Shapes]) -> Shapes:

@@ -365,6 +365,37 @@ def test_source_and_target_of_a_transformer_are_two_arrows():
     assert "tgt" in said
 
 
+def test_what_forward_makes_in_its_first_call_counts_and_has_its_name():
+    def forward(self, x):
+        if not hasattr(self, "l"):
+            self.l = nn.Linear(x.shape[1], 2)
+        return self.l(x)
+
+    net = Net(forward)
+    report = d2c.trace(net, X)
+    assert [(call.name, call.parameter_count) for call in report] == [("", 10), ("l", 10)]
+    assert "gone from the net again: l" in repr(report)
+    assert not hasattr(net, "l")
+
+
+def test_the_making_of_a_lazy_parameter_is_no_step():
+    def forward(self, x):
+        if nn.parameter.is_lazy(self.w):
+            with torch.no_grad():
+                self.w.materialize((x.shape[1], 2))
+                self.w.data.uniform_()
+        return x @ self.w
+
+    report = d2c.trace(Net(forward, w=nn.UninitializedParameter()), X)
+    assert [call.label for call in report] == ["Net", "@"]
+    assert "again" not in repr(report)
+
+
+def test_whole_numbers_are_refused_by_shape_too():
+    with pytest.raises(RuntimeError, match="must have the same dtype, but got Long and Float"):
+        d2c.infer_shapes(nn.Linear(4, 2), torch.zeros(3, 4, dtype=torch.long))
+
+
 def test_token_nets_are_told_to_take_whole_numbers():
     net = nn.Sequential(nn.Embedding(5, 4))
     with pytest.raises(RuntimeError, match="do pass a tensor of whole numbers, since a shape"):
@@ -377,6 +408,44 @@ def test_a_bias_table_is_no_bias_and_a_layer_scale_no_norm():
     net.gamma = nn.Parameter(torch.full((3,), 1e-6))
     d2c.initialize(net, init.Constant(3), pattern="relative.*")
     assert (net.relative_position_bias_table == 3).all()
+
+
+class Gain(nn.Module):
+    def __init__(self, width, start):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((width,), start))
+
+    def forward(self, x):
+        return x * self.gamma
+
+
+@pytest.mark.parametrize("start", [1e-6, 1e-4, 1e-2])
+@pytest.mark.parametrize("depth", [2, 18])
+def test_a_layer_scale_that_starts_small_beside_a_shortcut_is_sound(start, depth):
+    def block():
+        within = nn.Sequential(
+            nn.LayerNorm(8), nn.Linear(8, 32), nn.GELU(), nn.Linear(32, 8), Gain(8, start)
+        )
+        return Net(lambda self, x: x + self.within(x), within=within)
+
+    for seed in range(3):
+        torch.manual_seed(seed)
+        net = nn.Sequential(*[block() for _ in range(depth)], nn.LayerNorm(8), nn.Linear(8, 3))
+        assert d2c.diagnose(net, torch.randn(16, 8)).findings == ()
+
+
+@pytest.mark.parametrize("write", [d2c.save_parameters, lambda net, path: d2c.save(path, X)])
+def test_a_hard_link_keeps_the_old_content_and_a_symbolic_one_leads_to_the_new(tmp_path, write):
+    path, hard, symbolic = (tmp_path / name for name in ("w", "hard", "symbolic"))
+    path.write_bytes(b"old")
+    hard.hardlink_to(path)
+    symbolic.symlink_to(path)
+    write(nn.Linear(2, 2), symbolic)
+    assert hard.read_bytes() == b"old"
+    assert symbolic.is_symlink()
+    assert symbolic.read_bytes() == path.read_bytes() != b"old"
+    for said in (d2c.save.__doc__, d2c.save_parameters.__doc__):
+        assert re.search(r"hard\s+link", said)
 
 
 def test_dollars_in_names_are_no_mathematics(tmp_path):

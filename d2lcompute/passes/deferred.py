@@ -38,12 +38,14 @@ class Deferral:
     """The orders for the lazy parameters of one module, carried out when it is first called.
 
     torch sizes and fills what is lazy in a forward pre-hook: `note` runs before it, `act` after.
+    Other libraries do so in `forward`, after which `fill_again` runs.
     Being hooks of the module, they go where it goes: into copies, pickles and to other devices.
     """
 
     def __init__(self) -> None:
         self.orders: dict[str, Order] = {}
         self.due: set[str] = set()
+        self.filled: dict[str, tuple[Order, int]] = {}  # in `forward`, and at which version
         self.handles: list[RemovableHandle] = []
 
     def note(self, module: nn.Module, inputs: object) -> None:
@@ -59,7 +61,16 @@ class Deferral:
             if isinstance(parameter, UninitializedParameter):
                 self._arm(name, parameter)
             else:
-                self._carry_out(name, parameter)
+                self.orders.pop(name).carry_out(parameter)
+        self._end_if_done()
+
+    def fill_again(self, module: nn.Module, *_: object) -> None:
+        """Fill once more what `forward` has sized and then given values of its own."""
+        for name, (order, version) in self.filled.items():
+            parameter = module.get_parameter(name)
+            if parameter._version != version:
+                order.fill(parameter.detach())
+        self.filled.clear()
         self._end_if_done()
 
     def silence(self) -> None:
@@ -70,18 +81,14 @@ class Deferral:
         def materialize(*args: Any, **kwargs: Any) -> None:
             del vars(parameter)["materialize"]
             parameter.materialize(*args, **kwargs)
-            self._carry_out(name, parameter)
-            self._end_if_done()
+            order = self.orders.pop(name)
+            order.carry_out(parameter)
+            self.filled[name] = order, parameter._version
 
         vars(parameter)["materialize"] = materialize
 
-    def _carry_out(self, name: str, parameter: Tensor) -> None:
-        order = self.orders[name]
-        order.carry_out(parameter)
-        del self.orders[name]
-
     def _end_if_done(self) -> None:
-        if not self.orders:
+        if not self.orders and not self.filled:
             for handle in self.handles:
                 handle.remove()
 
@@ -102,6 +109,7 @@ def defer(order: Order, modules: Mapping[str, nn.Module], entry: Entry) -> None:
         waiting.handles = [
             module.register_forward_pre_hook(waiting.note, prepend=True),
             module.register_forward_pre_hook(waiting.act),
+            module.register_forward_hook(waiting.fill_again),
         ]
     elif any(o.key == order.key and n != name for n, o in waiting.orders.items()):
         return  # one parameter under two names of one module

@@ -11,12 +11,13 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..parameters.names import entries, walk
+from .imagined import remembered
 from .inputs import Inputs
 from .keep import is_waiting, undone_on_error
 from .random_states import random_states_kept
 from .record import Recorder
 from .run import Pass, explained
-from .twin import meta_twin, remembered
+from .twin import meta_twin
 from .values import tensors_in
 
 Step = Callable[[nn.Module], object]

@@ -42,24 +42,28 @@ def dry_run(net: nn.Module, *values: Any) -> Iterator[None]:
     also when the block raises. So are all tensors that were there before, such as the batch, and
     what `values` hold: dicts, lists and objects that the pass may take apart. Inside, every
     gradient starts as None. Nothing is copied but what is written to. A lazy layer keeps the shape
-    that it learns.
+    that it learns, and its first values.
     """
-    with kept(net, values, strangers=True) as writes, writes.watching():
+    with kept(net, values, strangers=True, learns=True) as writes, writes.watching():
         yield
 
 
 @contextmanager
 def kept(
-    net: nn.Module, values: Iterable[Any] = (), *, strangers: bool = False
+    net: nn.Module, values: Iterable[Any] = (), *, strangers: bool = False, learns: bool = False
 ) -> Iterator[Writes]:
     """Put back what the block does to `net` and `values`, if it tells `Writes` what it runs.
 
-    With `strangers` this goes for all tensors that were not made inside.
+    With `strangers` this goes for all tensors that were not made inside. If the net `learns`, lazy
+    layers keep their first values, also those of their parameters that had a shape before.
     """
     modules = [module for _, module in walk(net)]
     states = _States(modules, values)
     tensors = _tensors(modules)
-    writes = Writes([*tensors, *states.tensors], strangers)
+    learning = {id(module): module for module in modules if learns and is_unfinished(module)}
+    fixed = [module for module in modules if id(module) not in learning]
+    writes = Writes([*_tensors(fixed), *states.tensors], strangers)
+    writes.leave(_tensors(learning.values()))
     devices = {tensor.device for tensor in tensors}
     leaves = _gradients_kept([*tensors, *states.tensors])
     with random_states_kept(devices), leaves, _late(modules, writes) as learned:
@@ -90,6 +94,10 @@ class Writes:
         """Watch over more tensors from now on."""
         self._known.update((id(tensor), tensor) for tensor in tensors if not is_lazy(tensor))
         self._by_storage = None
+
+    def leave(self, tensors: Iterable[Tensor]) -> None:
+        """Take tensors, those known apart, for what was made inside."""
+        self._made.update(map(_storage, tensors))
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -175,12 +183,18 @@ def as_leaf(stand_in: Tensor, tensor: Tensor) -> Tensor:
 def undone_on_error(net: nn.Module) -> Iterator[None]:
     """Make the lazy layers of `net` what they were if the block raises after sizing some."""
     modules = [module for _, module in walk(net)]
+    unfinished = _tensors([module for module in modules if is_unfinished(module)])
+    fixed = [tensor for tensor in unfinished if not is_lazy(tensor)]
+    values = [undo(tensor) for undo in (_values_back, _tensor_back) for tensor in fixed]
     waiting = [deferral for module in modules if (deferral := deferral_of(module))]
     sized = [(tensor, tensor.data) for tensor in _tensors(modules) if is_lazy(tensor)]
     states = [_State(holder) for holder in (*modules, *waiting, *(t for t, _ in sized))]
     try:
         yield
     except BaseException:
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            for put_back in values:
+                put_back()
         for tensor, data in sized:
             tensor.data = data
         for state in states:
@@ -310,7 +324,8 @@ def _late(modules: Sequence[nn.Module], writes: Writes) -> Iterator[Callable[[],
     unfinished = [module for module in modules if is_unfinished(module)]
 
     def note(module: nn.Module, inputs: object) -> None:
-        writes.know(_tensors([module]))
+        if not is_unfinished(module):  # else it gets its first values in `forward`
+            writes.know(_tensors([module]))
 
     handles = [module.register_forward_pre_hook(note) for module in unfinished]
 

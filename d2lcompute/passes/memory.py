@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -17,18 +18,18 @@ from .values import tensors_in
 class Memory:
     """Count bytes, each storage once, those of `given` tensors (parameters, inputs) apart.
 
-    `peak` is the most that were alive at a time, of what was made since the start. `kept` is how
-    many bytes autograd keeps for the backward pass.
+    What was made since the start counts. `kept` is how many bytes autograd keeps for the backward
+    pass.
     """
 
     def __init__(self, given: Iterable[Tensor]) -> None:
-        self.alive = 0
-        self.peak = 0
         self.kept = 0
         self.made = 0  # how many storages so far
         self.hooks = saved_tensors_hooks(self._keep, _given_back)
         self._given = set(map(storage_of, given))
         self._numbers: dict[int, int] = {}  # in which order storages were made, while they live
+        self._changes: list[tuple[int, int]] = []  # the number of a storage, and bytes more or less
+        self._left_out: set[int] = set()
         self._kept: set[int] = set()
         self._refs: dict[int, weakref.ref[Any]] = {}
 
@@ -41,9 +42,21 @@ class Memory:
                 size = storage.nbytes()
                 self._refs[key] = weakref.ref(storage, partial(self._forget, key, size))
                 self._numbers[key] = self.made
+                self._changes.append((self.made, size))
                 self.made += 1
-                self.alive += size
-                self.peak = max(self.peak, self.alive)
+
+    def leave_out(self, tensor: Tensor) -> None:
+        """Count the memory of a tensor among the given from now on: it is a parameter."""
+        key = storage_of(tensor)
+        if key in self._numbers:
+            self._left_out.add(self._numbers[key])
+        self._given.add(key)
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that were alive at a time."""
+        changes = (size for number, size in self._changes if number not in self._left_out)
+        return max(accumulate(changes), default=0)
 
     def bytes_since(self, start: int, tensors: Iterable[Tensor]) -> int:
         """Return the bytes of these tensors, without those that were there `start` storages ago."""
@@ -55,9 +68,8 @@ class Memory:
         return sum(found.values())
 
     def _forget(self, key: int, size: int, ref: object) -> None:
-        self.alive -= size
-        for place in (self._numbers, self._refs):
-            place.pop(key, None)
+        self._changes.append((self._numbers.pop(key), -size))
+        self._refs.pop(key)
         self._kept.discard(key)
 
     def _keep(self, tensor: Tensor) -> tuple[Tensor, int]:

@@ -23,6 +23,7 @@ from .flops import Flops
 from .hooks import Functions, Operators, Run, hooked
 from .keep import Writes
 from .memory import Memory, storage_of
+from .registered import Registered, without_making
 from .statistics import Statistics, can_be_read, statistics
 from .steps import step_name, writes_or_reads_values
 from .values import tensors_in
@@ -81,7 +82,8 @@ class Recorder:
     """Record what runs inside `with recorder:` on this thread, also if it raises.
 
     `inputs` are the tensors that the net takes, `watched` those whose reading is noted. `writes` is
-    told what is about to be written to. `steps` asks for functions that blocks call themselves, for
+    told what is about to be written to. `registered` is what `forward` adds to the net, the
+    making of which is no step. `steps` asks for functions that blocks call themselves, for
     FLOPs and for memory, `values` for statistics of all outputs and of the gradients that come to
     them, `saves` for what autograd keeps. `compute` runs the operators. `failure` is the innermost
     call that raised, if the net did.
@@ -103,7 +105,10 @@ class Recorder:
         self.failure: Event | None = None
         self.error: Exception | None = None
         self.inputs = inputs
+        self.registered = Registered(self._note_registered)
         self._watched = {id(tensor) for tensor in watched}
+        self._starting = {id(tensor): tensor for tensor in watched if is_lazy(tensor)}
+        self._unsized = {*self._starting}  # without a shape so far
         self._weights = {storage_of(t) for t in watched if not is_lazy(t) and t.dim() > 1} - {0}
         self._writes = writes
         self._steps = steps
@@ -125,6 +130,7 @@ class Recorder:
     def __enter__(self) -> Recorder:
         with ExitStack() as exits:
             exits.enter_context(hooked(self._enter_block, self._leave_block))
+            exits.enter_context(self.registered.watching())
             if self._writes or self._steps or self._compute:
                 exits.enter_context(Operators(self._run_operator))
             if self._writes or self._steps or self.watcher:
@@ -145,6 +151,10 @@ class Recorder:
         except Exception as error:
             self.error = error
             return None
+        finally:
+            self.registered.find_names(net)
+            if made := {*self.registered, *self._starting}:
+                self.events = without_making(self.events, made)
 
     def at(self, node: Node) -> Event | None:
         """Return the innermost call that a node of the graph of autograd was made in.
@@ -233,6 +243,8 @@ class Recorder:
         return result
 
     def _enter_block(self, block: nn.Module, args: tuple[Any, ...]) -> None:
+        if self._unsized:
+            self._note_first_values(block)
         event = self._begun(block)
         event.is_of_torch = type(block).__module__.startswith("torch.nn.")
         event.is_leaf = event.is_of_torch and not block._modules
@@ -340,11 +352,44 @@ class Recorder:
 
     def _made(self, tensors: list[Tensor], event: Event) -> None:
         for port, tensor in enumerate(tensors):
+            if self._starts(tensor) and not any(event.sources):
+                continue  # first values of a parameter, which is still one that nothing made
             self._makers[id(tensor)] = made = _Made(tensor)
             made.maker, made.port = event, port
 
+    def _note_first_values(self, block: nn.Module) -> None:
+        """Note all parameters of a lazy block: those with a shape may get new values as well."""
+        held = {id(p): p for p in block._parameters.values() if p is not None}
+        if not self._unsized.isdisjoint(held):
+            self._starting |= held
+
+    def _starts(self, tensor: Tensor) -> bool:
+        return tensor in self.registered or id(tensor) in self._starting
+
+    def _note_registered(self, tensor: Tensor) -> None:
+        """Take a tensor that the net holds from now on for one that it has held before."""
+        made = self._making(tensor)
+        if made and not made.maker.inputs:
+            del self._makers[id(tensor)]
+        if isinstance(tensor, nn.Parameter):
+            self._watched.add(id(tensor))
+            if is_lazy(tensor):
+                self._starting[id(tensor)] = tensor
+                self._unsized.add(id(tensor))
+            else:
+                self._is_parameter(tensor)
+
+    def _is_parameter(self, tensor: Tensor) -> None:
+        self.memory.leave_out(tensor)
+        if tensor.dim() > 1:
+            self._weights |= {storage_of(tensor)} - {0}
+
     def _read(self, tensors: Iterable[Any]) -> None:
         found = [id(tensor) for tensor in tensors if id(tensor) in self._watched]
+        for key in self._unsized.intersection(found) if self._unsized else ():
+            if not is_lazy(self._starting[key]):
+                self._unsized.remove(key)
+                self._is_parameter(self._starting[key])
         if found and self._user:
             self._user.parameters |= frozenset(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +17,16 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 from ..parameters.names import shape_text, slots, walk
 from .hooks import time_blocks
+from .imagined import remembered
 from .inputs import Inputs
 from .keep import Writes, kept, undone_on_error
-from .random_states import random_states_kept
 from .record import Recorder, Watcher, type_name
-from .twin import copy_if_lazy, meta_twin, remembered
+from .twin import copy_if_lazy, meta_twin
 from .values import tensors_in
 
 _COMPILER = "torch._dynamo"  # the module: it takes a second to import, and runs functions meanwhile
 _NO_HOOKS = "support saved tensor hooks"  # what transforms of torch.func say of counting these
+_OTHER_TYPES = r"dtype|datatype|scalar type|input type|not implemented for"  # as torch calls them
 _SHARDED = {"FSDPModule", "FullyShardedDataParallel", "DTensor"}
 
 
@@ -50,6 +52,7 @@ class Pass:
             _leave_unfilled(self.net)
         else:
             self.net = net if learns else copy_if_lazy(net)
+        self._learns = learns
 
     def record(
         self,
@@ -128,13 +131,9 @@ class Pass:
         inputs, net = self.inputs, self.net
         args, kwargs = inputs.on_meta(net) if self.on_meta else inputs.for_real(net)
         device = torch.device("meta") if self.on_meta else nullcontext()
-        with collector_paused(), as_written(), device:
-            if self._is_twin:
-                with random_states_kept():
-                    yield args, kwargs, None
-            else:
-                with kept(net, tensors_in((args, kwargs))) as writes:
-                    yield args, kwargs, writes
+        putting_back = kept(net, tensors_in((args, kwargs)), learns=self._learns)
+        with collector_paused(), as_written(), device, putting_back as writes:
+            yield args, kwargs, None if self._is_twin else writes  # a twin has no values
 
 
 def check_whole(net: nn.Module) -> None:
@@ -220,13 +219,20 @@ def _way_out(error: Exception, inputs: Inputs) -> str:
     text = str(error).lower()
     if any(isinstance(item, int | float) for item in inputs.args):
         return "put a shape into parentheses, as in (2, 20)"
-    if "meta" in text:
+    if wants_values(error):
         return "materialize(net, X) instead, which can compute, if the net reads values"
     if inputs.shapes() and ("indices" in text or "long" in text):
         return "pass a tensor of whole numbers, since a shape stands for floats"
+    if re.search(_OTHER_TYPES, text):
+        return "give inputs of the type of the net, as X.to(torch.float32) does"
     if len(inputs.shapes()) > 1 and isinstance(error, TypeError):
         return "pass what is no shape by name, as in forward_kwargs={'size': (16, 16)}"
     return "change the input or that module"
+
+
+def wants_values(error: Exception) -> bool:
+    """Whether a pass on the meta device failed because there are no values."""
+    return bool(re.search(r"(?<![a-z])meta\b", str(error), re.IGNORECASE))
 
 
 def _needs_no_values(net: nn.Module, inputs: Inputs) -> bool:

@@ -93,21 +93,32 @@ class Names:
         self._blocks: dict[int, str] = {}
         self._places: dict[int, tuple[str, list[str]]] = {}
         self._strangers = 0
+        self._known: list[nn.Module] = []  # alive, as their ids would be used again
+        self.look_at(net)
+
+    def look_at(self, net: nn.Module) -> None:
+        """Learn the names of what the net holds now, besides those of what it held before."""
         for name, block in walk(net):
+            is_new = id(block) not in self._blocks
             self._blocks[id(block)] = name
+            self._known.append(block)
             prefix = f"{name}." if name else ""
             for leaf, child in block._modules.items():
                 holder, leaves = self._places.setdefault(id(child), (prefix, []))
-                leaves += [leaf] if holder == prefix else []
+                leaves += [leaf] if holder == prefix and leaf not in leaves else []
             for leaf, parameter in block._parameters.items():
                 if parameter is not None:
                     self.parameters.setdefault(id(parameter), (prefix + leaf, parameter))
-                    if is_lazy(parameter):
+                    if is_lazy(parameter) and is_new:
                         self.lazy.setdefault(id(block), []).append((leaf, parameter))
             for leaf, tensor in chain(block._buffers.items(), vars(block).items()):
                 if isinstance(tensor, Tensor):
                     self.held.setdefault(id(tensor), prefix + leaf)
         self.held |= {key: name for key, (name, _) in self.parameters.items()}
+
+    def read(self, event: Event) -> frozenset[int]:
+        """Return the ids of the parameters of the net that a call itself read."""
+        return event.parameters & self.parameters.keys()
 
     def size(self, parameter: int) -> int:
         """Return the number of elements of the parameter with this id, 0 if it is lazy."""
@@ -161,7 +172,7 @@ def as_calls(events: Sequence[Event], names: Names, seconds: Iterable[float]) ->
             ports=event.ports,
             held=tuple([names.held.get(key, "") for key in event.held]),
             nth=nth[id(block)] if is_block else 1,
-            parameters=tuple(sorted(names.parameters[i][0] for i in event.parameters)),
+            parameters=tuple(sorted(names.parameters[i][0] for i in names.read(event))),
             parameter_count=counts[event],
             lazy=bool(lazy),
             decided=tuple((leaf, shape(p)) for leaf, p in lazy if not is_lazy(p)),
@@ -187,7 +198,7 @@ def _position(source: Event | None, position: int, positions: Mapping[Event, int
 def _parameter_counts(events: Sequence[Event], names: Names) -> dict[Event, int]:
     """Count the elements of the distinct parameters that a call and those inside it read."""
     counts = dict.fromkeys(events, 0)
-    sizes = {i: names.size(i) for i in {i for event in events for i in event.parameters}}
+    sizes = {i: names.size(i) for i in {i for event in events for i in names.read(event)}}
     found: dict[Event, set[int]] = {}
 
     def add(event: Event, more: set[int], size: int) -> None:
@@ -199,8 +210,8 @@ def _parameter_counts(events: Sequence[Event], names: Names) -> dict[Event, int]
         counts[event] += sum([sizes[i] for i in new])
 
     for event in reversed(events):
-        if event.parameters:
-            add(event, set(event.parameters), sum([sizes[i] for i in event.parameters]))
+        if read := names.read(event):
+            add(event, set(read), sum([sizes[i] for i in read]))
         if event.parent and event in found:
             add(event.parent, found.pop(event), counts[event])
     return counts

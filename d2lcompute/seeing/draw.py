@@ -167,6 +167,7 @@ def draw(
         names=_names(net, inputs, named) if ran else None,
         depth=depth,
         message=f"{type(error).__name__}: {error}" if error else "",
+        registered=report.registered if report else (),
     )
     return Drawing(sketch, ax)
 

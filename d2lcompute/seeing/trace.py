@@ -14,7 +14,8 @@ from ..arguments import flag, function
 from ..passes.backward import gradients
 from ..passes.inputs import Inputs
 from ..passes.record import Event, Recorder
-from ..passes.run import Pass, collector_paused
+from ..passes.registered import registered_text
+from ..passes.run import Pass, collector_paused, wants_values
 from ..passes.values import tensors_in
 from ..tables import Rows, Table, listed, size_text
 from ..words.language import _
@@ -33,7 +34,8 @@ class Trace(Rows[Call]):
     pass, parameters and inputs apart, None where torch does not tell; without computing, both are
     about right where kernels differ (`is_about`). `error` is the exception that ended the pass
     early, or None. A second pass that was made for times and `went_another_way` called other
-    blocks, so there are no times.
+    blocks, so there are no times. `registered` names what `forward` made and added to the net, as
+    `self.fc = nn.Linear(...)` does in a first call; after the trace it is gone again.
     """
 
     calls: tuple[Call, ...]
@@ -45,6 +47,7 @@ class Trace(Rows[Call]):
     is_about: bool = False
     went_another_way: bool = False
     depth: int | str | None = None
+    registered: tuple[str, ...] = ()
 
     def _rows(self) -> Sequence[Call]:
         return self.calls
@@ -59,6 +62,8 @@ class Trace(Rows[Call]):
         if self.uncounted:
             names = [f"{name} × {count:,}" for name, count in self.uncounted.items()]
             yield _("not counted: {operators}", operators=listed(names, MOST_NAMES))
+        if self.registered:
+            yield registered_text(self.registered)
         if self.unused:
             yield _("not read: {names}", names=listed(self.unused, MOST_NAMES))
         if self.went_another_way:
@@ -116,7 +121,8 @@ def trace(
     [(('weight', (256, 20)), ('bias', (256,))), (('weight', (10, 256)), ('bias', (10,)))]
 
     Steps are functions of torch that a block calls itself; those inside torch's own layers are
-    left out, and what a loop repeats is shown once, with its count. `parameters` and `FLOPs`
+    left out, and what a loop repeats is shown once, with its count. What `forward` adds to the net
+    in its first call has its name and counts, and is gone again afterwards. `parameters` and `FLOPs`
     include the calls inside. FLOPs are those of products of matrices and vectors, of convolutions
     and of attention; what computes with a weight and is not counted is named.
 
@@ -145,13 +151,14 @@ def trace(
             "`loss_fn` must come with a backward pass, got backward=False; do backward=True"
         )
     made = Pass(net, Inputs.of(inputs, named_inputs, forward_kwargs))
+    back = partial(_go_back, loss_fn=loss_fn) if backward else None
     names = Names(made.net)
     recorder = made.record(
         [parameter for _name, parameter in names.parameters.values()],
         values=values,
-        then=partial(_go_back, loss_fn=loss_fn) if backward else None,
+        then=partial(_finish, net=made.net, names=names, back=back),
     )
-    if recorder.error and made.on_meta and _wants_values(recorder.error):
+    if recorder.error and made.on_meta and wants_values(recorder.error):
         raise _values_wanted(list(as_calls(recorder.events, names, []))) from recorder.error
     seconds = _seconds(made, recorder.events) if time and not recorder.error else []
     calls = tuple(as_calls(recorder.events, names, seconds or []))
@@ -165,7 +172,22 @@ def trace(
         is_about=made.on_meta and any(map(_has_several_kernels, recorder.events)),
         went_another_way=seconds is None,
         depth=depth,
+        registered=recorder.registered.names,
     )
+
+
+def _finish(
+    recorder: Recorder,
+    output: Any,
+    net: nn.Module,
+    names: Names,
+    back: Callable[[Recorder, Any], None] | None,
+) -> None:
+    """Do what has to be done while the net is as the pass has left it."""
+    if recorder.registered:
+        names.look_at(net)
+    if back:
+        back(recorder, output)
 
 
 def _go_back(recorder: Recorder, output: Any, loss_fn: Callable[[Any], Tensor] | None) -> None:
@@ -201,10 +223,6 @@ def _seconds(made: Pass, events: Sequence[Event]) -> list[float] | None:
     before = [id(event.block) for event in events if event.block is not None]
     same = before == [id(block) for block, _ in times]
     return [seconds for _, seconds in times] if same else None
-
-
-def _wants_values(error: Exception) -> bool:
-    return isinstance(error, NotImplementedError) or "meta" in str(error).lower()
 
 
 def _values_wanted(calls: Sequence[Call]) -> ValueError:

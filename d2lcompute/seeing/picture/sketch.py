@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ...passes.registered import registered_text
 from ...words.language import _
 from ..calls import Call
 from .boxes import Box
@@ -30,25 +31,26 @@ class View(NamedTuple):
 class Sketch:
     """The calls of a net, what its inputs are called, None if it has not run, and why it stopped.
 
-    `depth` is how many levels to open, "all" for every block, None for as many as fit.
+    `depth` is how many levels to open, "all" for every block, None for as many as fit. `registered`
+    names what `forward` added to the net.
     """
 
     calls: Sequence[Call]
     names: Sequence[str] | None
     depth: int | str | None
     message: str
+    registered: Sequence[str] = ()
 
     def view(self) -> View:
         """Return the picture."""
         graph = Graph(self.calls, self.names)
         box, opened = _arranged(graph, self.depth)
-        note = ""
+        notes = [registered_text(self.registered)] if self.registered else []
         if self.depth is None and opened < graph.deepest:
             levels = {"opened": opened, "deepest": graph.deepest}
-            note = _(
-                '{opened} of {deepest} levels are open; depth="all" opens every block', **levels
-            )
-        told = graph.wired, self.message, note
+            text = _('{opened} of {deepest} levels are open; depth="all" opens every block')
+            notes.append(text.format(**levels))
+        told = graph.wired, self.message, _("; ").join(notes)
         return View(scene_of(box, *told), box.node.title, alt_text(box.node, *told))
 
 

@@ -1,0 +1,104 @@
+"""What a net registers while it runs: layers and parameters that `forward` makes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+
+from ..parameters.names import walk
+from ..tables import listed
+from ..words.language import _
+
+if TYPE_CHECKING:
+    from .record import Event
+
+_MOST = 8  # names to show
+_REGISTRATIONS: tuple[Callable[..., Any], ...] = (
+    register_module_parameter_registration_hook,
+    register_module_buffer_registration_hook,
+    register_module_module_registration_hook,
+)
+
+
+class Registered:
+    """What is registered inside `watching`, on this thread; `on_tensor` is told each tensor."""
+
+    def __init__(self, on_tensor: Callable[[Tensor], object]) -> None:
+        self._on_tensor = on_tensor
+        self.names: tuple[str, ...] = ()  # of what is new to the net, without what is inside of it
+        self._places: list[tuple[nn.Module, str]] = []
+        self._held: dict[int, object] = {}  # alive, as an id would be used again
+
+    def __contains__(self, tensor: Tensor) -> bool:
+        return id(tensor) in self._held
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._held)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look at what modules are given."""
+        thread = threading.get_ident()
+
+        def note(module: nn.Module, name: str, held: object) -> None:
+            if held is None or threading.get_ident() != thread:
+                return
+            places: list[dict[str, Any]] = [module._parameters, module._buffers, module._modules]
+            if all(place.get(name) is None for place in places):  # else something takes its place
+                self._places.append((module, name))
+            self._held[id(held)] = held
+            if isinstance(held, Tensor):
+                self._on_tensor(held)
+
+        with ExitStack() as exits:
+            for register in _REGISTRATIONS:
+                exits.callback(register(note).remove)
+            yield
+
+    def find_names(self, net: nn.Module) -> None:
+        """Look up what the net, as the pass has left it, calls what is new to it."""
+        if not self._places:
+            return
+        paths = {id(module): f"{path}." if path else "" for path, module in walk(net)}
+        new = [
+            paths[id(module)] + name
+            for module, name in self._places
+            if id(module) in paths and id(module) not in self._held
+        ]
+        self.names = tuple(dict.fromkeys(new))
+
+
+def registered_text(names: Sequence[str]) -> str:
+    """Say what a pass would have added to the net."""
+    return _("made in forward, and gone from the net again: {names}", names=listed(names, _MOST))
+
+
+def without_making(events: Sequence[Event], made: Collection[int]) -> list[Event]:
+    """Leave out the steps that only make what the tensors with these ids start with.
+
+    These are steps without any data of the net, and nothing that stays uses what they give.
+    """
+    making: set[Event] = set()
+    for event in events:
+        is_step = event.block is None and event.value is None and not event.failed
+        pairs = zip(event.sources, event.held, strict=True)
+        if is_step and all(s in making if s else held in made for s, held in pairs):
+            making.add(event)
+    used = {s for event in events if event not in making for s in (*event.sources, *event.origins)}
+    for event in reversed(events):
+        if event in making and event in used:
+            making.discard(event)
+            used.update(event.sources)
+    return [event for event in events if event not in making]
