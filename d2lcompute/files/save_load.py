@@ -111,8 +111,8 @@ def save_parameters(net: nn.Module, path: AnyPath) -> None:
     file, which any reader of safetensors reads. A crash at any moment leaves the file that was
     there or the new one, whole (and perhaps a `.d2lcompute-*.tmp` beside it, to be deleted). As by
     `save`, a symbolic link stays one, and a hard link to the file that was there is cut: that name
-    keeps the old content. A tied parameter is saved once, under the first of its names; the metadata
-    holds the ties, the version of torch and a checksum for each tensor.
+    keeps the old content. A tied parameter is saved once, under the first of its names; the
+    metadata holds the ties, the version of torch and a checksum for each tensor.
 
     Raises `FileError` if a parameter is lazy or on the meta device, `TypeError` if the net saves
     what `save` does not, and `OSError` if the file cannot be written. Source: D2L 6.6 / zh 5.5

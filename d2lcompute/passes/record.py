@@ -105,10 +105,8 @@ class Recorder:
         self.failure: Event | None = None
         self.error: Exception | None = None
         self.inputs = inputs
-        self.registered = Registered(self._note_registered)
+        self.registered = Registered(watched, self._note_registered)
         self._watched = {id(tensor) for tensor in watched}
-        self._starting = {id(tensor): tensor for tensor in watched if is_lazy(tensor)}
-        self._unsized = {*self._starting}  # without a shape so far
         self._weights = {storage_of(t) for t in watched if not is_lazy(t) and t.dim() > 1} - {0}
         self._writes = writes
         self._steps = steps
@@ -153,8 +151,8 @@ class Recorder:
             return None
         finally:
             self.registered.find_names(net)
-            if made := {*self.registered, *self._starting}:
-                self.events = without_making(self.events, made)
+            if self.registered:
+                self.events = without_making(self.events, {*self.registered})
 
     def at(self, node: Node) -> Event | None:
         """Return the innermost call that a node of the graph of autograd was made in.
@@ -243,8 +241,7 @@ class Recorder:
         return result
 
     def _enter_block(self, block: nn.Module, args: tuple[Any, ...]) -> None:
-        if self._unsized:
-            self._note_first_values(block)
+        self.registered.enter(block)
         event = self._begun(block)
         event.is_of_torch = type(block).__module__.startswith("torch.nn.")
         event.is_leaf = event.is_of_torch and not block._modules
@@ -352,19 +349,10 @@ class Recorder:
 
     def _made(self, tensors: list[Tensor], event: Event) -> None:
         for port, tensor in enumerate(tensors):
-            if self._starts(tensor) and not any(event.sources):
+            if tensor in self.registered and not any(event.sources):
                 continue  # first values of a parameter, which is still one that nothing made
             self._makers[id(tensor)] = made = _Made(tensor)
             made.maker, made.port = event, port
-
-    def _note_first_values(self, block: nn.Module) -> None:
-        """Note all parameters of a lazy block: those with a shape may get new values as well."""
-        held = {id(p): p for p in block._parameters.values() if p is not None}
-        if not self._unsized.isdisjoint(held):
-            self._starting |= held
-
-    def _starts(self, tensor: Tensor) -> bool:
-        return tensor in self.registered or id(tensor) in self._starting
 
     def _note_registered(self, tensor: Tensor) -> None:
         """Take a tensor that the net holds from now on for one that it has held before."""
@@ -373,23 +361,18 @@ class Recorder:
             del self._makers[id(tensor)]
         if isinstance(tensor, nn.Parameter):
             self._watched.add(id(tensor))
-            if is_lazy(tensor):
-                self._starting[id(tensor)] = tensor
-                self._unsized.add(id(tensor))
-            else:
-                self._is_parameter(tensor)
+            if not is_lazy(tensor):
+                self._note_sized(tensor)
 
-    def _is_parameter(self, tensor: Tensor) -> None:
+    def _note_sized(self, tensor: Tensor) -> None:
         self.memory.leave_out(tensor)
         if tensor.dim() > 1:
             self._weights |= {storage_of(tensor)} - {0}
 
     def _read(self, tensors: Iterable[Any]) -> None:
         found = [id(tensor) for tensor in tensors if id(tensor) in self._watched]
-        for key in self._unsized.intersection(found) if self._unsized else ():
-            if not is_lazy(self._starting[key]):
-                self._unsized.remove(key)
-                self._is_parameter(self._starting[key])
+        for tensor in self.registered.sized(found):
+            self._note_sized(tensor)
         if found and self._user:
             self._user.parameters |= frozenset(found)
 

@@ -1,9 +1,9 @@
-"""What a net registers while it runs: layers and parameters that `forward` makes."""
+"""What a net gets while it runs: what `forward` makes, and first values for what was lazy."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.nn.parameter import is_lazy
 
 from ..parameters.names import walk
 from ..tables import listed
@@ -30,13 +31,18 @@ _REGISTRATIONS: tuple[Callable[..., Any], ...] = (
 
 
 class Registered:
-    """What is registered inside `watching`, on this thread; `on_tensor` is told each tensor."""
+    """What is registered inside `watching`, on this thread; `on_tensor` is told each tensor.
 
-    def __init__(self, on_tensor: Callable[[Tensor], object]) -> None:
+    The lazy ones among the `watched`, which get a shape and values, are among it.
+    """
+
+    def __init__(self, watched: Iterable[Tensor], on_tensor: Callable[[Tensor], object]) -> None:
         self._on_tensor = on_tensor
+        self._unsized = {id(tensor): tensor for tensor in watched if is_lazy(tensor)}
         self.names: tuple[str, ...] = ()  # of what is new to the net, without what is inside of it
         self._places: list[tuple[nn.Module, str]] = []
-        self._held: dict[int, object] = {}  # alive, as an id would be used again
+        # Alive, as an id would be used again.
+        self._held: dict[int, object] = dict(self._unsized)
 
     def __contains__(self, tensor: Tensor) -> bool:
         return id(tensor) in self._held
@@ -61,11 +67,26 @@ class Registered:
             self._held[id(held)] = held
             if isinstance(held, Tensor):
                 self._on_tensor(held)
+                if is_lazy(held):
+                    self._unsized[id(held)] = held
 
         with ExitStack() as exits:
             for register in _REGISTRATIONS:
                 exits.callback(register(note).remove)
             yield
+
+    def enter(self, block: nn.Module) -> None:
+        """Add all parameters of a lazy block: those with a shape may get new values as well."""
+        if self._unsized:
+            held = {id(p): p for p in block._parameters.values() if p is not None}
+            if self._unsized.keys() & held:
+                self._held |= held
+
+    def sized(self, keys: Iterable[int]) -> list[Tensor]:
+        """Return those of the tensors with these ids that have got a shape, each once."""
+        found = self._unsized.keys() & keys if self._unsized else ()
+        new = [key for key in found if not is_lazy(self._unsized[key])]
+        return [self._unsized.pop(key) for key in new]
 
     def find_names(self, net: nn.Module) -> None:
         """Look up what the net, as the pass has left it, calls what is new to it."""

@@ -122,9 +122,9 @@ def trace(
 
     Steps are functions of torch that a block calls itself; those inside torch's own layers are
     left out, and what a loop repeats is shown once, with its count. What `forward` adds to the net
-    in its first call has its name and counts, and is gone again afterwards. `parameters` and `FLOPs`
-    include the calls inside. FLOPs are those of products of matrices and vectors, of convolutions
-    and of attention; what computes with a weight and is not counted is named.
+    in its first call has its name and counts, and is gone again afterwards. `parameters` and
+    `FLOPs` include the calls inside. FLOPs are those of products of matrices and vectors, of
+    convolutions and of attention; what computes with a weight and is not counted is named.
 
     `net` is any module; it stays as it is, lazy layers and random states too. `inputs` and
     `named_inputs` are what it takes. They may be shapes, and then nothing is computed; as a shape
