@@ -213,8 +213,13 @@ def _sum_of_floats(output: Any) -> Tensor | None:
 
 
 def _has_several_kernels(event: Event) -> bool:
-    layers = nn.RNNBase | nn.MultiheadAttention | nn.TransformerEncoderLayer
-    return isinstance(event.block, layers) or event.name == "scaled_dot_product_attention"
+    """Return whether on meta a call may keep other tensors for the backward pass than elsewhere."""
+    block = event.block
+    if isinstance(block, nn.modules.batchnorm._NormBase):
+        return not block.training and block.track_running_stats
+    layers = nn.RNNBase | nn.MultiheadAttention | nn.TransformerEncoderLayer | nn.EmbeddingBag
+    steps = "scaled_dot_product_attention", "batch_norm", "embedding_bag"
+    return isinstance(block, layers) or event.name in steps
 
 
 def _seconds(made: Pass, events: Sequence[Event]) -> list[float] | None:

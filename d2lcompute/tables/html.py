@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .table import Table
 
 _MOST_OPEN = 40  # rows of a tree that are unfolded at first
+_MOST_PARTS = 6  # that are unfolded at first
 _WIDEST = 40  # letters of a column of a tree, before its text wraps
 _TABLE_STYLE = """
 .d2c{overflow-x:auto}
@@ -25,6 +26,13 @@ _TABLE_STYLE = """
 .d2c table th,.d2c table td{text-align:left;vertical-align:top}
 .d2c table tbody th{font-weight:normal}
 .d2c table .n{text-align:right}
+"""
+_PATH_STYLE = ".d2c .p{opacity:.7;user-select:all}"
+_PART_STYLE = """
+.d2c .c,.d2c summary{font-weight:bold}
+.d2c summary .p{font-weight:normal}
+.d2c details table{margin:0 0 .6em 1.2em}
+.d2c details table th{padding:0 .7em 0 0}
 """
 _TREE_STYLE = """
 .d2c{overflow-x:auto}
@@ -40,18 +48,31 @@ _TREE_STYLE = """
 .d2c .head{font-weight:bold;border-bottom:1px solid}
 .d2c .n{text-align:right}
 .d2c .h{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
-.d2c .p{opacity:.7;user-select:all}
 """
+
+
+def folded(title: str, parts: Sequence[tuple[str, str, Table]]) -> str:
+    """Return one element with parts to unfold: a title, a place in the net, and a table each."""
+    shown = []
+    for number, (name, place, table) in enumerate(parts):
+        state = " open" if number < _MOST_PARTS else ""
+        summary = f"<summary>{_rich(name)}{_copied(place)}</summary>"
+        shown.append(f"<details{state}>{summary}{_flat(table)}</details>")
+    style = _TABLE_STYLE + _PART_STYLE + _PATH_STYLE
+    return _element(style, f'<p class="c">{_rich(title)}</p>{"".join(shown)}')
 
 
 def html_of(table: Table) -> str:
     """Return one element that shows a table, as a tree where some of its rows are parts."""
     is_tree = any(table.depths)
-    style = (_TREE_STYLE if is_tree else _TABLE_STYLE).replace("\n", "")
+    style = _TREE_STYLE + _PATH_STYLE if is_tree else _TABLE_STYLE
     body = _tree(table) if is_tree else _flat(table)
     notes = "".join(f"<p>{_rich(note)}</p>" for note in table.notes)
-    grid = f' style="--g:{_grid(table)}"' if is_tree else ""
-    return f'<div class="d2c"{grid}><style>{style}</style>{body}{notes}</div>'
+    return _element(style, body + notes, f' style="--g:{_grid(table)}"' if is_tree else "")
+
+
+def _element(style: str, body: str, grid: str = "") -> str:
+    return f'<div class="d2c"{grid}><style>{style.replace(chr(10), "")}</style>{body}</div>'
 
 
 def _flat(table: Table) -> str:
@@ -61,8 +82,9 @@ def _flat(table: Table) -> str:
         f'<th scope="col"{kind}>{_rich(_(header))}</th>'
         for header, kind in zip(table.headers, classes, strict=True)
     )
+    head = f"<thead><tr>{heads}</tr></thead>" if any(table.headers) else ""
     rows = "".join(_row(cells, classes) for cells in table.cells())
-    return f"<table>{caption}<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<table>{caption}{head}<tbody>{rows}</tbody></table>"
 
 
 def _row(cells: Sequence[str], classes: Sequence[str]) -> str:
@@ -120,12 +142,16 @@ def _unfolded(depths: Sequence[int]) -> int:
 
 
 def _line(cells: Sequence[str], path: str, heads: Sequence[str], classes: Sequence[str]) -> str:
-    copied = f' <code class="p">{html.escape(path)}</code>' if path and path != cells[0] else ""
+    copied = _copied(path) if path != cells[0] else ""
     spans = [f"<span>{_rich(cells[0])}{copied}</span>"]
     for cell, head, kind in zip(cells[1:], heads[1:], classes[1:], strict=True):
         text = f'<span class="h">{head} </span>{_rich(cell)}' if cell else ""
         spans.append(f"<span{kind}>{text}</span>")
     return "".join(spans)
+
+
+def _copied(path: str) -> str:
+    return f' <code class="p">{html.escape(path)}</code>' if path else ""
 
 
 def _classes(table: Table) -> list[str]:

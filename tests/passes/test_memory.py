@@ -4,6 +4,8 @@ import pytest
 import torch
 from nets import CHAPTER, WELL_KNOWN
 from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 import d2lcompute as d2c
 
@@ -31,6 +33,114 @@ def test_what_is_kept_is_what_autograd_saves_to_the_byte(name):
     net, inputs = NETS[name]()
     if not d2c.pending(net):
         assert d2c.trace(net, *inputs).kept == saved(net, inputs)
+
+
+class Attention(nn.Module):
+    def __init__(self, attend):
+        super().__init__()
+        self.mix, self.out, self.attend = nn.Linear(16, 48), nn.Linear(16, 16), attend
+
+    def forward(self, X):
+        return self.out(self.attend(*self.mix(X).chunk(3, -1)))
+
+
+def by_hand(Q, K, V):
+    return F.dropout((Q @ K.mT / 4).softmax(-1), 0.1) @ V
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.linear = nn.Embedding(50, 16), nn.Linear(16, 16)
+
+    def forward(self, tokens):
+        return F.linear(self.linear(self.embedding(tokens)).tanh(), self.embedding.weight)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, reentrant):
+        super().__init__()
+        self.first, self.reentrant = nn.Linear(8, 8), reentrant
+        self.inner = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 8))
+
+    def forward(self, X):
+        return checkpoint(self.inner, self.first(X), use_reentrant=self.reentrant).sigmoid()
+
+
+class InPlace(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
+
+    def forward(self, X):
+        Y = self.layers(X) + 1
+        Y *= 2
+        return F.hardtanh_(Y).sigmoid_()
+
+
+class Views(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, X):
+        first, second = self.linear(X).split(4, 1)
+        return (first * second).T.reshape(-1) * first.expand(3, -1, -1).exp()[0, 0, 0]
+
+
+class FunctionalNorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(8))
+
+    def forward(self, X):
+        return F.batch_norm(X, X.detach().mean(0), X.detach().var(0), self.weight)
+
+
+def frozen():
+    return nn.Sequential(nn.Linear(8, 8).requires_grad_(False), nn.ReLU(), nn.Linear(8, 8))
+
+
+def convolutional():
+    first = nn.Conv2d(3, 8, 3, padding=1), nn.GELU(), nn.Conv2d(8, 8, 3, groups=4), nn.MaxPool2d(2)
+    return nn.Sequential(*first, nn.Dropout2d(0.2), nn.GroupNorm(2, 8), nn.ConvTranspose2d(8, 4, 2))
+
+
+IMAGES, SEQUENCES, ROWS = torch.rand(2, 3, 16, 16), torch.rand(2, 5, 16), torch.rand(4, 8)
+TOKENS = torch.randint(50, (3, 4))
+ODD = {
+    "convolutions": (convolutional, IMAGES),
+    "attention by hand": (lambda: Attention(by_hand), SEQUENCES),
+    "fused attention": (lambda: Attention(F.scaled_dot_product_attention), SEQUENCES),
+    "encoder in evaluation mode": (
+        lambda: nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval(),
+        SEQUENCES,
+    ),
+    "dropout": (lambda: nn.Sequential(nn.Linear(8, 8), nn.Dropout(), nn.AlphaDropout(0.2)), ROWS),
+    "tied": (Tied, TOKENS),
+    "padded embedding": (lambda: nn.Embedding(50, 16, padding_idx=0), TOKENS),
+    "bag of embeddings": (lambda: nn.EmbeddingBag(50, 16, mode="max"), TOKENS),
+    "checkpoint": (lambda: Checkpointed(False), ROWS),
+    "reentrant checkpoint": (lambda: Checkpointed(True), ROWS),
+    "in place": (InPlace, IMAGES),
+    "normalization in evaluation mode": (lambda: nn.BatchNorm1d(8).eval(), ROWS),
+    "normalization by function": (FunctionalNorm, ROWS),
+    "recurrent": (lambda: nn.GRU(16, 8, 2, bidirectional=True, dropout=0.2), SEQUENCES),
+    "views": (Views, ROWS),
+    "frozen": (frozen, ROWS),
+    "parametrized": (lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8)), ROWS),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_kept_in_odd_nets_is_what_autograd_saves_to_the_byte(name):
+    make, X = ODD[name]
+    net = make()
+    real = d2c.trace(net, X)
+    assert real.error is None
+    assert real.kept == saved(net, [X])
+    imagined = d2c.trace(net, X.to("meta"))
+    assert imagined.is_about or (imagined.kept, imagined.peak) == (real.kept, real.peak)
 
 
 def test_shapes_tell_the_bytes_that_tensors_tell():

@@ -714,6 +714,7 @@ def test_html_is_the_same_each_time_and_escaped():
     assert "Net: 1 finding" in html
     assert "&lt;b&gt;" in html
     assert "<b>" not in html
+    assert "<details open><summary>1. " in html
 
 
 def test_a_finding_shows_itself():

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from d2lcompute.tables import Table
+from d2lcompute.tables.html import folded
 from d2lcompute.words.language import marks
 
 TABLE = Table(
@@ -67,6 +68,19 @@ def test_rows_with_parts_fold_and_say_where_a_part_is():
 def test_each_cell_of_a_tree_names_its_column_where_there_is_no_style_sheet():
     plain = re.sub(r"<style>.*?</style>|<[^>]+>", "", TREE.html())
     assert "0: B 0count 2" in plain
+
+
+def test_parts_below_a_title_unfold(closes_every_element):
+    table = Table(("", ""), [("why", "a<b")])
+    html = folded("2 things", [("1. one", "0.weight", table), ("2. two", "", table)])
+    assert closes_every_element(html)
+    assert "<summary>1. one <code" in html
+    assert "<summary>2. two</summary><table><tbody><tr>" in html  # no head that says nothing
+
+
+def test_of_many_parts_the_last_ones_are_folded():
+    html = folded("20 things", [("thing", "", Table(("",), [("x",)]))] * 20)
+    assert (html.count("<details open>"), html.count("<details>")) == (6, 14)
 
 
 def test_a_large_tree_is_folded_as_far_as_needed():

@@ -32,10 +32,16 @@ class Finding(Report):
 
     def _table(self, number: str = "") -> Table:
         where = listed([name or _("the net itself") for name in self.where], _MOST_NAMES)
-        said = (where, self.what, self.why, self.mend)
-        labels = (_("where"), _("what"), _("why"), _("fix"))
-        cells = [(label, _filled(text)) for label, text in zip(labels, said, strict=True)]
-        return Table((number, self.kind), cells)
+        said = [(_("where"), where), *self._said()]
+        return Table((number, self.kind), [(label, _filled(text)) for label, text in said])
+
+    def _said(self) -> list[tuple[str, str]]:
+        return [(_("what"), self.what), (_("why"), self.why), (_("fix"), self.mend)]
+
+    def _part(self, number: int) -> tuple[str, str, Table]:
+        """Return the title, the place and what is said, for a notebook."""
+        place = listed([name for name in self.where if name], _MOST_NAMES)
+        return f"{number}. {_(self.kind)}", place, Table(("", ""), self._said())
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,11 +53,13 @@ class Diagnosis(Rows[Finding]):
     ran: bool
 
     def __repr__(self) -> str:
-        return printable("\n\n".join([self._summary(), *(one.text() for one in self._tables())]))
+        tables = [one._table(f"{i}.") for i, one in enumerate(self.findings, 1)]
+        return printable("\n\n".join([self._summary(), *(table.text() for table in tables)]))
 
     def _repr_html_(self) -> str:
-        tables = [Table((), (), self._summary()), *self._tables()]
-        return f"<div>{''.join(table.html() for table in tables)}</div>"
+        from ...tables.html import folded
+
+        return folded(self._summary(), [one._part(i) for i, one in enumerate(self.findings, 1)])
 
     def _rows(self) -> Sequence[Finding]:
         return self.findings
@@ -70,9 +78,6 @@ class Diagnosis(Rows[Finding]):
         if not self.ran:
             said.append(_("pass an input to examine a forward and a backward pass too"))
         return _("{name}: {text}", name=self.net, text=_("; ").join(said))
-
-    def _tables(self) -> list[Table]:
-        return [one._table(f"{i}.") for i, one in enumerate(self.findings, 1)]
 
 
 def _filled(text: str) -> str:
