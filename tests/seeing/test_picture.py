@@ -16,7 +16,7 @@ from d2lcompute.seeing.picture.columns import SLIDE, arrange
 from d2lcompute.seeing.picture.graph import EXIT
 from d2lcompute.seeing.picture.rows import LABEL_GAP, flow_label, rows_of
 from d2lcompute.seeing.picture.scene import Way, scene_of
-from d2lcompute.seeing.picture.sketch import alt_text
+from d2lcompute.seeing.picture.sketch import ROOM, alt_text
 from d2lcompute.seeing.picture.svg import svg
 
 every_net = pytest.mark.parametrize("name", NETS)
@@ -252,6 +252,48 @@ def test_a_tall_net_is_broken_into_columns_that_fit_a_slide():
     assert box.height < SLIDE[1]
 
 
+class Skipping(nn.Module):
+    """A tall net around which what its first layers make is led to the last ones, as in a U-Net."""
+
+    def __init__(self, skips):
+        super().__init__()
+        self.down = nn.ModuleList(nn.Linear(n, n + 1) for n in range(1, 13))
+        self.up = nn.ModuleList(nn.Linear(n, n - 1) for n in range(13, 1, -1))
+        self.skips = skips
+
+    def forward(self, X):
+        made = []
+        for layer in self.down:
+            X = layer(X)
+            made.append(X)
+        for number, layer in enumerate(self.up):
+            X = layer(X)
+            if number >= len(self.up) - self.skips - 1 and number < len(self.up) - 1:
+                X = X + made[len(self.up) - number - 2]
+        return X
+
+
+@pytest.mark.parametrize("skips", [0, 1, 3, 8])
+def test_a_tall_net_with_skips_is_broken_into_columns_too(skips):
+    box = boxes(graph(Skipping(skips), (1, 1)))[0]
+    assert box.width < ROOM[0]
+    assert box.height < ROOM[1]
+    assert list(clashes(box)) == []
+
+
+@pytest.mark.parametrize("skips", [0, 1, 3, 8])
+def test_every_line_between_columns_goes_on_where_another_one_ends(skips):
+    box = boxes(graph(Skipping(skips), (1, 1)))[0]
+    starts = {rounded(line.points[0]) for line in box.lines} | {rounded((box.leave, box.height))}
+    ends = [rounded(line.points[-1]) for line in box.lines if not line.has_head]
+    assert len(ends) > 2 * skips
+    assert starts.issuperset(ends)
+
+
+def rounded(point):
+    return tuple(round(value, 6) for value in point)
+
+
 def test_ways_keep_their_ends_and_round_their_corners():
     way = Way(((0, 0), (0, 1), (2, 1)), 0.25, "faint", 1.0)
     assert way.steps() == [
@@ -269,8 +311,9 @@ def test_boxes_of_several_columns_stand_below_one_another():
         return nn.Sequential(*(nn.Linear(n, n + 1) for n in range(first, first + 30)))
 
     class Around(nn.Sequential):
-        def forward(self, X):
-            return torch.cat([super().forward(X), X], 1)
+        def forward(self, X):  # more leads around the two than can lead from column to column
+            around = [X + number for number in range(13)]
+            return torch.cat([super().forward(X), *around], 1)
 
     picture = boxes(graph(Around(tall(1), tall(31)), (1, 1)))
     entry = {box.node.title: box.entries[0] for box in picture}

@@ -61,8 +61,9 @@ class Arc:
 class Box:
     """A node with its place; data enters it at the top at `entries`, and leaves below at `leave`.
 
-    These, and all that lies inside, have coordinates from the corner of the box until `placed`
-    makes them those of the picture.
+    What passes a column by, or is taken in a later one too, leaves it at the places `aside`. All of
+    these, and what lies inside, have coordinates from the corner of the box until `placed` makes
+    them those of the picture.
     """
 
     node: Node
@@ -74,6 +75,7 @@ class Box:
     lines: list[Line] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
     arcs: list[Arc] = field(default_factory=list)
+    aside: list[float] = field(default_factory=list)
     x: float = 0.0
     y: float = 0.0
 
@@ -96,6 +98,7 @@ class Box:
         ]
         self.entries = [entry + x for entry in self.entries]
         self.leave += x
+        self.aside = [leave + x for leave in self.aside]
 
 
 def sheets(node: Node) -> int:

@@ -8,7 +8,8 @@ from itertools import chain, pairwise
 
 from .boxes import PAD, Arc, Box, Line, leaf, stack_height, title_width
 from .graph import EXIT, Flow, Node
-from .rows import Rows
+from .routes import CHANNEL
+from .rows import Rows, rows_of
 
 HEADER = 0.3  # for the title
 GUTTER = 0.16  # between arcs
@@ -19,8 +20,11 @@ ROOMY = 1.0  # the share of a slide up to which rows need no columns
 MOST_COLUMNS = 10
 HALVINGS = 12
 BREAK = 0.2  # what a break must gain, of a slide
+LINE = 0.05  # and each line more than one that leads over it
+MOST_LINES = 12
 
 Spot = tuple[int, int]  # column and row
+Cut = tuple[float, int, list[int]]  # how far down a row begins, which it is, what leads to it
 
 
 def arrange(root: Node, arrows: bool) -> Box:
@@ -38,48 +42,58 @@ def arrange(root: Node, arrows: bool) -> Box:
 def _around(node: Node, boxes: Sequence[Box], arrows: bool) -> Box:
     """Return the box of a node with these boxes in it, in as many columns as are best to see."""
 
-    def framed(parts: list[list[int]]) -> Box:
+    def framed(breaks: Sequence[Cut]) -> Box:
+        bounds = [0, *(row for _top, row, _lines in breaks), len(rows)]
+        parts = [sorted(chain(*rows[a:b])) for a, b in pairwise(bounds)]
+        through = [[], *(lines for _top, _row, lines in breaks), []]
         entering = _entering(node, parts)
-        nodes = [_part(node, parts, number, entering[number]) for number in range(len(parts))]
+        nodes = [_part(node, parts, n, coming, through) for n, coming in enumerate(entering)]
         inner = [[boxes[index] for index in part] for part in parts]
         columns = [Rows(n, b, arrows) for n, b in zip(nodes, inner, strict=True)]
         return _Frame(node, columns, entering, arrows).box()
 
-    whole = [list(range(len(boxes)))]
-    if _share(framed(whole)) <= ROOMY:
-        return framed(whole)
-    rows = Rows(node, boxes, arrows)
-    choices = [whole]
-    for count in range(2, MOST_COLUMNS + 1):
-        parts = _parts(rows, count)
-        choices += [parts] if parts != choices[-1] else []
-    return framed(min(choices, key=lambda parts: _share(framed(parts)) + BREAK * len(parts)))
+    def cost(breaks: Sequence[Cut]) -> float:
+        lines = sum(len(lines) - 1 for _top, _row, lines in breaks)
+        return _share(framed(breaks)) + BREAK * len(breaks) + LINE * lines
+
+    rows = rows_of(len(boxes), node.flows)
+    whole = framed([])
+    if _share(whole) <= ROOMY:
+        return whole
+    uncut = Rows(node, boxes, arrows)
+    cuts = uncut.cuts()
+    choices: list[list[Cut]] = [[]]
+    for most in (1, MOST_LINES):
+        few = [cut for cut in cuts if 1 <= len(cut[2]) <= most]
+        for count in range(2, MOST_COLUMNS + 1):
+            breaks = _balanced(few, uncut, count)
+            choices += [breaks] if breaks not in choices else []
+    return framed(min(choices, key=cost))
 
 
 def _share(box: Box) -> float:
     return max(box.width / SLIDE[0], box.height / SLIDE[1])
 
 
-def _parts(rows: Rows, count: int) -> list[list[int]]:
-    """Split the rows where one flow comes down, into at most `count` parts, as low as can be."""
-    ends = [*rows.cuts(), (rows.height, len(rows.rows))]
+def _balanced(cuts: Sequence[Cut], rows: Rows, count: int) -> list[Cut]:
+    """Return the cuts that make at most `count` parts, the highest as low as can be."""
+    ends = [*cuts, (rows.height, len(rows.rows), [])]
     low, high = rows.height / count, rows.height
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if len(_breaks(ends, middle)) < count else (middle, high)
-    bounds = [0, *_breaks(ends, high), len(rows.rows)]
-    return [sorted(chain(*rows.rows[a:b])) for a, b in pairwise(bounds)]
+    return _breaks(ends, high)
 
 
-def _breaks(ends: Sequence[tuple[float, int]], most: float) -> list[int]:
-    """Return the rows to break before so that no part is higher than `most`, if that can be."""
+def _breaks(ends: Sequence[Cut], most: float) -> list[Cut]:
+    """Return where to break so that no part is higher than `most`, if that can be."""
     breaks = []
-    start, (last_top, last_row) = 0.0, ends[0]
-    for top, row in ends[1:]:
-        if top - start > most and last_top > start:
-            breaks.append(last_row)
-            start = last_top
-        last_top, last_row = top, row
+    start, last = 0.0, ends[0]
+    for cut in ends[1:]:
+        if cut[0] - start > most and last[0] > start:
+            breaks.append(last)
+            start = last[0]
+        last = cut
     return breaks
 
 
@@ -93,22 +107,34 @@ def _entering(node: Node, parts: Sequence[Sequence[int]]) -> list[list[int]]:
     return [[k for k in sorted(firsts) if firsts[k] == number] for number in range(len(parts))]
 
 
-def _part(node: Node, parts: Sequence[Sequence[int]], number: int, entering: list[int]) -> Node:
-    """Return a part as a node; what comes from the part before comes in first."""
-    before = min(number, 1)
+def _part(
+    node: Node,
+    parts: Sequence[Sequence[int]],
+    number: int,
+    entering: Sequence[int],
+    through: Sequence[Sequence[int]],
+) -> Node:
+    """Return a part as a node; what leads `through` from the part before comes in first.
+
+    What leads through to the next one leaves at exits of its own, in the same order.
+    """
     is_last = number == len(parts) - 1
+    coming = through[number]
     places = {index: place for place, index in enumerate(parts[number])}
-    own = {~k: ~(before + place) for place, k in enumerate(entering)}
-    sources = places | own
-    flows = [
-        Flow(sources.get(f.source, ~0), places.get(f.target, EXIT), f.shape, f.into)
-        for f in node.flows
-        if f.source in sources or f.target in places or (is_last and f.target == EXIT)
-    ]
+    sources = places | {source: ~place for place, source in enumerate(coming)}
+    sources |= {~k: ~(len(coming) + place) for place, k in enumerate(entering)}
+    exits = {source: EXIT + place for place, source in enumerate(through[number + 1])}
+    targets = places | ({EXIT: EXIT} if is_last else {})
+    flows = dict.fromkeys(
+        Flow(sources[flow.source], target, flow.shape, flow.into)
+        for flow in node.flows
+        if flow.source in sources
+        and (target := targets.get(flow.target, exits.get(flow.source))) is not None
+    )
     labels = [node.entries[k] if k < len(node.entries) else "" for k in entering]
-    part = Node("", node.kind if is_last else "column", entries=[*[""] * before, *labels])
+    part = Node("", node.kind if is_last else "column", entries=[*[""] * len(coming), *labels])
     part.children = [node.children[index] for index in places]
-    part.flows = list(dict.fromkeys(flows))
+    part.flows = list(flows)
     return part
 
 
@@ -130,10 +156,11 @@ class _Frame:
 
     def box(self) -> Box:
         """Return the box of the node."""
-        several = len(self._columns) > 1
-        top = HEADER + GUTTER * self._overhead + TURN * several
+        lines = max(len(column.aside) for column in self._columns)
+        turn = TURN + CHANNEL * lines if len(self._columns) > 1 else 0.0
+        top = HEADER + GUTTER * self._overhead + turn
         lefts = list(self._lefts())
-        bottom = top + max(column.height for column in self._columns) + TURN * several
+        bottom = top + max(column.height for column in self._columns) + turn
         for left, column in zip(lefts, self._columns, strict=True):
             column.move_inside(left, top)
         inner = lefts[-1] + self._columns[-1].width
@@ -154,11 +181,10 @@ class _Frame:
     def _entries(self) -> list[float]:
         """Return where each thing comes in, above the column that takes it first."""
         found = {0: self._columns[0].entries[0]}
-        for number, (column, entering) in enumerate(
-            zip(self._columns, self._entering, strict=True)
-        ):
-            own = column.entries[min(number, 1) :]
-            found |= dict(zip(entering, own, strict=False))
+        coming = 0  # from the column before
+        for column, entering in zip(self._columns, self._entering, strict=True):
+            found |= dict(zip(entering, column.entries[coming:], strict=False))
+            coming = 1 + len(column.aside)
         return [found.get(k, found[0]) for k in range(max(found) + 1)]
 
     def _lefts(self) -> Iterator[float]:
@@ -168,17 +194,22 @@ class _Frame:
             tracks = 1 + max((track for *_, track in self._taken[number]), default=-1)
             x += GUTTER * tracks
             yield x
-            x += column.width + APART
+            x += column.width + APART + CHANNEL * len(column.aside)
 
     def _connections(self, lefts: Sequence[float], top: float, bottom: float) -> Iterator[Line]:
-        """Yield the lines from the end of each column to the top of the next, and out."""
+        """Yield the lines from the end of each column to the top of the next, and out.
+
+        Those further right turn earlier and end higher, so that they lie around each other.
+        """
         for (left, column), (_, following) in pairwise(zip(lefts, self._columns, strict=True)):
             end = top + column.height
-            x = left + column.width + APART / 2
-            begin = following.entries[0]
-            across = ((x, end + TURN / 2), (x, top - TURN / 2), (begin, top - TURN / 2))
-            start = (column.leave, end), (column.leave, end + TURN / 2)
-            yield Line((*start, *across, (begin, top)), has_head=False)
+            pairs = list(zip([column.leave, *column.aside], following.entries, strict=False))
+            for place, (leave, begin) in enumerate(sorted(pairs, reverse=True)):
+                x = left + column.width + APART / 2 + CHANNEL * place
+                below = end + TURN / 2 + CHANNEL * place
+                above = top - TURN / 2 - CHANNEL * (len(pairs) - 1 - place)
+                way = (leave, end), (leave, below), (x, below), (x, above), (begin, above)
+                yield Line((*way, (begin, top)), has_head=False)
         last = self._columns[-1]
         if top + last.height < bottom:
             yield Line(((last.leave, top + last.height), (last.leave, bottom)), has_head=False)

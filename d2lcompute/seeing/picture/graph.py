@@ -15,7 +15,7 @@ from ..fold import Wiring
 from ..parts import Part, parts_of, title
 from .notes import Notes, labels, leaf
 
-EXIT = 1 << 30  # as the target of a flow: it leaves the node
+EXIT = 1 << 30  # as the target of a flow: it leaves the node; from here on, a column of it
 
 
 class Flow(NamedTuple):

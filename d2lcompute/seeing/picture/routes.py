@@ -95,7 +95,7 @@ class Router:
                 points += [(path.column, middle), (target.side, middle)]
             else:
                 points.append((path.x, target.top))
-            lines.append(Line(tuple(points), has_head=path.target != EXIT))
+            lines.append(Line(tuple(points), has_head=path.target < EXIT))
         return lines
 
     def _path(self, source: int, target: int, into: int) -> _Path:

@@ -28,13 +28,14 @@ class Rows:
         self.rows = rows_of(len(boxes), node.flows)
         self.node = node
         self._row = {index: number for number, row in enumerate(self.rows) for index in row}
-        self._row[EXIT] = len(self.rows)
+        self._exits = sorted({EXIT, *(f.target for f in node.flows if f.target > EXIT)})
+        self._row |= dict.fromkeys(self._exits, len(self.rows))
         self._boxes = boxes
         self._feeding: dict[int, list[Flow]] = defaultdict(list)
         self._onward: dict[int, list[Flow]] = defaultdict(list)
         for flow in node.flows:
             self._feeding[flow.target].append(flow)
-            if node.kind == "column" or flow.target != EXIT:
+            if node.kind == "column" or flow.target < EXIT:
                 self._onward[flow.source].append(flow)
         self._arrows = arrows
         self._driven = _driven(node.flows)
@@ -56,6 +57,7 @@ class Rows:
         entries = [self._places[~number].out for number in range(len(self._gaps))]
         leave = self._places[EXIT].out
         box = Box(self.node, right - left, self.height, entries, leave, list(self._boxes))
+        box.aside = [self._places[exit_].out for exit_ in self._exits[1:]]
         box.lines = self._router.lines(self._channels)
         for index, child in enumerate(self._boxes):
             place = self._places[index]
@@ -66,8 +68,11 @@ class Rows:
         box.move_inside(-left, 0.0)
         return box
 
-    def cuts(self) -> list[tuple[float, int]]:
-        """Return how far down the rows begin that only one child leads to, and which."""
+    def cuts(self) -> list[tuple[float, int, list[int]]]:
+        """Return how far down each row begins, which it is, and what comes from above it.
+
+        What was made last comes first, and what comes into the node last.
+        """
         crossing: list[set[int]] = [set() for _ in self.rows]
         first: dict[int, int] = {}  # what comes into the node crosses only where it is taken again
         for flow in sorted(self.node.flows, key=lambda flow: self._row[flow.target]):
@@ -80,7 +85,8 @@ class Rows:
             for row in range(source + 1, min(target + 1, len(self.rows))):
                 crossing[row].add(flow.source)
         tops = [min(self._places[index].top for index in row) for row in self.rows]
-        return [(tops[row], row) for row in range(1, len(self.rows)) if len(crossing[row]) == 1]
+        rows = range(1, len(self.rows))
+        return [(tops[row], row, sorted(crossing[row], reverse=True)) for row in rows]
 
     def _across(self) -> dict[int, Place]:
         """Place the children from left to right, each below what feeds it from nearest."""
@@ -99,8 +105,9 @@ class Rows:
             aside = [w - places[index].left for index, w in wishes.items() if w is not None]
             for index in row:
                 places[index].shift(fmean(aside) if aside else 0.0)
-        last = self._wish(EXIT, places) or 0.0
-        places[EXIT] = _point(len(self.rows), last)
+        places[EXIT] = _point(len(self.rows), self._wish(EXIT, places) or 0.0)
+        for exit_ in self._exits[1:]:
+            places[exit_] = _point(len(self.rows), self._aside(exit_, places))
         if len(self._gaps) > 1:
             places.update(self._entries(places))
         return places
@@ -113,6 +120,22 @@ class Rows:
             if flow.source in places and self._row[flow.target] > row > places[flow.source].row
         ]
         return max(passing, default=-BESIDE) + BESIDE
+
+    def _aside(self, exit_: int, places: Mapping[int, Place]) -> float:
+        """Return where something leaves a column: straight below its source, or beside all boxes.
+
+        All that leaves has space between, as all that comes in.
+        """
+        source = places[self._feeding[exit_][0].source]
+        below = [place for place in places.values() if place.row > source.row]
+        if source.row >= 0 and all(
+            source.out < place.left - ENTRY_GAP or source.out > place.right + ENTRY_GAP
+            for place in below
+        ):
+            return source.out
+        right = max(place.right for place in places.values())
+        taken = max((places[one].out for one in self._exits if one in places), default=right)
+        return max(right + CLEAR, taken + ENTRY_GAP)
 
     def _spread(self) -> Iterator[float]:
         """Yield where the data comes in, as long as nobody knows where it goes to."""
@@ -177,7 +200,8 @@ class Rows:
                 place.top = y + (height - self._boxes[index].height) / 2
                 place.bottom = place.top + self._boxes[index].height
             y += height
-        self._places[EXIT].top = y
+        for exit_ in self._exits:
+            self._places[exit_].top = y
         return y, channels
 
 
@@ -211,7 +235,7 @@ def rows_of(count: int, flows: Sequence[Flow]) -> list[list[int]]:
     number = [0] * count
     readers: dict[int, list[int]] = defaultdict(list)
     for flow in sorted(flows, key=lambda flow: flow.target):
-        if flow.source >= 0 and flow.target != EXIT:
+        if flow.source >= 0 and flow.target < EXIT:
             number[flow.target] = max(number[flow.target], number[flow.source] + 1)
             readers[flow.source].append(flow.target)
     fed = {flow.target for flow in flows}

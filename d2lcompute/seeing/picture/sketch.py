@@ -15,7 +15,7 @@ from .graph import EXIT, Graph, Node
 from .rows import flow_label
 from .scene import Scene, scene_of
 
-ROOM = 1.4 * SLIDE[0], 1.75 * SLIDE[1]  # for a picture that folds by itself, in inches
+ROOM = 1.4 * SLIDE[0], 1.4 * SLIDE[1]  # for a picture that folds by itself, in inches
 MOST_NODES = 250  # more do not fit
 
 
