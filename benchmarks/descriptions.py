@@ -55,6 +55,10 @@ def three(name, make, shape, device="cpu"):
     yield describing(name, make())
     yield tracing(name, make(), shape, device)
     yield inferring(name, partial(make, linear=nets.lazy), make(), shape, device)
+    if device == "cpu":
+        yield valuing(name, make(), shape)
+        yield going_back(name, make(), shape)
+        yield keeping(name, make(), shape)
 
 
 def describing(name, net):
@@ -107,6 +111,53 @@ def inferring(name, lazy, net, shape, device):
         ),
         targets("infer_shapes", ("torchinfo",), name),
         headline=headline("infer the shapes of", name),
+    )
+
+
+def valuing(name, net, shape):
+    """Tell how the values of every output are distributed; torchlens keeps them all instead."""
+    X = torch.rand(shape)
+    return Case(
+        f"trace with values, {name}",
+        (
+            ours("trace", lambda: str(d2c.trace(net, X, values=True))),
+            peer("torchlens", lambda: torchlens(net, X), needs="torchlens"),
+            limit("one forward pass and its values", lambda: values_of(net, X)),
+        ),
+        (Target("trace", 1, "torchlens"),),
+        headline=headline("trace the values of", name),
+    )
+
+
+def going_back(name, net, shape):
+    """Count the operations of a backward pass too; fvcore counts those of a forward pass alone."""
+    X = torch.rand(shape)
+    return Case(
+        f"trace with backward, {name}",
+        (
+            ours("trace", lambda: str(d2c.trace(net, X, backward=True))),
+            peer("FlopCounterMode", lambda: flop_counter(net, X)),
+            peer("fvcore, forward", lambda: fvcore(net, X), needs="fvcore"),
+            limit("a forward and a backward pass", lambda: net(X).sum().backward()),
+        ),
+        headline=headline("trace the backward pass of", name),
+    )
+
+
+def keeping(name, net, shape):
+    """Tell the bytes that training needs; what torchinfo tells is the sum of all outputs."""
+    X = torch.rand(shape)
+    return Case(
+        f"bytes for training, {name}",
+        (
+            ours("trace", lambda: d2c.trace(net, X).kept),
+            peer(
+                "torchinfo, all outputs",
+                lambda: torchinfo(net, input_data=X, device="cpu"),
+                needs="torchinfo",
+            ),
+            limit("a pass with saved_tensors_hooks", lambda: bytes_saved(net, X)),
+        ),
     )
 
 
@@ -164,6 +215,56 @@ def walk(net):
 def forward(net, X):
     with torch.no_grad():
         return net(X)
+
+
+def values_of(net, X):
+    """Return mean, deviation and the share of zeros of every output, by hooks."""
+    found = []
+
+    def look(_module, _inputs, output):
+        output = output.detach()
+        found.append((output.mean().item(), output.std().item(), (output == 0).float().mean()))
+
+    handles = [module.register_forward_hook(look) for module in net.modules()]
+    net(X)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def bytes_saved(net, X):
+    found = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        net(X)
+    return sum(found.values())
+
+
+def flop_counter(net, X):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False, depth=1000) as counter:
+        net(X).sum().backward()
+    return counter.get_table(1000)
+
+
+def fvcore(net, X):
+    from fvcore.nn import FlopCountAnalysis, flop_count_table
+
+    counted = FlopCountAnalysis(net, X).unsupported_ops_warnings(False)
+    return flop_count_table(counted.uncalled_modules_warnings(False), max_depth=1000)
+
+
+def torchlens(net, X):
+    import torchlens
+
+    options = torchlens.options.CaptureOptions(unwrap_when_done=True)  # or it slows torch down
+    return str(torchlens.trace(net, X, capture=options))
 
 
 def torchinfo(net, **options):

@@ -26,8 +26,8 @@ RATE = "notebooks/min"  # what is kept are the seconds of one, so that less is b
 ENDLESS = "no end within"
 PATIENCE = 10  # seconds that the first run of a candidate may compute, on a busy machine too
 PACKAGES = (
-    "torch", "d2l", "torchinfo", "torchview", "lightning", "accelerate", "safetensors",
-    "nbval", "nbmake", "nbgrader", "otter-grader",
+    "torch", "d2l", "torchinfo", "torchview", "torchlens", "fvcore", "lightning", "accelerate",
+    "safetensors", "nbval", "nbmake", "nbgrader", "otter-grader",
 )  # fmt: skip
 
 

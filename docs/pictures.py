@@ -5,7 +5,7 @@ It writes `docs/pictures.md` and the pictures that this page shows.
 
 from __future__ import annotations
 
-from html import escape
+import re
 from pathlib import Path
 
 import torch
@@ -246,7 +246,9 @@ FOLDER = Path(__file__).parent
 INTRODUCTION = """# Pictures of nets
 
 What `d2lcompute.draw(net, X)` shows, made by `python docs/pictures.py`. The pictures are SVG: they
-are dark where the page is, stay sharp at any size, and say in words what they show.
+are light or dark as the reader's system is, stay sharp at any size, and say in words what they
+show. They are made for a slide; a page that is narrower, as on a phone, shrinks them to six tenths
+and then scrolls, as a notebook does.
 
 * A box is a block, a box in a box a block in a block. Blue ones have parameters; a dashed blue one
   is lazy and gets its shapes in this pass. Rounder ones are functions that `forward` calls itself.
@@ -255,22 +257,34 @@ are dark where the page is, stay sharp at any size, and say in words what they s
 * A stack is several alike, drawn once: in a row or side by side, as it says.
 * What is one block that is called again, or shares a parameter, has one colour and is joined.
 * Where a value decided which way to go, the box behind says why it ran.
+* What is taller than a slide goes on in a column beside it, with all lines that lead there.
 * A net that is too large for a slide is drawn with its inner blocks closed, and says so;
   `depth="all"` opens them all.
 """
+
+
+def drawing_of(name):
+    """Return a picture of the sheet."""
+    make, options = NETS[name]
+    torch.manual_seed(0)
+    net, *inputs = make()
+    return d2c.draw(net, *inputs, **options)
+
+
+def passage(name, title, drawing):
+    """Return what the page has of a picture, with the image as a notebook shows it."""
+    image = re.sub(r'src="[^"]*"', f'src="pictures/{name}.svg"', drawing._repr_html_())
+    return f"## {title}\n\n{image}\n"
 
 
 def main() -> None:
     """Write the page and its pictures."""
     (FOLDER / "pictures").mkdir(exist_ok=True)
     page = [INTRODUCTION]
-    for name, title, make, options in SHEET:
-        torch.manual_seed(0)
-        net, *inputs = make()
-        drawing = d2c.draw(net, *inputs, **options)
+    for name, title, _make, _options in SHEET:
+        drawing = drawing_of(name)
         drawing.save(FOLDER / "pictures" / f"{name}.svg")
-        image = f'<img src="pictures/{name}.svg" alt="{escape(drawing.alt)}">'
-        page.append(f"## {title}\n\n{image}\n")
+        page.append(passage(name, title, drawing))
     (FOLDER / "pictures.md").write_text("\n".join(page), encoding="utf-8")
 
 
