@@ -145,10 +145,14 @@ class Wiring:
         if origin is not None and origin > block:
             return self._link(origin, 0, shape, block)
         call = self._calls[block]  # which hands on an input
-        sources = (0,) * len(call.inputs) if call.parent is None else call.sources
-        given = zip(sources, call.ports, call.inputs, strict=True)
-        ports = [port for source, port, size in given if (source, size) == (origin, shape)]
-        return None if origin is None or not ports else self._link(origin, ports[0], shape, block)
+        sources, ports = call.sources, call.ports
+        if call.parent is None:
+            sources, ports = (0,) * len(call.inputs), tuple(range(len(call.inputs)))
+        given = zip(sources, ports, call.inputs, strict=True)
+        fitting = [port for source, port, size in given if (source, size) == (origin, shape)]
+        if origin is None or not fitting:
+            return None
+        return self._link(origin, fitting[0], shape, block)
 
     def _link(self, source: int, port: int, shape: Shape, block: int) -> Link:
         maker: int | None = source

@@ -290,6 +290,22 @@ def test_every_line_between_columns_goes_on_where_another_one_ends(skips):
     assert starts.issuperset(ends)
 
 
+def test_what_is_given_back_as_it_came_has_its_line_in_columns_too():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tall = nn.ModuleList(nn.Linear(n, n + 1) for n in range(1, 31))
+
+        def forward(self, X, Y):
+            for layer in self.tall:
+                X = layer(X)
+            return X, Y
+
+    box = boxes(graph(Both(), (1, 1), (2, 3)))[0]
+    assert box.height < SLIDE[1]
+    assert any(line.points[0][0] == pytest.approx(box.entries[1]) for line in box.lines)
+
+
 def rounded(point):
     return tuple(round(value, 6) for value in point)
 

@@ -21,7 +21,7 @@ MOST_COLUMNS = 10
 HALVINGS = 12
 BREAK = 0.2  # what a break must gain, of a slide
 LINE = 0.05  # and each line more than one that leads over it
-MOST_LINES = 12
+MOST_LINES = 12  # that lead over a break
 
 Spot = tuple[int, int]  # column and row
 Cut = tuple[float, int, list[int]]  # how far down a row begins, which it is, what leads to it
@@ -47,7 +47,7 @@ def _around(node: Node, boxes: Sequence[Box], arrows: bool) -> Box:
         parts = [sorted(chain(*rows[a:b])) for a, b in pairwise(bounds)]
         through = [[], *(lines for _top, _row, lines in breaks), []]
         entering = _entering(node, parts)
-        nodes = [_part(node, parts, n, coming, through) for n, coming in enumerate(entering)]
+        nodes = [_part(node, parts, number, own, through) for number, own in enumerate(entering)]
         inner = [[boxes[index] for index in part] for part in parts]
         columns = [Rows(n, b, arrows) for n, b in zip(nodes, inner, strict=True)]
         return _Frame(node, columns, entering, arrows).box()
@@ -103,7 +103,7 @@ def _entering(node: Node, parts: Sequence[Sequence[int]]) -> list[list[int]]:
     firsts = dict.fromkeys(range(len(node.entries)), 0)
     for flow in sorted(node.flows, key=lambda flow: flow.target, reverse=True):
         if flow.source < 0:
-            firsts[~flow.source] = part_of.get(flow.target, 0)
+            firsts[~flow.source] = part_of.get(flow.target, len(parts) - 1)
     return [[k for k in sorted(firsts) if firsts[k] == number] for number in range(len(parts))]
 
 
