@@ -40,7 +40,7 @@ from .defects import WRONG as WRONG
 from .defects import find_defects, find_defects_of_all, find_defects_of_files, rules_of_modules
 from .nbgrader import adopt
 from .platforms import read_time
-from .rules import find_breaches
+from .rules import called_names, find_breaches
 
 STUB, WRITTEN_STUB = "...  # your answer", "*Your answer.*"
 
@@ -152,6 +152,11 @@ class Assignment:
         around = [each.source for each in self.cells if not each.tag]
         around += [code for name in answers if name != solution for code in answers[name]]
         return find_breaches(answers[solution], cell.forbids, cell.asks, around)
+
+    def not_to_be_called(self, solution: str) -> dict[str, str]:
+        """Return the names that an answer may not call, by their full names."""
+        around = [each.source for each in self.cells if not each.tag]
+        return called_names(self.solutions[solution].forbids, around)
 
     @property
     def contents(self) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ import functools
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -34,6 +34,7 @@ from .submissions import NEXT_CELL
 # Before the student's code can leave no memory for it.
 PREPARE = "from d2lcompute.grading.answers import prepare as _; _()"
 PUT = "from d2lcompute.grading.answers import put as _; _({files!r})"
+WATCH = "from d2lcompute.grading.watching import watch as _; _({answers!r})"
 MODULE = "from d2lcompute.grading.answers import put_module as _; _({name!r}, {source!r})"
 ASK = "from d2lcompute.grading.answers import ask as _; _({seeds}, {source!r}, {go_on})"
 TRIES = 2
@@ -242,12 +243,22 @@ class Attempt:
         try:
             self._kernel = kernel = self._start()
             kernel.run(PREPARE, self._seconds)
+            if watched := list(self._watched()):
+                _run_ours(kernel, WATCH.format(answers=watched), self._seconds)
             put_files(kernel, self.assignment, self._seconds)
         except KernelError as error:  # not the submission's fault
             self.close()
             raise RuntimeError(f"a kernel could not be started: {error}") from error
         self.warm &= kernel.why_cold is None
         return kernel
+
+    def _watched(self) -> Iterator[tuple[str, bool, dict[str, str]]]:
+        """Yield the answers whose questions forbid names, as `watch` takes them."""
+        for name, source in self.solutions.items():
+            cell = self.assignment.solutions[name]
+            terms = self.assignment.not_to_be_called(name) if cell.forbids else {}
+            for text in ([name] if cell.module else _pieces(cell, source)) if terms else ():
+                yield text, cell.module, terms
 
     def _sources(self, cell: Cell) -> list[str]:
         if cell.tag != SOLUTION:
@@ -279,9 +290,13 @@ def _pieces(cell: Cell, source: str) -> list[str]:
 def put_files(kernel: Kernel, assignment: Assignment, seconds: float) -> None:
     """Write the assignment's files where a kernel's code runs; raises `RuntimeError`."""
     if assignment.files:
-        result = kernel.run(PUT.format(files=dict(assignment.files)), seconds)
-        if result.error is not None:
-            raise RuntimeError(f"the files could not be written: {_details(result.error)}")
+        _run_ours(kernel, PUT.format(files=dict(assignment.files)), seconds)
+
+
+def _run_ours(kernel: Kernel, code: str, seconds: float) -> None:
+    result = kernel.run(code, seconds)
+    if result.error is not None:
+        raise RuntimeError(f"a kernel could not be prepared: {_details(result.error)}")
 
 
 def _read(result: Result, count: int, go_on: bool) -> list[object]:

@@ -25,6 +25,7 @@ CLAUSES = {
     "most": re.compile(rf"at most {NUMBER} ?(?P<kind>%|points?)"),
     "end": re.compile(rf"nothing after {NUMBER} {UNIT}"),
     "free": re.compile(rf"{NUMBER} {UNIT} free"),
+    "lenient": re.compile("a syntax error is no attempt"),
 }
 
 
@@ -32,7 +33,8 @@ CLAUSES = {
 class Rule:
     """What lateness takes: points, or percents of what was earned, for each time that has begun.
 
-    Not more than `most`, everything after `end` seconds, nothing up to `free` seconds.
+    Not more than `most`, everything after `end` seconds, nothing up to `free` seconds. With
+    `lenient` an attempt with a syntax error counts only where there is no other.
     """
 
     step: tuple[float, str] = (0.0, "%")
@@ -40,6 +42,7 @@ class Rule:
     most: tuple[float, str] = (100.0, "%")
     end: float = math.inf
     free: float = 0.0
+    lenient: bool = False
 
     def take(self, earned: float, seconds: float) -> float:
         """Return the points that are lost of those that were earned."""
@@ -71,9 +74,13 @@ def read_rule(text: str) -> Rule:
         if match is None or name in seen:
             raise ValueError(
                 f"`late` must be a rule, got {text!r}; do '10 % a day' or '2 points an hour', "
-                "and after commas 'at most 50 %', 'nothing after 3 days', '15 minutes free'"
+                "and after commas 'at most 50 %', 'nothing after 3 days', '15 minutes free', "
+                "'a syntax error is no attempt'"
             )
         seen.add(name)
+        if name == "lenient":
+            rule = replace(rule, lenient=True)
+            continue
         number, unit = float(match["number"]), UNITS.get(match.groupdict().get("unit", ""), 0.0)
         if name == "step":
             rule = replace(rule, step=(number, match["kind"]), unit=unit)
@@ -147,7 +154,7 @@ def apply(
                 f"write when it was submitted into {EXTENSIONS}"
             )
     notes += [f"{EXTENSIONS}: there is no student {name!r}" for name in sorted(unused)]
-    return [*_counted(timed)], notes
+    return [*_counted(timed, rule.lenient)], notes
 
 
 def _timed(rule: Rule, result: Result, submitted: str, due: str) -> Result:
@@ -167,7 +174,7 @@ def _seconds_between(due: str, submitted: str) -> float:
     return (second - first).total_seconds()
 
 
-def _counted(results: Sequence[Result]) -> Iterator[Result]:
+def _counted(results: Sequence[Result], lenient: bool) -> Iterator[Result]:
     """Say of each of several attempts of a student which one it is and whether it counts."""
     attempts: defaultdict[str, list[Result]] = defaultdict(list)
     for result in results:
@@ -178,7 +185,8 @@ def _counted(results: Sequence[Result]) -> Iterator[Result]:
             yield result
             continue
         own = sorted(own, key=lambda each: _seconds_between(own[0].submitted, each.submitted))
-        in_time = [each for each in own if not each.seconds_late]
-        counts = result is (in_time or own)[-1]
+        taken = [each for each in own if not (lenient and each.has_syntax_error)] or own
+        in_time = [each for each in taken if not each.seconds_late]
+        counts = result is (in_time or taken)[-1]
         which = next(number for number, each in enumerate(own, start=1) if each is result)
         yield replace(result, attempt=f"{which} of {len(own)}", counts=counts)

@@ -13,6 +13,7 @@ from typing import Any
 from .assignment import Assignment
 from .platforms import NOBODY, Sender
 
+SYNTAX_ERRORS = ("SyntaxError", "IndentationError", "TabError")
 TO_BE_MARKED = "to be marked"
 
 
@@ -153,6 +154,12 @@ class Result:
     def before(self) -> float:
         """The points before what lateness takes."""
         return max(0.0, sum(mark.earned for mark in self.marks) + self.extra)
+
+    @property
+    def has_syntax_error(self) -> bool:
+        """Whether an answer could not run at all."""
+        kinds = tuple(f"{kind}: " for kind in SYNTAX_ERRORS)
+        return any(outcome.details.startswith(kinds) for outcome in self.outcomes)
 
     @property
     def lateness(self) -> str:

@@ -4,6 +4,7 @@ In a solution's metadata, `"forbids": ["nn.Linear", "import numpy", "loop", ".da
 ["torch.einsum"]`: a name, an import, a loop of any kind, an attribute of anything. A name is known
 under other names too (`from torch.nn import Linear as L`), and code that makes names as it runs
 (`eval`, `getattr` with what is no plain text, a magic) breaks every rule that forbids something.
+What a class is called in the end is seen as the code runs: `watching`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ LOOPS = (
 DYNAMIC = (
     "eval", "exec", "compile", "__import__", "__builtins__", "globals", "locals", "vars",
     "importlib.import_module", "sys.modules", "get_ipython", ".__dict__", ".__getattribute__",
-    "operator.attrgetter",
+    "operator.attrgetter", ".__wrapped__",
 )  # fmt: skip
 HARMLESS = "get_ipython().run_line_magic('matplotlib', 'inline')"
 ATTRIBUTES = ("getattr", "setattr", "delattr", "hasattr")
@@ -54,7 +55,7 @@ def find_breaches(
         _learn(tree, names)
     uses = sorted((use for tree in trees for use in _uses(tree, names)), key=lambda use: use[1])
     found = [
-        f"line {line} uses {_said(term)}, which is not allowed here"
+        breach(line, _said(term))
         for term in forbidden
         for line in sorted({line for use, line in uses if _is(use, terms[term])})[:1]
     ]
@@ -67,6 +68,25 @@ def find_breaches(
     return found + [f"{_said(term)} is asked for, and is not used" for term in lacks]
 
 
+def breach(line: int, term: str) -> str:
+    """Return what is said of the use of a term."""
+    return f"line {line} uses {term}, which is not allowed here"
+
+
+def called_names(forbids: Iterable[str], given: Sequence[str]) -> dict[str, str]:
+    """Return the terms that are names, by the full name that the code around gives them."""
+    names: dict[str, str] = {}
+    for code in given:
+        _learn(_parse(code), names)
+    terms = (term for term in forbids if re.fullmatch(r"(?!loop$)[A-Za-z_][\w.]*", term))
+    return {_full(term, names): term for term in terms}
+
+
+def lines_before(source: str) -> int:
+    """Return how many empty lines a cell begins with, which the notebook leaves out."""
+    return source[: len(source) - len(source.lstrip())].count("\n")
+
+
 def _parse(source: str) -> ast.Module:
     """Return the tree of a cell as a notebook runs it, with its magics; empty if it cannot run."""
     from IPython.core.inputtransformer2 import TransformerManager
@@ -77,8 +97,7 @@ def _parse(source: str) -> ast.Module:
         tree = compile(text, "<answer>", "exec", flags)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return ast.Module([], [])
-    empty = len(source) - len(source.lstrip())  # what the notebook leaves out
-    ast.increment_lineno(tree, source[:empty].count("\n"))
+    ast.increment_lineno(tree, lines_before(source))
     return tree if isinstance(tree, ast.Module) else ast.Module([], [])
 
 

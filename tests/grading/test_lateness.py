@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from d2lcompute.grading import lateness
 from d2lcompute.grading.lateness import Agreed, read_rule
 from d2lcompute.grading.platforms import Sender
-from d2lcompute.grading.results import Heading, Mark, Result
+from d2lcompute.grading.results import Heading, Mark, Outcome, Result
 
 DUE = "2026-11-20T23:59:00"
 HOUR, DAY = 3600.0, 86400.0
@@ -116,6 +118,23 @@ def test_of_several_attempts_the_last_in_time_counts_and_all_are_listed():
         "graded",
         "attempt 3 of 3, another one counts",
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "broken", "counts"),
+    [
+        ("", [1], [False, True]),
+        ("a syntax error is no attempt", [1], [True, False]),
+        ("10 % a day, a syntax error is no attempt", [0, 1], [False, True]),
+    ],
+)
+def test_an_attempt_with_a_syntax_error_may_be_none(rule, broken, counts):
+    attempts = [attempt("ada", f"2026-11-1{day}T00:00:00") for day in (7, 8)]
+    for place in broken:
+        outcomes = (Outcome("f", "failed", "SyntaxError: invalid syntax"),)
+        attempts[place] = replace(attempts[place], outcomes=outcomes)
+    results, _ = applied(*attempts, late=rule)
+    assert [result.counts for result in results] == counts
 
 
 def test_where_all_attempts_are_late_the_last_one_counts():

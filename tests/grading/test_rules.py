@@ -1,7 +1,7 @@
 import pytest
 
 from d2lcompute.grading.assignment import Assignment, AssignmentError, Cell
-from d2lcompute.grading.attempt import Conditions
+from d2lcompute.grading.attempt import Attempt, Conditions, NoAnswerError
 from d2lcompute.grading.judge import draw_seeds, expect, grade_submission
 from d2lcompute.grading.rules import find_breaches
 from d2lcompute.grading.submissions import NEXT_CELL, Submission
@@ -160,3 +160,78 @@ def test_a_reference_that_breaks_its_own_rule_is_refused(graded):
     broken = Cell("layer = nn.Linear(2, 2)", "solution", "own", forbids=("nn.Linear",))
     with pytest.raises(AssignmentError, match=r"solution own of the reference: line 1 uses nn.Lin"):
         graded("layer = 1", CELLS[0], broken, CELLS[2])
+
+
+GIVEN_NAMES = "import torch\nfrom torch import nn\nimport d2lcompute as d2c\n"
+WATCHED = Assignment(
+    (
+        Cell(f"{GIVEN_NAMES}given = nn.Linear(2, 2)"),
+        Cell("def make(): return torch.eye(2)", "solution", "own", forbids=("nn.Linear", "sum")),
+        Cell("def other(): return nn.Linear(2, 2)", "solution", "free"),
+        Cell("d2c.grading.answer(make())", "check", "c", 2.0),
+    )
+)
+ALLOWED = {
+    "honest": "def make(): return torch.eye(2)",
+    "in another answer": "def make(): return nn.LazyLinear(2) and other() and torch.eye(2)",
+    "in a library": "def make(): return nn.TransformerEncoderLayer(2, 1) and torch.eye(2)",
+}
+NOT_ALLOWED = {
+    "the type of a layer": "def make(): return type(given)(2, 2) and torch.eye(2)",
+    "where it was written": "def make(): return nn.modules.linear.Linear(2, 2) and torch.eye(2)",
+    "for each": "def make(): return list(map(type(given), [2], [2])) and torch.eye(2)",
+    "as a base": "class A(type(given)): ...\ndef make(): return A(2, 2) and torch.eye(2)",
+    "again": "def make():\n  try: type(given)(2, 2)\n  except Exception: return type(given)(2, 2)",
+}
+
+
+def test_what_is_made_under_another_name_is_seen_as_the_code_runs():
+    conditions = Conditions(allow_unisolated=True)
+    free = {"free": WATCHED.solutions["free"].source}
+    sources = ALLOWED | NOT_ALLOWED
+    handed_in = [Submission(name, {"own": sources[name], **free}) for name in sources]
+    seeds = [draw_seeds(WATCHED, "key", each) for each in handed_in]
+    expected = expect(WATCHED, conditions, seeds)
+    pairs = zip(handed_in, expected, strict=True)
+    results = {each.name: grade_submission(WATCHED, conditions, each, own) for each, own in pairs}
+    assert [name for name in results if results[name].earned] == list(ALLOWED)
+    said = [results[name].marks[0].details for name in NOT_ALLOWED]
+    lines = [1, 1, 1, 2, 3]
+    assert said == [
+        f"NotAllowedError: line {line} uses nn.Linear, which is not allowed here" for line in lines
+    ]
+
+
+MODULE = "import torch\n\n\ndef f():\n    return torch.nn.modules.activation.Sigmoid()"
+
+
+@pytest.mark.parametrize(
+    ("module", "cell", "said"),
+    [
+        (MODULE, "from own import f", "line 5 uses torch.nn.Sigmoid"),
+        ("", "\n\nf = lambda: (\n    type(given)(2, 2))", "line 4 uses nn.Linear"),
+    ],
+)
+def test_modules_are_watched_too_and_the_line_is_that_of_the_file(module, cell, said):
+    assignment = Assignment(
+        (
+            *WATCHED.cells[:1],
+            Cell(
+                "",
+                "solution",
+                "own.py",
+                forbids=("torch.nn.Sigmoid", "int", "torch.Tensor"),
+                module=True,
+            ),
+            Cell("", "solution", "use", forbids=("nn.Linear",)),
+            Cell("d2c.grading.answer(f())", "check", "c", 1.0),
+        )
+    )
+    start = Conditions(allow_unisolated=True).start
+    answers = {"own.py": module, "use": cell}
+    with (
+        Attempt(assignment, answers, start, 60.0) as attempt,
+        pytest.raises(NoAnswerError) as caught,
+    ):
+        attempt.ask(assignment.checks["c"], [1])
+    assert caught.value.details == f"NotAllowedError: {said}, which is not allowed here"

@@ -17,6 +17,10 @@ from d2lcompute.notebooks.cell import (
     Result,
 )
 
+NOT_HERE = (  # what would change this process
+    "from d2lcompute.grading.answers import prepare",
+    "from d2lcompute.grading.watching import watch",
+)
 ERRORS = (KernelDiedError, KernelKilledError, MemoryLimitError, CellTimeoutError, ProtocolError)
 
 
@@ -39,7 +43,7 @@ class FakeKernel:
         try:
             if head == "from d2lcompute.grading.answers import ask":
                 self.ask(*eval(arguments))
-            elif head != "from d2lcompute.grading.answers import prepare":
+            elif head not in NOT_HERE:
                 exec(code, self.names)
             error = None
         except KernelError as problem:
