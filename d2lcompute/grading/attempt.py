@@ -7,7 +7,7 @@ import functools
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -21,8 +21,8 @@ from ..notebooks.cell import (
     NotebookTimeoutError,
     ProtocolError,
     Result,
-    plain,
 )
+from ..notebooks.errors import plain
 from ..notebooks.isolation import Isolation, Limits, clean_environment, find_isolation
 from ..notebooks.kernel import Kernel, start_kernel
 from ..notebooks.warm import PRELOAD, NotWarmError, WarmProcess
@@ -240,25 +240,11 @@ class Attempt:
         return any(cell.id in self.solutions for place, cell in cells if place not in self._fatal)
 
     def _start_kernel(self) -> Kernel:
-        try:
-            self._kernel = kernel = self._start()
-            kernel.run(PREPARE, self._seconds)
-            if watched := list(self._watched()):
-                _run_ours(kernel, WATCH.format(answers=watched), self._seconds)
-            put_files(kernel, self.assignment, self._seconds)
-        except KernelError as error:  # not the submission's fault
-            self.close()
-            raise RuntimeError(f"a kernel could not be started: {error}") from error
+        self._kernel = kernel = start_prepared(
+            self._start, self.assignment, self._seconds, self.solutions
+        )
         self.warm &= kernel.why_cold is None
         return kernel
-
-    def _watched(self) -> Iterator[tuple[str, bool, dict[str, str]]]:
-        """Yield the answers whose questions forbid names, as `watch` takes them."""
-        for name, source in self.solutions.items():
-            cell = self.assignment.solutions[name]
-            terms = self.assignment.not_to_be_called(name) if cell.forbids else {}
-            for text in ([name] if cell.module else _pieces(cell, source)) if terms else ():
-                yield text, cell.module, terms
 
     def _sources(self, cell: Cell) -> list[str]:
         if cell.tag != SOLUTION:
@@ -285,6 +271,40 @@ def to_run(cell: Cell, source: str) -> list[str]:
 
 def _pieces(cell: Cell, source: str) -> list[str]:
     return [source] if cell.module else source.split(NEXT_CELL)
+
+
+def watch_over(assignment: Assignment, answers: Mapping[str, str]) -> list[str]:
+    """Return the code that has to run before answers to questions that forbid names, if any do."""
+    watched = []
+    for name, source in answers.items():
+        cell = assignment.solutions[name]
+        terms = assignment.not_to_be_called(name) if cell.forbids else {}
+        for text in ([name] if cell.module else _pieces(cell, source)) if terms else ():
+            watched.append((text, cell.module, terms))
+    return [WATCH.format(answers=watched)] if watched else []
+
+
+def start_prepared(
+    start: Callable[[], Kernel],
+    assignment: Assignment,
+    seconds: float,
+    answers: Mapping[str, str],
+) -> Kernel:
+    """Start a kernel in which answers can be graded; raises `RuntimeError`."""
+    kernel = None
+    try:
+        kernel = start()
+        kernel.run(PREPARE, seconds)
+        for code in watch_over(assignment, answers):
+            _run_ours(kernel, code, seconds)
+        put_files(kernel, assignment, seconds)
+    except BaseException as error:
+        if kernel is not None:
+            kernel.close()
+        if isinstance(error, KernelError):
+            raise RuntimeError(f"a kernel could not be started: {error}") from error
+        raise
+    return kernel
 
 
 def put_files(kernel: Kernel, assignment: Assignment, seconds: float) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..notebooks.cell import plain
+from ..notebooks.errors import plain
+from .answers import decode
 
 # Wider than torch's own for single precision: another order of summation is not an error.
 TOLERANCES = (1e-4, 1e-5)
@@ -21,6 +22,23 @@ Tolerances = tuple[float, float] | None
 Difference = tuple[str, str]
 
 
+def compare(answer: object, wanted: str, tolerances: Tolerances) -> Difference | None:
+    """Return where an answer, as it was sent, differs from what is wanted, as `encode` wrote it.
+
+    >>> from d2lcompute.grading.answers import encode
+    >>> from d2lcompute.grading.comparison import compare
+    >>> compare("no answer", encode(1), None)[0]
+    'no answer could be read'
+    """
+    if answer == wanted:
+        return None
+    try:
+        got = decode(answer)
+    except ValueError as error:
+        return "no answer could be read", plain(str(error))
+    return difference(got, decode(wanted), tolerances)
+
+
 def difference(
     got: Any, wanted: Any, tolerances: Tolerances = None, path: str = "the answer"
 ) -> Difference | None:
@@ -30,7 +48,7 @@ def difference(
     >>> difference({"x": torch.ones(2)}, {"x": torch.ones(3)})
     ("the answer['x'] must have the shape (3,)", 'got (2,)')
 
-    Both are made of what `payload.decode` gives. Kinds, lengths, keys, shapes, data types, whole
+    Both are made of what `answers.decode` gives. Kinds, lengths, keys, shapes, data types, whole
     numbers, booleans and strings must be equal. Floating point numbers may differ by `tolerances`,
     (rtol, atol) as in `torch.testing.assert_close`, which compares them; NaN is equal to NaN only,
     an infinity to itself only.

@@ -9,28 +9,30 @@ mark must not depend on the draw.
 
 from __future__ import annotations
 
+import json
 import math
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
-from .answers import decode
-from .assignment import ALSO_RIGHT, Assignment, Cell
-from .attempt import Attempt, Conditions, NoAnswerError
-from .comparison import difference
-from .judge import Expected, ask_all, compare, expect
+from ..notebooks.cell import KernelError
+from ..notebooks.clock import MOST_WAITING
+from . import bench
+from .answers import MIME
+from .assignment import ALSO_RIGHT, SOLUTION, Assignment, AssignmentError
+from .attempt import Conditions, start_prepared, to_run
+from .judge import expect
 from .mutants import echoes, mutants
 
 QUICK, SEEDS, CHEATS, FEW = 20, 2000, 200, 5  # how many seeds
-BLOCK = 500  # seeds that one task asks for, so that its answers fit into memory
-SECONDS = 4.0  # what the draws of a changed solution may take: some never end
+BLOCK = 250  # seeds under which one kernel asks, so that its answers fit into memory
+PORTION = 24  # candidates that one kernel tries
+SECONDS = 4.0  # processor time that the draws of a changed solution may take: some never end
+BENCH = "from d2lcompute.grading.bench import run as _; _({work!r})"
 RIGHT, WRONG, CHEAT, CHANGED = KINDS = ("right", "wrong", "cheat", "changed")
-INSTEAD: tuple[Any, ...] = (None, 0, 0.0, False, "", [], {})
 
 
 @dataclass(frozen=True)
@@ -113,25 +115,54 @@ def examine(
 ) -> Iterator[tuple[float, Examination]]:
     """Yield how much is done, from 0 to 1, and what was counted so far.
 
-    Right and wrong answers are asked under so many `seeds`. `quick` asks cheats alone, under a few.
+    Right and wrong answers are asked under so many `seeds`. `quick` asks cheats alone, under a few,
+    and takes it that all is well with the reference.
 
     Raises `AssignmentError` where a check fails with the reference itself.
     """
-    drawn = [secrets.randbits(63) for _ in range(QUICK if quick else max(seeds, CHEATS))]
-    task, found = _Task(assignment, conditions), Examination()
-    first, shared = (
-        executor.submit(task.ask, list(assignment.checks), some).result()
-        for some in (drawn[:FEW], drawn[:CHEATS])
-    )
-    without = {each: executor.submit(task.leave_out, each, first) for each in assignment.solutions}
-    for name, future in without.items():
-        found.add(future.result())
-        found.needs[name] = [check for _, check in future.result().answers]
-    futures = [executor.submit(task.disturb, shared)]
-    futures += task.portions(executor, found.needs, drawn, {CHEAT: shared, CHANGED: first}, quick)
+    drawn = [secrets.randbits(63) for _ in range(QUICK if quick else seeds)]
+    if not quick:
+        expect(assignment, conditions, [dict.fromkeys(assignment.checks, drawn[:FEW])])
+    task = _Task(assignment, conditions)
+    found = _what_is_needed(task, executor, drawn[:FEW])
+    several = defaultdict(list)
+    for candidate in candidates(assignment):
+        several[candidate.kind].append(candidate)
+    portions = [([], drawn[:CHEATS]), *_share(several[CHEAT], drawn[:CHEATS])]
+    if not quick:
+        portions += _share(several[CHANGED], drawn[:FEW])
+        for start in range(0, len(drawn), BLOCK):
+            portions += _share(several[RIGHT] + several[WRONG], drawn[start : start + BLOCK])
+    futures = [executor.submit(task.try_out, some, found.needs, draws) for some, draws in portions]
     for done, future in enumerate(futures, start=1):
         found.add(future.result())
         yield done / len(futures), found
+
+
+def _what_is_needed(task: _Task, executor: Executor, seeds: Sequence[int]) -> Examination:
+    """Leave out each solution; what it is for are the checks that fail then."""
+    solutions = task.assignment.solutions
+    several = [Candidate(name, CHEAT, "nothing", "pass") for name in solutions]
+    every = dict.fromkeys(solutions, tuple(task.assignment.checks))
+    portions = _share(several, seeds)
+    futures = [executor.submit(task.try_out, some, every, draws) for some, draws in portions]
+    found = Examination()
+    for future in futures:
+        for key, tally in future.result().answers.items():
+            if tally.passed < tally.asked:
+                found.answers[key] = tally
+    for name in solutions:
+        keys = [(each, check) for each, check in found.answers if each.solution == name]
+        found.needs[name] = [check for _, check in keys]
+    return found
+
+
+def _share(
+    several: Sequence[Candidate], seeds: Sequence[int]
+) -> list[tuple[Sequence[Candidate], Sequence[int]]]:
+    """Share candidates out in portions for one kernel each, alike in size and place."""
+    count = math.ceil(len(several) / (PORTION if bench.FORKS else 1))
+    return [(several[number::count], seeds) for number in range(count)]
 
 
 @dataclass(frozen=True)
@@ -141,108 +172,71 @@ class _Task:
     assignment: Assignment
     conditions: Conditions
 
-    def portions(
+    def try_out(
         self,
-        executor: Executor,
+        several: Sequence[Candidate],
         needs: Mapping[str, Sequence[str]],
         seeds: Sequence[int],
-        known: Mapping[str, Expected],
-        quick: bool,
-    ) -> Iterator[Future[Examination]]:
-        """Ask with all candidates, those of `known` kinds under the seeds that are known."""
-        several = defaultdict(list)
-        for candidate in candidates(self.assignment):
-            checks = needs[candidate.solution]
-            if candidate.kind in known and (candidate.kind == CHEAT or not quick):
-                expected = {check: known[candidate.kind][check] for check in checks}
-                yield executor.submit(self.try_answer, candidate, expected)
-            elif candidate.kind not in known:
-                several[candidate.solution].append(candidate)
-        for solution, those in several.items():
-            for start in range(0, 0 if quick else len(seeds), BLOCK):
-                some = seeds[start : start + BLOCK]
-                yield executor.submit(self.ask_and_try, those, needs[solution], some)
-
-    def ask(self, checks: Sequence[str], seeds: Sequence[int]) -> Expected:
-        """Return what the reference answers to some checks, all under the same seeds."""
-        (expected,) = expect(self.assignment, self.conditions, [dict.fromkeys(checks, seeds)])
-        return expected
-
-    def leave_out(self, solution: str, expected: Expected) -> Examination:
-        """Ask all checks where a solution is missing; what it is for are those that fail."""
-        counted = self.try_answer(Candidate(solution, CHEAT, "nothing", "pass"), expected)
-        failed = {key: each for key, each in counted.answers.items() if each.passed < each.asked}
-        counted.answers.clear()
-        counted.answers.update(failed)
-        return counted
-
-    def ask_and_try(
-        self, several: Sequence[Candidate], checks: Sequence[str], seeds: Sequence[int]
     ) -> Examination:
-        """Ask the reference, and then the same checks with several candidates."""
-        expected, found = self.ask(checks, seeds), Examination()
-        for candidate in several:
-            found.add(self.try_answer(candidate, expected))
-        return found
+        """Ask the checks that each candidate is for; of none, disturb the answers to all checks.
 
-    def try_answer(self, candidate: Candidate, expected: Expected) -> Examination:
-        """Ask the checks that something is expected of, with a candidate among right solutions."""
-        sources = {name: cell.source for name, cell in self.assignment.solutions.items()}
-        sources[candidate.solution] = candidate.source
-        seconds = SECONDS if candidate.kind == CHANGED else self.conditions.seconds
+        Where a candidate ends the kernel, all are tried again, each with a kernel of its own.
+        """
+        trials = sorted((self._trial(each, needs, len(seeds)), each) for each in several)
         found = Examination()
-        with Attempt(self.assignment, sources, self.conditions.start, seconds, math.inf) as attempt:
-            attempt.has_seen_hidden = True  # no student reads what is said here: one kernel will do
-            for name, check in self.assignment.checks.items():
-                draws = expected.get(name, ())
-                given = _all_that_comes(attempt, check, [draw.seed for draw in draws])
-                pairs = zip(given, draws, strict=False)
-                passed = sum(compare(answer, draw, check) is None for answer, draw in pairs)
-                if draws:
-                    found.answers[candidate, name].add(passed, len(draws))
+        try:
+            counted = self._run([trial for trial, _ in trials], seeds)
+        except KernelError as error:
+            if not several:
+                raise AssignmentError([f"the reference fails: {error}"]) from error
+            if len(several) > 1:
+                for each in several:
+                    found.add(self.try_out([each], needs, seeds))
+                return found
+            counted = {"passed": [{}], "parts": []}
+        for (trial, candidate), passed in zip(trials, counted["passed"], strict=True):
+            for check in trial.checks:
+                found.answers[candidate, check].add(passed.get(check, 0), len(seeds))
+        for check, what, *counts in counted["parts"]:
+            found.parts[check, what].add(*counts)
         return found
 
-    def disturb(self, expected: Expected) -> Examination:
-        """Count what passes of the reference's answers with one part changed."""
-        found = Examination()
-        for name, draws in expected.items():
-            tolerances = self.assignment.checks[name].tolerances
-            for value in (decode(draw.answer) for draw in draws):
-                for what, got, wanted in _disturbed(value, tolerances is None):
-                    found.parts[name, what].add(difference(got, wanted, tolerances) is None, 1)
+    def _trial(
+        self, candidate: Candidate, needs: Mapping[str, Sequence[str]], draws: int
+    ) -> bench.Trial:
+        cells, solution = self.assignment.cells, candidate.solution
+        place = next(
+            i for i, cell in enumerate(cells) if (cell.tag, cell.id) == (SOLUTION, solution)
+        )
+        behind = [cell.id for cell in cells[place:] if cell.is_check]
+        checks = [name for name in behind if name in needs[solution]]
+        answers = {name: [cell.source] for name, cell in self.assignment.solutions.items()}
+        answers[solution] = [candidate.source]
+        source = "" if self.assignment.find_breaches(solution, answers) else candidate.source
+        (code,) = to_run(cells[place], source)
+        seconds = SECONDS
+        if candidate.kind != CHANGED:
+            seconds = self.conditions.seconds * len(checks) * draws
+        return bench.Trial(place, code, checks, seconds)
+
+    def _run(self, trials: Sequence[bench.Trial], seeds: Sequence[int]) -> dict[str, Any]:
+        parts = [
+            bench.Part(cell.id if cell.is_check else "", code, cell.tolerances)
+            for cell in self.assignment.cells
+            for code in to_run(cell, cell.source)
+        ]
+        code = BENCH.format(work=bench.write_down(parts, trials, seeds))
+        start, seconds = self.conditions.start, self.conditions.seconds
+        most = sum(trial.seconds for trial in trials) + seconds * math.ceil(len(seeds) / FEW)
+        if bench.FORKS:  # while a fork waits for a free core, the kernel's clock goes on
+            most *= MOST_WAITING
+        with start_prepared(start, self.assignment, seconds) as kernel:
+            result = kernel.run(code, most)
+        if result.error is not None:
+            raise AssignmentError([result.error.text])
+        sent = (output.data for output in result.outputs if output.output_type == "display_data")
+        found: dict[str, Any] = json.loads(next(data[MIME] for data in sent if MIME in data))
         return found
-
-
-def _all_that_comes(attempt: Attempt, check: Cell, seeds: Sequence[int]) -> Iterator[object]:
-    try:
-        yield from ask_all(attempt, check, seeds, go_on=True)
-    except (NoAnswerError, RuntimeError):  # what does not come is not passed
-        return
-
-
-def _disturbed(value: Any, strict: bool, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield each change of an answer: what it is, and the part that it concerns, new and old.
-
-    Zeros are `strict`: where an author gave tolerances, a part may well be zero within them.
-    """
-    if not place:
-        yield from ((f"{other!r} for the answer", other, value) for other in INSTEAD)
-    if isinstance(value, dict | list):
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _disturbed(part, strict, f"{place}[{key!r}]")
-        return
-    where = f"at {place}" if place else "for the answer"
-    if isinstance(value, bool | str) or value is None:
-        return
-    tensor = torch.as_tensor(value)
-    changes = {}
-    if tensor.dtype.is_floating_point and tensor.isnan().all():
-        changes["NaN"] = tensor  # which is what it must be
-    elif tensor.any():
-        changes["what is far larger"] = 3 * tensor + 1
-        changes |= {"zeros": torch.zeros_like(tensor)} if strict else {}
-    for what, new in changes.items():
-        yield f"{what} {where}", new if isinstance(value, torch.Tensor) else new.item(), value
 
 
 def table(assignment: Assignment, found: Examination) -> list[str]:

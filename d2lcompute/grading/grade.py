@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ..notebooks.cell import plain
+from ..notebooks.errors import plain
 from ..notebooks.isolation import count_cores
 from .assignment import Assignment
 from .attempt import Conditions

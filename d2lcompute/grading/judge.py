@@ -21,11 +21,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..notebooks.cell import plain
-from .answers import decode
+from ..notebooks.errors import plain
 from .assignment import Assignment, AssignmentError, Cell
 from .attempt import Attempt, Conditions, NoAnswerError, OwnCodeError
-from .comparison import Difference, difference
+from .comparison import Difference, compare
 from .results import TO_BE_MARKED, Mark, Result
 from .submissions import Submission
 
@@ -202,18 +201,8 @@ def judge(attempt: Attempt, check: Cell, draws: Sequence[Draw]) -> Difference | 
     except NoAnswerError as error:
         return str(error), error.details
     pairs = zip(answers, draws, strict=True)
-    return next(filter(None, (compare(answer, draw, check) for answer, draw in pairs)), None)
-
-
-def compare(answer: object, draw: Draw, check: Cell) -> Difference | None:
-    """Return where an answer, as it was sent, differs from the reference's."""
-    if answer == draw.answer:
-        return None
-    try:
-        got = decode(answer)
-    except ValueError as error:
-        return "no answer could be read", plain(str(error))
-    return difference(got, decode(draw.answer), check.tolerances)
+    found = (compare(answer, draw.answer, check.tolerances) for answer, draw in pairs)
+    return next(filter(None, found), None)
 
 
 def _defects(attempt: Attempt, check: Cell, first: Sequence[Draw]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..notebooks.cell import plain
+from ..notebooks.errors import plain
 from .assignment import SOLUTION, Assignment
 from .nbgrader import declared_id
 from .platforms import NOBODY, Sender, find_sender, readable, sent_as

@@ -1,17 +1,25 @@
-"""Errors in notebooks: the lines of the reader, and what went wrong, without those of libraries.
+"""Errors in notebooks as they are shown: the lines of the reader, and words that are text.
 
-`%load_ext d2lcompute` in a notebook turns this on.
+`%load_ext d2lcompute` in a notebook turns the first on.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import sysconfig
+import unicodedata
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 _PACKAGE = Path(__file__).parents[1]
+_ESCAPES = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating system commands, such as links and titles
+    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # strings for devices
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # colours, cursor movements
+    r"|\x1b."
+)
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -46,6 +54,21 @@ def own_frames(traceback: TracebackType | None) -> TracebackType | None:
     return shown
 
 
+def plain(text: str, longest: int = 500) -> str:
+    r"""Return `text` without terminal escapes and invisible characters, and no longer than that.
+
+    >>> from d2lcompute.notebooks.errors import plain
+    >>> plain("\x1b[31mred\x1b[0m\a and \u202edlo\u202c")
+    'red and dlo'
+
+    Lines and tabs stay; what is left still has to be escaped for HTML. `longest` is in characters.
+    """
+    # Only so much is looked at: the patterns take time for what is to be dropped anyway.
+    shown = _ESCAPES.sub("", text[: 20 * longest])
+    kept = "".join(char for char in shown if char in "\n\t" or _is_visible(char)).strip()
+    return kept if len(kept) <= longest else f"{kept[:longest]} ..."
+
+
 def _show(shell: Any, kind: type, error: Exception, traceback: TracebackType, **_: Any) -> None:
     error.__suppress_context__ = True
     error.__cause__ = None
@@ -56,3 +79,7 @@ def _is_of_a_library(filename: str) -> bool:
     libraries = (sysconfig.get_path(name) or "" for name in ("stdlib", "purelib", "platlib"))
     places = (Path(place) for place in (*libraries, sys.prefix, str(_PACKAGE)) if place)
     return any(place in Path(filename).parents for place in places)
+
+
+def _is_visible(char: str) -> bool:
+    return unicodedata.category(char)[0] != "C"  # control, format, surrogate, private, unassigned

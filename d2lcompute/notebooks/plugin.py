@@ -18,8 +18,9 @@ from jupyter_core.utils import ensure_event_loop
 from nbformat import NotebookNode
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
-from .cell import CellError, KernelError, plain
+from .cell import CellError, KernelError
 from .compare import Widening
+from .errors import plain
 from .isolation import Limits, count_cores
 from .kernel import Kernel, start_kernel
 from .outputs import Manner, difference

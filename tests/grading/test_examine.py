@@ -1,10 +1,11 @@
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fakekernel import FakeKernel
+from handins import Here
 
+from d2lcompute.grading import bench
 from d2lcompute.grading import examine as examining
-from d2lcompute.grading.assignment import Assignment, AssignmentError, Cell
+from d2lcompute.grading.assignment import Assignment, AssignmentError, Cell, load
 from d2lcompute.grading.attempt import Conditions
 from d2lcompute.grading.examine import Tally, examine, findings, table
 
@@ -14,6 +15,7 @@ CONDITIONS = Conditions(allow_unisolated=True)
 @pytest.fixture(autouse=True)
 def without_processes(monkeypatch):
     monkeypatch.setattr(Conditions, "start", lambda self: FakeKernel())
+    monkeypatch.setattr(bench, "FORKS", False)
 
 
 def assignment_of(solution, *checks, others=(), equivalent=()):
@@ -23,8 +25,7 @@ def assignment_of(solution, *checks, others=(), equivalent=()):
 
 
 def examined(assignment, seeds=200, **options):
-    with ThreadPoolExecutor(1) as executor:
-        *_, (done, found) = examine(assignment, CONDITIONS, executor, seeds, **options)
+    *_, (done, found) = examine(assignment, CONDITIONS, Here(), seeds, **options)
     assert done == 1
     return found
 
@@ -138,6 +139,65 @@ def test_the_bound_is_above_what_was_seen_and_below_all(passed, asked):
     assert passed / max(1, asked) <= most <= 1
     if (passed, asked) == (0, 2000):
         assert most < 0.002
+
+
+NOTEBOOK = """\
+---
+kernelspec: {display_name: Python 3, language: python, name: python3}
+---
+
+```{code-cell}
+import torch
+
+import d2lcompute as d2c
+```
+
+```{code-cell}
+:tags: [solution]
+:d2lcompute: {"id": "scale"}
+
+def scale(x):
+    ### BEGIN SOLUTION
+    return 3 * x
+    ### END SOLUTION
+```
+
+```{code-cell}
+:tags: [wrong]
+:d2lcompute: {"id": "scale"}
+
+import os  # and the process ends
+
+def scale(x):
+    os._exit(1)
+```
+
+"""
+STRONG_AND_WEAK = {
+    "strong": "x = torch.randn(3, requires_grad=True); y = scale(x); y.sum().backward()\n"
+    "d2c.grading.answer([y, x.grad])",
+    "tiny": "x = torch.randn(3); d2c.grading.answer([1e-7 * scale(x), scale(x)[0]])",
+    "echo": "x = torch.randn(3); d2c.grading.answer([x, scale(x).shape])",
+    "not-a-number": "d2c.grading.answer(scale(torch.tensor(torch.nan)))",
+    "lucky": "x = torch.randint(-9, 2, ()); d2c.grading.answer(scale(x).relu())",
+}
+
+
+def test_a_whole_examination_finds_each_weak_check_and_no_strong_one(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    checks = [
+        f'```{{code-cell}}\n:tags: [hidden-check]\n:d2lcompute: {{"id": "{name}", "points": 1}}\n\n'
+        f"{source}\n```\n"
+        for name, source in STRONG_AND_WEAK.items()
+    ]
+    (tmp_path / "reference.md").write_text(NOTEBOOK + "\n".join(checks), encoding="utf-8")
+    assignment = load(tmp_path / "reference.md")
+    found = examined(assignment, seeds=60)
+    lines = findings(assignment, found)
+    named = {line.split()[1] for line in lines if line.startswith("check ")}
+    assert named == STRONG_AND_WEAK.keys() - {"strong"}
+    assert all(line.startswith("check ") for line in lines)
+    assert table(assignment, found)[1].split()[:6] == ["strong", "3", "0", "of", "60", "draws"]
 
 
 def test_work_is_shared_in_portions(monkeypatch):

@@ -4,11 +4,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from handins import code, notebook
+from handins import Here, code, notebook
 from nbformat.v4 import new_code_cell, new_notebook
 
 from d2lcompute.grading.assignment import Assignment, AssignmentError, Cell, parse
 from d2lcompute.grading.attempt import HAND_IN, Conditions
+from d2lcompute.grading.examine import examine, findings
 from d2lcompute.grading.judge import draw_seeds, expect, grade_submission
 from d2lcompute.grading.release import release, write
 from d2lcompute.grading.replay import keep_reference
@@ -50,6 +51,13 @@ def test_a_module_is_imported_from_beside_the_notebook_and_can_only_be_read():
     assert "No module named 'helper'" in missing.outcomes[1].details
     assert broken.outcomes[0].feedback.startswith("failed: SyntaxError: ")
     assert written.outcomes[1].details.startswith("PermissionError")
+
+
+def test_a_module_is_examined():
+    *_, (_, found) = examine(ASSIGNMENT, CONDITIONS, Here(), seeds=5)
+    whose = {each.solution: each.kind for each, check in found.answers if check == "c"}
+    assert whose.keys() == {"helper.py", "use"}
+    assert findings(ASSIGNMENT, found) == []
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import traceback
 
 import nbformat
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from nbclient import NotebookClient
 
-from d2lcompute.notebooks.errors import own_frames
+from d2lcompute.notebooks.errors import own_frames, plain
 
 CELL = """\
 import torch
@@ -49,3 +51,37 @@ def test_frames_of_libraries_are_dropped_wherever_they_stand():
         functools.reduce(lambda a, b: statistics.mean(b), [1, 2])
     frames = traceback.extract_tb(own_frames(caught.value.__traceback__))
     assert {frame.filename for frame in frames} == {__file__}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("as it is\n\tin 中文 é 👍", "as it is\n\tin 中文 é 👍"),
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("\x9b31mred", "red"),
+        ("\x1b[2J\x1b[Hgone", "gone"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1bPdevice\x1b\\text", "text"),
+        ("\x1bcreset", "reset"),
+        ("over\rwritten\b\b", "overwritten"),
+        ("\u202etxet\u202c \u200bzero \ufeffwidth", "txet zero width"),
+        ("\ud800lone", "lone"),
+        ("\x1b[31", ""),
+    ],
+)
+def test_only_what_can_be_seen_is_kept(text, shown):
+    assert plain(text) == shown
+
+
+def test_long_text_is_cut():
+    assert plain("x" * 2000) == "x" * 500 + " ..."
+    assert plain("x" * 2000, longest=10) == "x" * 10 + " ..."
+
+
+@given(st.text())
+def test_no_control_character_is_left(text):
+    assert all(
+        char.isprintable() or char in "\n\t \u3000\xa0" or char.isspace() for char in plain(text)
+    )
+    assert not set(plain(text)) & set("\x1b\x9b\r\b\0\x7f")
