@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from ..notebooks.cell import plain
+from ..notebooks.errors import plain
 
 LARGEST = 32 << 20
 LARGEST_ARCHIVE = 4 << 30

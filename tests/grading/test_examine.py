@@ -1,4 +1,3 @@
-
 import pytest
 from fakekernel import FakeKernel
 from handins import Here
