@@ -59,14 +59,14 @@ def run(text: str) -> None:
         nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
         stack.enter_context(contextlib.redirect_stdout(nowhere))
         stack.enter_context(contextlib.redirect_stderr(nowhere))
-        found = tally(shell, text)
+        found = tally(shell, text, FORKS)
     publish({MIME: json.dumps(found)})
 
 
-def tally(shell: Any, text: str) -> dict[str, Any]:
+def tally(shell: Any, text: str, forks: bool) -> dict[str, Any]:
     """Return how many draws each trial passes of each check; without trials, what is disturbed."""
     work = json.loads(text)
-    bench = _Bench(shell, [Part(*each) for each in work["parts"]], work["seeds"])
+    bench = _Bench(shell, [Part(*each) for each in work["parts"]], work["seeds"], forks)
     trials = [Trial(*each) for each in work["trials"]]
     if trials:
         return {"passed": bench.try_all(trials), "parts": []}
@@ -84,8 +84,10 @@ def write_down(parts: Sequence[Part], trials: Sequence[Trial], seeds: Sequence[i
 class _Bench:
     """Asks the checks among the parts of a reference under the same seeds, again and again."""
 
-    def __init__(self, shell: Any, parts: Sequence[Part], seeds: Sequence[int]) -> None:
-        self._shell, self._parts, self._seeds = shell, parts, seeds
+    def __init__(
+        self, shell: Any, parts: Sequence[Part], seeds: Sequence[int], forks: bool
+    ) -> None:
+        self._shell, self._parts, self._seeds, self._forks = shell, parts, seeds, forks
 
     def try_all(self, trials: Sequence[Trial]) -> list[Mapping[str, int]]:
         """Return how many draws each trial passes of each of its checks."""
@@ -157,7 +159,7 @@ class _Bench:
         self, answers: Iterator[tuple[str, str | None]], seconds: float
     ) -> Iterator[tuple[str, str | None]]:
         """Yield answers that are computed in a fork, as far as they come."""
-        if not FORKS:
+        if not self._forks:
             names = dict(self._shell.user_ns)
             try:
                 yield from answers

@@ -131,8 +131,10 @@ def examine(
     portions = [([], drawn[:CHEATS]), *_share(several[CHEAT], drawn[:CHEATS])]
     if not quick:
         portions += _share(several[CHANGED], drawn[:FEW])
+        most = len(several[RIGHT] + several[WRONG])  # so that the reference answers them all once
         for start in range(0, len(drawn), BLOCK):
-            portions += _share(several[RIGHT] + several[WRONG], drawn[start : start + BLOCK])
+            some = drawn[start : start + BLOCK]
+            portions += _share(several[RIGHT] + several[WRONG], some, most)
     futures = [executor.submit(task.try_out, some, found.needs, draws) for some, draws in portions]
     for done, future in enumerate(futures, start=1):
         found.add(future.result())
@@ -158,10 +160,10 @@ def _what_is_needed(task: _Task, executor: Executor, seeds: Sequence[int]) -> Ex
 
 
 def _share(
-    several: Sequence[Candidate], seeds: Sequence[int]
+    several: Sequence[Candidate], seeds: Sequence[int], most: int = PORTION
 ) -> list[tuple[Sequence[Candidate], Sequence[int]]]:
     """Share candidates out in portions for one kernel each, alike in size and place."""
-    count = math.ceil(len(several) / (PORTION if bench.FORKS else 1))
+    count = math.ceil(len(several) / (most if bench.FORKS else 1))
     return [(several[number::count], seeds) for number in range(count)]
 
 

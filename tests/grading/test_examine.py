@@ -14,7 +14,7 @@ CONDITIONS = Conditions(allow_unisolated=True)
 @pytest.fixture(autouse=True)
 def without_processes(monkeypatch):
     monkeypatch.setattr(Conditions, "start", lambda self: FakeKernel())
-    monkeypatch.setattr(bench, "FORKS", False)
+    monkeypatch.setattr(bench, "FORKS", False)  # a kernel for each candidate
 
 
 def assignment_of(solution, *checks, others=(), equivalent=()):

@@ -49,7 +49,7 @@ class FakeKernel:
                 self.names["answer"] = answers.answer
                 shell = SimpleNamespace(user_ns=self.names, run_cell=self.run_cell)
                 shell.transform_cell = str
-                self.show({answers.MIME: json.dumps(bench.tally(shell, eval(arguments)))})
+                self.show({answers.MIME: json.dumps(bench.tally(shell, eval(arguments), False))})
             elif head not in NOT_HERE:
                 exec(code, self.names)
             error = None
