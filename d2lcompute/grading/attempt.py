@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import math
@@ -240,10 +241,8 @@ class Attempt:
         return any(cell.id in self.solutions for place, cell in cells if place not in self._fatal)
 
     def _start_kernel(self) -> Kernel:
-        self._kernel = kernel = start_prepared(
-            self._start, self.assignment, self._seconds, self.solutions
-        )
-        self.warm &= kernel.why_cold is None
+        kernel = start_prepared(self._start, self.assignment, self._seconds, self.solutions)
+        self._kernel, self.warm = kernel, self.warm and kernel.why_cold is None
         return kernel
 
     def _sources(self, cell: Cell) -> list[str]:
@@ -275,35 +274,29 @@ def _pieces(cell: Cell, source: str) -> list[str]:
 
 def watch_over(assignment: Assignment, answers: Mapping[str, str]) -> list[str]:
     """Return the code that has to run before answers to questions that forbid names, if any do."""
-    watched = []
+    watched: list[tuple[str, bool, dict[str, str]]] = []
     for name, source in answers.items():
         cell = assignment.solutions[name]
-        terms = assignment.not_to_be_called(name) if cell.forbids else {}
-        for text in ([name] if cell.module else _pieces(cell, source)) if terms else ():
-            watched.append((text, cell.module, terms))
+        if terms := assignment.not_to_be_called(name) if cell.forbids else {}:
+            texts = [name] if cell.module else _pieces(cell, source)
+            watched += [(text, cell.module, terms) for text in texts]
     return [WATCH.format(answers=watched)] if watched else []
 
 
 def start_prepared(
-    start: Callable[[], Kernel],
-    assignment: Assignment,
-    seconds: float,
-    answers: Mapping[str, str],
+    start: Callable[[], Kernel], assignment: Assignment, seconds: float, answers: Mapping[str, str]
 ) -> Kernel:
     """Start a kernel in which answers can be graded; raises `RuntimeError`."""
-    kernel = None
     try:
-        kernel = start()
-        kernel.run(PREPARE, seconds)
-        for code in watch_over(assignment, answers):
-            _run_ours(kernel, code, seconds)
-        put_files(kernel, assignment, seconds)
-    except BaseException as error:
-        if kernel is not None:
-            kernel.close()
-        if isinstance(error, KernelError):
-            raise RuntimeError(f"a kernel could not be started: {error}") from error
-        raise
+        with contextlib.ExitStack() as stack:
+            kernel = stack.enter_context(start())
+            kernel.run(PREPARE, seconds)
+            for code in watch_over(assignment, answers):
+                _run_ours(kernel, code, seconds)
+            put_files(kernel, assignment, seconds)
+            stack.pop_all()
+    except KernelError as error:  # not the submission's fault
+        raise RuntimeError(f"a kernel could not be started: {error}") from error
     return kernel
 
 

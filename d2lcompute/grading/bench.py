@@ -39,10 +39,10 @@ class Part(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """A `source` in the place of a cell, and the checks behind it that are asked."""
+    """What runs in the place of a cell, and the checks behind it that are asked."""
 
     place: int
-    source: str
+    sources: Sequence[str]
     checks: Sequence[str]
     seconds: float
 
@@ -131,7 +131,7 @@ class _Bench:
         names = [part.check for part in rest if part.check in trial.checks]
         tolerances = {part.check: part.tolerances for part in rest}
         passed, come = Counter(dict.fromkeys(names, 0)), Counter[str]()
-        parts = [Part("", trial.source), *rest]
+        parts = [*(Part("", source) for source in trial.sources), *rest]
         for name, answer in self._apart(self._answers(parts, {*names}), trial.seconds):
             wanted = expected[name][come[name]]
             come[name] += 1

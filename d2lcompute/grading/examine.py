@@ -23,7 +23,7 @@ from ..notebooks.clock import MOST_WAITING
 from . import bench
 from .answers import MIME
 from .assignment import ALSO_RIGHT, SOLUTION, Assignment, AssignmentError
-from .attempt import Conditions, start_prepared, to_run
+from .attempt import Conditions, start_prepared, to_run, watch_over
 from .judge import expect
 from .mutants import echoes, mutants
 
@@ -215,11 +215,12 @@ class _Task:
         answers = {name: [cell.source] for name, cell in self.assignment.solutions.items()}
         answers[solution] = [candidate.source]
         source = "" if self.assignment.find_breaches(solution, answers) else candidate.source
-        (code,) = to_run(cells[place], source)
+        watched = watch_over(self.assignment, {solution: source})
+        sources = [*watched, *to_run(cells[place], source)]
         seconds = SECONDS
         if candidate.kind != CHANGED:
             seconds = self.conditions.seconds * len(checks) * draws
-        return bench.Trial(place, code, checks, seconds)
+        return bench.Trial(place, sources, checks, seconds)
 
     def _run(self, trials: Sequence[bench.Trial], seeds: Sequence[int]) -> dict[str, Any]:
         parts = [
@@ -232,7 +233,7 @@ class _Task:
         most = sum(trial.seconds for trial in trials) + seconds * math.ceil(len(seeds) / FEW)
         if bench.FORKS:  # while a fork waits for a free core, the kernel's clock goes on
             most *= MOST_WAITING
-        with start_prepared(start, self.assignment, seconds) as kernel:
+        with start_prepared(start, self.assignment, seconds, {}) as kernel:
             result = kernel.run(code, most)
         if result.error is not None:
             raise AssignmentError([result.error.text])
