@@ -32,13 +32,17 @@ class Unboxed(Conditions):
 
 def cases(quick):
     many, some, few = (4, 4, 2) if quick else (200, 12, 4)
+    small, large = (2, 4) if quick else (50, 1000)
     assignment = parse(read_notebook(REFERENCE))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(assignment, folder / "many", many)
         write(assignment, folder / "some", some)
+        write(assignment, folder / "small", small)
+        write(assignment, folder / "large", large)
         yield rates(assignment, folder, many, few)
         yield share(assignment, folder / "some", some)
+        yield growth(folder, small, large)
 
 
 def rates(assignment, folder, many, few):
@@ -81,6 +85,21 @@ def share(assignment, folder, some):
         ),
         (Target("isolated", 1.1, "not isolated"),),
         headline=f"grade {some} submissions, isolated",
+        unit=RATE,
+        returned=True,
+    )
+
+
+def growth(folder, small, large):
+    """Grade many beside few: each submission takes no longer."""
+    return Case(
+        f"{large} submissions beside {small}",
+        (
+            ours("many", each(large, partial(grade_by_command, folder / "large")), rounds=1),
+            limit("few", each(small, partial(grade_by_command, folder / "small")), rounds=1),
+        ),
+        (Target("many", 1, "few"),),
+        headline=f"grade {large} submissions beside {small}",
         unit=RATE,
         returned=True,
     )
