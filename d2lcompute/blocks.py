@@ -194,9 +194,19 @@ class MySequential(nn.Module):
     def __getitem__(self: Self, index: slice) -> Self: ...
     def __getitem__(self, index: int | slice) -> nn.Module:
         if not isinstance(index, slice):
-            return list(self)[index]
+            return self._at(index)
         names = [name for name, module in self._modules.items() if module is not None]
         return type(self)({name: self.get_submodule(name) for name in names[index]})
+
+    def _at(self, index: int) -> nn.Module:
+        modules = list(self)
+        try:
+            return modules[index]
+        except (IndexError, TypeError) as error:
+            raise type(error)(
+                f"`index` must be a slice, or an integer below {len(modules)}, the number of "
+                f"modules, got {shown(index)}; do net[0], or net.get_submodule(name)"
+            ) from None
 
     def _numbered(self, modules: Iterable[Any]) -> dict[str, Any]:
         """Give each a number that is free: a slice begins with the number that it had."""

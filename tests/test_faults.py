@@ -7,6 +7,7 @@ import random
 import re
 import warnings
 from collections import UserDict
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -231,6 +232,61 @@ def test_tensors_in_mappings_and_objects_are_seen_and_not_written_to(batch):
         assert (given.x if batch is Batch else given["x"]).unique().tolist() == [1]
     call = d2c.trace(net, given).calls[0]
     assert (call.inputs, call.outputs) == (((2, 4),), ((2, 2),))
+
+
+class Slotted:
+    __slots__ = ("n", "x")
+
+    def __init__(self, x):
+        self.x, self.n = x, 1
+
+
+class SlottedAndOpen(Slotted):
+    """What a class without slots of its own adds: a dictionary."""
+
+
+@dataclass(slots=True)
+class SlottedData:
+    x: torch.Tensor
+    n: int = 1
+
+
+@dataclass(slots=True, frozen=True)
+class Frozen:
+    x: torch.Tensor
+    n: int = 1
+
+
+@pytest.mark.parametrize("kind", [Slotted, SlottedAndOpen, SlottedData, Frozen])
+def test_what_is_in_slots_is_seen_and_put_back_too(kind):
+    def forward(self, batch):
+        for holder in (batch, self.held):
+            holder.x.mul_(2)
+            if kind is not Frozen:
+                holder.n = 5
+        return self.l(batch.x)
+
+    net, batch = Net(forward, l=nn.Linear(4, 2), held=kind(torch.ones(1))), kind(torch.ones(2, 4))
+    for look in (d2c.trace, d2c.diagnose, d2c.draw, d2c.infer_shapes, d2c.materialize):
+        look(net, batch)
+        for holder in (batch, net.held):
+            assert (holder.x == 1).all()
+            assert holder.n == 1
+    assert d2c.trace(net, batch).calls[0].inputs == ((2, 4),)
+    assert d2c.infer_shapes(net, batch).output == ((2, 2),)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [lambda self, x: x.nonzero(), lambda self, x: x[x > 0], lambda self, x: x.unique(),
+     lambda self, x: x if x.sum() > 0 else -x, lambda self, x: x.numpy()],
+)  # fmt: skip
+def test_a_net_that_reads_values_is_told_so_and_one_that_is_not_implemented_is_not(forward):
+    with pytest.raises(ValueError, match=r"reads values; do trace\(net, torch\.rand"):
+        d2c.trace(Net(forward), (2, 4))
+    with pytest.raises(RuntimeError, match=r"do materialize\(net, X\) instead"):
+        d2c.infer_shapes(Net(forward), (2, 4))
+    assert isinstance(d2c.trace(nn.Module(), (2, 4)).error, NotImplementedError)
 
 
 def test_a_loop_over_time_is_one_box_however_it_takes_its_steps():
@@ -552,6 +608,13 @@ def test_a_picture_shows_itself_and_nothing_under_it():
     drawing = d2c.draw(nn.Linear(2, 2))
     assert "Axes" not in repr(drawing)
     assert "<svg" in drawing._repr_svg_()
+
+
+@pytest.mark.parametrize(("index", "error"), [(2, IndexError), (-3, IndexError), ("0", TypeError)])
+def test_a_wrong_index_into_a_net_is_told_what_to_write(index, error):
+    net = d2c.MySequential(nn.Linear(2, 2), nn.ReLU())
+    with pytest.raises(error, match=r"`index` must be .* below 2, .*, got .*; do net\[0\]"):
+        net[index]
 
 
 def test_two_files_of_the_same_block_of_both_editions_meet(tmp_path):

@@ -176,8 +176,10 @@ def _layer(query: Tensor, key: Tensor, width: int, rest: Sequence[Any]) -> int:
 
 @cache
 def _by_name(operator: Any) -> Formula | None:
-    """Return the formula of grouped products, which libraries bring operators of their own for."""
+    """Return the formula of grouped and quantized products, for which there are many operators."""
     name = str(operator)
+    if name.startswith("quantized.linear"):
+        return _by_rows
     return _by_columns if "grouped_mm" in name and "backward" not in name else None
 
 
@@ -230,6 +232,7 @@ FORMULAS: dict[Any, Formula] = {
     aten.matmul: _by_columns,
     aten._int_mm: _by_columns,
     aten._sparse_mm: _by_columns,
+    aten._sparse_sparse_matmul: _by_columns,
     aten._sparse_addmm: _added_by_columns,
     aten._sparse_mm_reduce_impl: _by_columns,
     aten.sparse_sampled_addmm: _added_by_columns,

@@ -16,8 +16,9 @@ from torch.nn.parameter import is_lazy
 from ..parameters.names import walk
 from .deferred import deferral_of
 from .hooks import Functions, Operators
+from .memory import storage_of
 from .random_states import generator_state, random_states_kept
-from .values import contents, tensors_in
+from .values import contents, slots_of, tensors_in
 
 CONTAINERS = {dict, OrderedDict, list, set}
 _ORDINARY = {"torch", "collections", "types", "random", "numpy"}
@@ -54,8 +55,8 @@ def kept(
 ) -> Iterator[Writes]:
     """Put back what the block does to `net` and `values`, if it tells `Writes` what it runs.
 
-    With `strangers` this goes for all tensors that were not made inside. If the net `learns`, lazy
-    layers keep their first values, also those of their parameters that had a shape before.
+    With `strangers` this goes for all tensors that were not made inside. If the net `learns`, all
+    parameters of lazy layers keep their first values.
     """
     modules = [module for _, module in walk(net)]
     states = _States(modules, values)
@@ -64,9 +65,9 @@ def kept(
     fixed = [module for module in modules if id(module) not in learning]
     writes = Writes([*_tensors(fixed), *states.tensors], strangers)
     writes.leave(_tensors(learning.values()))
-    devices = {tensor.device for tensor in tensors}
     leaves = _gradients_kept([*tensors, *states.tensors])
-    with random_states_kept(devices), leaves, _late(modules, writes) as learned:
+    random = random_states_kept({tensor.device for tensor in tensors})
+    with random, leaves, _late(modules, writes) as learned:
         try:
             yield writes
         finally:
@@ -97,7 +98,7 @@ class Writes:
 
     def leave(self, tensors: Iterable[Tensor]) -> None:
         """Take tensors, those known apart, for what was made inside."""
-        self._made.update(map(_storage, tensors))
+        self._made.update(map(storage_of, tensors))
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -115,7 +116,7 @@ class Writes:
             return func(*args, **kwargs)
         result = func(*args, **kwargs)
         if _gives_new_memory(func):
-            self._made.update(map(_storage, tensors_in(result)))
+            self._made.update(map(storage_of, tensors_in(result)))
         return result
 
     def before_function(self, func: Any, args: tuple[Any, ...]) -> None:
@@ -144,7 +145,7 @@ class Writes:
     def save(self, tensors: Iterable[Tensor]) -> None:
         """Remember the values of tensors that are about to change, if they were there before."""
         for tensor in tensors:
-            storage = _storage(tensor)
+            storage = storage_of(tensor)
             if storage and storage not in self._saved:
                 held = self._holders().get(storage, [])
                 if not held and self._strangers and storage not in self._made:
@@ -160,7 +161,7 @@ class Writes:
         if self._by_storage is None:
             self._by_storage = {}
             for tensor in self._known.values():
-                self._by_storage.setdefault(_storage(tensor), []).append(tensor)
+                self._by_storage.setdefault(storage_of(tensor), []).append(tensor)
         return self._by_storage
 
 
@@ -183,8 +184,8 @@ def as_leaf(stand_in: Tensor, tensor: Tensor) -> Tensor:
 def undone_on_error(net: nn.Module) -> Iterator[None]:
     """Make the lazy layers of `net` what they were if the block raises after sizing some."""
     modules = [module for _, module in walk(net)]
-    unfinished = _tensors([module for module in modules if is_unfinished(module)])
-    fixed = [tensor for tensor in unfinished if not is_lazy(tensor)]
+    unfinished = [module for module in modules if is_unfinished(module)]
+    fixed = [tensor for tensor in _tensors(unfinished) if not is_lazy(tensor)]
     values = [undo(tensor) for undo in (_values_back, _tensor_back) for tensor in fixed]
     waiting = [deferral for module in modules if (deferral := deferral_of(module))]
     sized = [(tensor, tensor.data) for tensor in _tensors(modules) if is_lazy(tensor)]
@@ -205,15 +206,16 @@ def undone_on_error(net: nn.Module) -> Iterator[None]:
 class _State:
     """What an object or a container holds, and the way back to it."""
 
-    __slots__ = ("contents", "holder", "kind", "values")
+    __slots__ = ("contents", "holder", "kind", "slots", "values")
 
     def __init__(self, holder: Any) -> None:
         self.holder = holder
         self.kind = type(holder)
-        self.values = dict(vars(holder))
+        self.values = dict(getattr(holder, "__dict__", {}))
+        self.slots = slots_of(holder)
         self.contents = {
             id(value): value.copy()
-            for value in self.values.values()
+            for value in (*self.values.values(), *self.slots.values())
             if type(value) in CONTAINERS and value
         }
 
@@ -221,9 +223,12 @@ class _State:
         """Put everything back, but for the values of tensors."""
         if type(self.holder) is not self.kind:
             self.holder.__class__ = self.kind
-        vars(self.holder).clear()
-        vars(self.holder).update(self.values)
-        for value in self.values.values():
+        if hasattr(self.holder, "__dict__"):
+            vars(self.holder).clear()
+            vars(self.holder).update(self.values)
+        for name, value in self.slots.items():
+            object.__setattr__(self.holder, name, value)  # also of a class that is frozen
+        for value in (*self.values.values(), *self.slots.values()):
             if type(value) in CONTAINERS and (value or id(value) in self.contents):
                 _refill(value, self.contents.get(id(value), ()))
 
@@ -364,18 +369,10 @@ def _gives_new_memory(func: Any) -> bool:
     return schema is None or all(one.alias_info is None for one in schema.returns)
 
 
-def _storage(tensor: Tensor) -> int:
-    """Return what tells the memory of tensors apart, 0 where there is none to be written to."""
-    try:
-        return int(tensor.untyped_storage()._cdata)
-    except (RuntimeError, NotImplementedError, ValueError):  # sparse; lazy; wrapped by a transform
-        return 0
-
-
 def _values_back(tensor: Tensor) -> Callable[[], object]:
     """Return what gives all of the memory that a tensor is a part of its values back."""
     try:
-        memory = tensor.new_empty(0).set_(tensor.untyped_storage())
+        memory = tensor.new_empty(0).set_(tensor.untypedstorage_of())
     except (RuntimeError, NotImplementedError, TypeError):  # a tensor that wraps others
         memory = tensor.data
     return partial(memory.copy_, memory.clone())
@@ -389,7 +386,7 @@ def _tensor_back(tensor: Tensor) -> Callable[[], object]:
     memory, version = tensor.data, None if tensor.is_inference() else tensor._version
 
     def undo() -> None:
-        if _storage(tensor) != _storage(memory) or tensor.shape != memory.shape:
+        if storage_of(tensor) != storage_of(memory) or tensor.shape != memory.shape:
             tensor.data = memory
         if version is not None:
             torch._C._autograd._unsafe_set_version_counter((tensor,), (version,))

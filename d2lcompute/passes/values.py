@@ -6,7 +6,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from copy import copy, deepcopy
-from dataclasses import fields, is_dataclass
+from functools import cache
 from numbers import Integral
 from typing import Any
 
@@ -61,11 +61,14 @@ def contents(value: Any) -> Iterable[Any]:
         return value
     if isinstance(value, Mapping):
         return value.values()
-    if is_dataclass(value) and not isinstance(value, type):
-        return [getattr(value, item.name, None) for item in fields(value)]
     if isinstance(value, (nn.Module, *_CODE)):
         return ()
-    return getattr(value, "__dict__", {}).values()
+    return [*getattr(value, "__dict__", {}).values(), *slots_of(value).values()]
+
+
+def slots_of(value: Any) -> dict[str, Any]:
+    """Return what an object holds in the slots of its classes, by their names."""
+    return {name: getattr(value, name) for name in _slots(type(value)) if hasattr(value, name)}
 
 
 def _collect(value: Any, found: list[Tensor], entered: set[int]) -> None:
@@ -75,6 +78,14 @@ def _collect(value: Any, found: list[Tensor], entered: set[int]) -> None:
         elif type(item) not in _SCALARS and id(item) not in entered:
             entered.add(id(item))
             _collect(item, found, entered)
+
+
+@cache
+def _slots(kind: type) -> tuple[str, ...]:
+    held = [
+        item for base in kind.__mro__ if "__slots__" in vars(base) for item in vars(base).items()
+    ]
+    return tuple(name for name, item in held if isinstance(item, types.MemberDescriptorType))
 
 
 def _is_size(value: Any) -> bool:

@@ -118,6 +118,10 @@ BY_HAND = {
         Apply(lambda w, x: (x.to_sparse() @ x.to_sparse()).to_dense() * w, torch.rand(5)),
         [SPARSE], 2 * 4,
     ),
+    "two sparse matrices by a function": lambda: (
+        Apply(lambda w, x: torch.sparse.mm(x.to_sparse(), x.to_sparse()).to_dense() * w,
+              torch.rand(5)), [SPARSE], 2 * 4,
+    ),
     "complex numbers": lambda: (
         Apply(torch.matmul, torch.rand(3, 4, dtype=torch.cfloat)),
         [torch.rand(4, 2, dtype=torch.cfloat)], 8 * 3 * 4 * 2,
