@@ -372,7 +372,7 @@ def _gives_new_memory(func: Any) -> bool:
 def _values_back(tensor: Tensor) -> Callable[[], object]:
     """Return what gives all of the memory that a tensor is a part of its values back."""
     try:
-        memory = tensor.new_empty(0).set_(tensor.untypedstorage_of())
+        memory = tensor.new_empty(0).set_(tensor.untyped_storage())
     except (RuntimeError, NotImplementedError, TypeError):  # a tensor that wraps others
         memory = tensor.data
     return partial(memory.copy_, memory.clone())

@@ -68,7 +68,8 @@ def contents(value: Any) -> Iterable[Any]:
 
 def slots_of(value: Any) -> dict[str, Any]:
     """Return what an object holds in the slots of its classes, by their names."""
-    return {name: getattr(value, name) for name in _slots(type(value)) if hasattr(value, name)}
+    kind: type = type(value)
+    return {name: getattr(value, name) for name in _slots(kind) if hasattr(value, name)}
 
 
 def _collect(value: Any, found: list[Tensor], entered: set[int]) -> None:
