@@ -93,8 +93,11 @@ def write(page, language, text):
 
 
 def prepared(notebook):
-    """Fold the cell that installs the package, and give pictures their words."""
+    """Fold the cell that installs the package, give pictures their words, and anchors a name."""
     for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = "".join(cell["source"])
+            cell["source"] = re.sub(r'^<a id="(\w+)"></a>$', r"(\1)=", text, flags=re.M)
         tags = cell["metadata"].setdefault("tags", [])
         if "setup" in tags:
             tags.append("hide-cell")

@@ -1,4 +1,7 @@
-"""Each row of the chapter's errata: the book's version fails where ours passes."""
+"""Each row of the chapter's errata: the book's version fails where ours passes.
+
+And what the chapter says of torch without showing it.
+"""
 
 import copy
 import pickle
@@ -330,3 +333,105 @@ def test_a_new_adam_moves_every_parameter_by_the_learning_rate():
     (parameter * torch.tensor([1e-3, 10.0])).sum().backward()
     optimizer.step()
     assert_close(parameter.detach(), torch.full((2,), 0.98))
+
+
+# What the text of the chapter says of torch, and no cell of it shows
+
+
+def one_step(make_optimizer, before=0):
+    """Move a net to another device after its optimizer was made, and make a step."""
+    net, X = nn.Linear(2, 1), torch.ones(1, 2)
+    optimizer = make_optimizer(net.parameters())
+    for _ in range(before):
+        net(X).sum().backward()
+        optimizer.step()
+    net.to(d2c.gpu(0))
+    optimizer.zero_grad()
+    net(X.to(d2c.gpu(0))).sum().backward()
+    optimizer.step()
+
+
+def test_an_optimizer_made_before_the_move_fails_where_it_has_a_state(practice):
+    one_step(lambda p: torch.optim.SGD(p, lr=0.1), before=1)
+    one_step(lambda p: torch.optim.Adam(p, lr=0.1))
+    for make_optimizer, before in ((torch.optim.Adagrad, 0), (torch.optim.Adam, 1)):
+        with pytest.raises(RuntimeError, match="device"):
+            one_step(make_optimizer, before)
+
+
+def test_what_is_frozen_moves_once_more_if_it_has_an_old_gradient():
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    parameter.sum().backward()
+    parameter.requires_grad_(False)
+    optimizer.step()
+    assert_close(parameter, torch.full((2,), 0.9))
+
+
+def test_momentum_keeps_one_number_for_each_parameter_and_adam_two():
+    kept = {}
+    for make_optimizer in (lambda p: torch.optim.SGD(p, momentum=0.9), torch.optim.Adam):
+        parameter = nn.Parameter(torch.ones(100))
+        optimizer = make_optimizer([parameter])
+        parameter.sum().backward()
+        optimizer.step()
+        state = optimizer.state[parameter].values()
+        kept[type(optimizer)] = sum(value.numel() for value in state if value.numel() > 1)
+    assert list(kept.values()) == [100, 200]
+
+
+def test_a_total_of_losses_keeps_the_memory_of_all_and_the_best_that_of_one(practice):
+    wide, device = nn.Linear(100, 1).to(d2c.gpu(0)), d2c.gpu(0)
+
+    def grown(keep):
+        start, kept = torch.accelerator.memory_allocated(0), None
+        for _ in range(10):
+            kept = keep(kept, wide(2 * torch.ones(10, 100, device=device)).sum())
+        return torch.accelerator.memory_allocated(0) - start
+
+    one = 4 * 10 * 100  # bytes of what backward needs of a batch
+    assert grown(lambda kept, loss: loss if kept is None else kept + loss) >= 10 * one
+    assert one <= grown(lambda kept, loss: loss) < 2 * one
+    assert grown(lambda kept, loss: loss.detach()) < one
+
+
+def test_each_step_with_a_retained_graph_goes_back_further():
+    cell, h, sizes = nn.RNNCell(2, 2), torch.zeros(1, 2), []
+    for _ in range(3):
+        h = cell(torch.ones(1, 2), h)
+        h.sum().backward(retain_graph=True)
+        seen, pending = set(), [h.grad_fn]
+        while pending:
+            node = pending.pop()
+            if node is not None and node not in seen:
+                seen.add(node)
+                pending += [below for below, _ in node.next_functions]
+        sizes.append(len(seen))
+    assert sizes == sorted(set(sizes))
+
+
+def test_anomaly_detection_names_the_operation_whose_gradient_is_not_a_number():
+    X = torch.zeros(1, requires_grad=True)
+    with (
+        pytest.warns(UserWarning, match="Error detected in"),
+        torch.autograd.set_detect_anomaly(True),
+        pytest.raises(RuntimeError, match=r"SqrtBackward0.*nan"),
+    ):
+        (X.sqrt() * 0).backward()
+
+
+def test_dropout_as_a_function_drops_in_evaluation_too():
+    class Net(nn.Module):
+        def forward(self, X):
+            return F.dropout(X)
+
+    assert (Net().eval()(torch.ones(1000)) == 0).any()
+    assert F.dropout(torch.ones(10), training=False).eq(1).all()
+
+
+@pytest.mark.parametrize("block", [d2c.FixedHiddenMLP, d2c.FancyMLP])
+@pytest.mark.filterwarnings("ignore")
+def test_a_loop_that_looks_at_values_breaks_the_compiled_graph(block):
+    compiled = torch.compile(block(), backend="eager", fullgraph=True)
+    with pytest.raises(Exception, match=r"(?s)data-dependent|Tensor\.item|Data-dependent"):
+        compiled(torch.rand(2, 20))

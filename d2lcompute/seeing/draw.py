@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LARGEST = 80.0  # inches of a figure
 POSITIONAL = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-SMALLEST = 0.6  # of its size, to which a page may shrink a picture before it scrolls
+SMALLEST = 0.8  # of its size, to which a page may shrink a picture before it scrolls
 
 
 class Drawing:

@@ -22,11 +22,12 @@ _MOST_PARTS = 6  # that are unfolded at first
 _WIDEST = 40  # letters of a column of a tree, before its text wraps
 _TABLE_STYLE = """
 .d2c{overflow-x:auto}
+.d2c table{margin-left:0}
 .d2c table caption{caption-side:top;text-align:left;font-weight:bold}
-.d2c table th,.d2c table td{text-align:left;vertical-align:top}
+.d2c.d2c table th,.d2c.d2c table td{text-align:left;vertical-align:top}
 .d2c table tbody th{font-weight:normal}
-.d2c table .n{text-align:right}
-"""
+.d2c.d2c table .n{text-align:right}
+"""  # the doubled class is stronger than JupyterLab's rules, which put all cells to the right
 _PATH_STYLE = ".d2c .p{opacity:.7;user-select:all}"
 _PART_STYLE = """
 .d2c .c,.d2c summary{font-weight:bold}

@@ -152,7 +152,7 @@ def test_a_drawing_on_axes_of_others_leaves_it_to_them(displayed):
 def test_a_page_may_shrink_the_picture_but_not_until_it_cannot_be_read():
     drawn = drawing_of("chimera")
     style = ElementTree.fromstring(drawn._repr_html_()).find("img").get("style")
-    assert style == f"max-width:100%;min-width:{0.6 * drawn._scene.width * 96:.0f}px"
+    assert style == f"max-width:100%;min-width:{0.8 * drawn._scene.width * 96:.0f}px"
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
