@@ -108,7 +108,6 @@ def test_a_part_of_a_dense_has_the_weight_only_with_the_layer():
         _ = layer[1:].weight
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_dense_with_an_activation_can_be_scripted():
     layer, X = d2c.dense(3, "relu", in_units=4), torch.rand(2, 4)
     assert_close(torch.jit.script(layer)(X), layer(X))

@@ -196,7 +196,6 @@ def test_pythons_and_numpys_random_numbers_stay_and_times_are_those_of_the_same_
     assert all(call.seconds is not None for call in report.calls if call.is_block)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_a_traced_or_scripted_module_has_its_super_init():
     traced = torch.jit.trace(nn.Sequential(nn.Linear(4, 2)), X)
     for net in (traced, nn.Sequential(traced), torch.jit.script(nn.Linear(4, 2))):
@@ -370,7 +369,6 @@ def test_an_activation_that_several_blocks_share_has_one_label():
     assert not re.search(r"act to act|calls \d+ to", said)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_depth_0_shows_what_comes_in_and_out():
     for net in (nn.Sequential(nn.Linear(4, 3)), torch.jit.script(nn.Linear(4, 3))):
         texts = [text.get_text() for text in d2c.draw(net, (2, 4), depth=0).ax.texts]

@@ -202,7 +202,6 @@ def test_a_block_may_call_itself():
     assert report.calls[0].parameter_count == 6
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_scripted_block_is_one_call():
     net = nn.Sequential(
         torch.jit.script(nn.Sequential(nn.Linear(2, 3), nn.ReLU())), nn.Linear(3, 1)

@@ -1,5 +1,6 @@
 import functools
 import itertools
+import re
 
 import matplotlib
 import numpy as np
@@ -260,7 +261,6 @@ def test_at_depth_0_there_is_what_comes_in_and_goes_out():
     assert texts(ax) == ["Sequential", "15 parameters", "(2, 4)", "(2, 3)"]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_scripted_net_shows_what_comes_in_and_goes_out():
     net = torch.jit.script(nn.Sequential(nn.Linear(4, 3)))
     assert {"Sequential", "(2, 4)", "(2, 3)"} <= set(texts(drawn(net, torch.rand(2, 4))))
@@ -271,7 +271,7 @@ def test_a_pass_that_fails_is_drawn_as_far_as_it_came_with_the_error():
     check_texts(ax)
     assert "stopped here" in texts(ax)
     assert "out: Linear" not in texts(ax)
-    assert any(text.startswith("RuntimeError: mat1 and mat2") for text in texts(ax))
+    assert any(re.match("RuntimeError: .*mat1 and mat2", text) for text in texts(ax))
 
 
 @pytest.mark.parametrize("name", ["chimera", "seq2seq"])

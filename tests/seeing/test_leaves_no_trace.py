@@ -57,7 +57,6 @@ PAIRS = [(look, name) for look in LOOKS for name in NETS if (look, name) not in 
 
 
 @pytest.mark.parametrize(("look", "name"), PAIRS)
-@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_a_look_leaves_no_trace(look, name):
     net, *inputs = NETS[name]()
     reads_values = name in ("codebook", "chance", "in place", "in place on a view", "notes")

@@ -149,7 +149,7 @@ def test_a_pass_that_fails_shows_how_far_it_came(golden):
     net = nn.Sequential(d2c.NestMLP(20), nn.Linear(15, 20), nn.ReLU())
     with unchanged(net):
         report = d2c.trace(net, torch.ones(2, 20))
-    golden(repr(report))
+    golden(repr(report).replace("addmm: ", ""))  # torch 2.15 names the operator
     assert isinstance(report.error, RuntimeError)
     assert [call.name for call in report.calls if call.failed] == ["", "1"]
 

@@ -140,7 +140,6 @@ def test_fused_optimizers_and_lbfgs_run(name):
     assert weight.abs().max() < 1e-3
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script.")
 def test_gradients_of_gradients_and_functional_transforms_work():
     x = torch.arange(3.0, device="practice:1", requires_grad=True)
     (first,) = torch.autograd.grad((x**3).sum(), x, create_graph=True)
