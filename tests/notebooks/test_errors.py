@@ -35,7 +35,7 @@ def shown(*cells):
 def test_an_error_shows_the_lines_of_the_reader_alone():
     text = shown("%load_ext d2lcompute", CELL)
     assert "----> 8 Mine()(torch.rand(2, 2))" in text
-    assert "----> 6         return nn.Linear(3, 4)(X)" in text
+    assert re.search(r"----> 6 +return nn\.Linear\(3, 4\)\(X\)", text)
     assert re.search(r"RuntimeError: .*mat1 and mat2 shapes .* \(2x2 and 3x4\)$", text)
     assert "site-packages" not in text
     assert text.count("Cell In[2]") == 2
