@@ -19,7 +19,7 @@ from .passes.keep import dry_run as dry_run
 from .passes.keep import is_unfinished
 from .passes.record import Recorder
 from .passes.registered import registered_text
-from .passes.run import Pass, explained
+from .passes.run import Pass, collector_paused, explained
 from .passes.twin import meta_twin as meta_twin
 from .passes.values import is_shape
 from .tables import Report, Table
@@ -112,6 +112,7 @@ def materialize(
     return _report(net, lazy, first_pass(net, given))
 
 
+@collector_paused()
 def infer_shapes(
     net: nn.Module,
     *inputs: Any,

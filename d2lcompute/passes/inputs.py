@@ -126,10 +126,10 @@ def _like(stand_in: Tensor, tensor: Tensor) -> Tensor:
 
 def _kind(net: nn.Module) -> tuple[torch.dtype, torch.device]:
     """Return the type of floats of a net, and where it is."""
-    tensors = [slot[3] for slot in slots(net)]
-    floats = (tensor.dtype for tensor in tensors if tensor.dtype.is_floating_point)
-    dtype = next(floats, torch.get_default_dtype())
-    return dtype, tensors[0].device if tensors else torch.device("cpu")
+    first = next((slot[3] for slot in slots(net)), None)
+    floats = (slot[3].dtype for slot in slots(net) if slot[3].dtype.is_floating_point)
+    device = torch.device("cpu") if first is None else first.device
+    return next(floats, torch.get_default_dtype()), device
 
 
 def _checked(shape: tuple[int, ...]) -> tuple[int, ...]:

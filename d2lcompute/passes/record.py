@@ -215,14 +215,14 @@ class Recorder:
         try:
             result = func(*args, **kwargs)
         except Exception:
-            self._read(tensors_in((args, kwargs)))
+            self._read(_given(args, kwargs))
             raise
         if tensors_in(result):
-            self._read(tensors_in((args, kwargs)))
+            self._read(_given(args, kwargs))
         return result
 
     def _run_step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        inputs = tensors_in((args, kwargs))
+        inputs = _given(args, kwargs)
         step = self._user = self._begun(None)
         self._read(inputs)
         try:
@@ -268,8 +268,9 @@ class Recorder:
             return
         self.failure = None
         kwargs, result = rest
-        given, outputs = tensors_in(kwargs), tensors_in(result)
-        self._connect(event, given if event.parent else [])
+        given, outputs = tensors_in(kwargs) if kwargs else [], tensors_in(result)
+        if given and event.parent:
+            self._connect(event, given)
         self._finish(event, outputs)
         if self.watcher:
             self.watcher.left(event, [*tensors_in(args), *given], outputs)
@@ -377,6 +378,10 @@ class Recorder:
             self._user.parameters |= frozenset(found)
 
 
+def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    return tensors_in((args, kwargs) if kwargs else args)
+
+
 def shape(tensor: Tensor) -> Shape:
     """Return the shape as a plain tuple, `(None,)` where there is none yet or no regular one."""
     try:
@@ -387,4 +392,5 @@ def shape(tensor: Tensor) -> Shape:
 
 def type_name(block: nn.Module) -> str:
     """Return the name of the class, that of the original for a scripted block."""
-    return str(getattr(block, "original_name", type(block).__name__))
+    is_scripted = isinstance(block, torch.jit.ScriptModule)
+    return str(block.original_name if is_scripted else type(block).__name__)

@@ -158,6 +158,13 @@ def _leave_unfilled(twin: nn.Module) -> None:
     for _, module in walk(twin):
         if isinstance(module, LazyModuleMixin) and type(module).__module__.startswith("torch.nn."):
             vars(module)["reset_parameters"] = lambda: None
+            vars(module)["initialize_parameters"] = partial(_unseen, module.initialize_parameters)
+
+
+def _unseen(run: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    """Run what takes twice as long if somebody looks at each function."""
+    with torch._C.DisableTorchFunction():
+        run(*args, **kwargs)
 
 
 @cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from types import MethodType
 from typing import Any, TypeVar
 
 import torch
@@ -96,40 +97,46 @@ def _copies(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any
 
 
 def _copied(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any]:
+    usual = {kind for kind in set(map(type, modules)) if _is_copied_as_usual(kind)}
     # Deepest first: a child that is in the memo costs no recursion, however deep it lies.
     for module in reversed(modules):
-        if id(module) not in memo:
-            _copy(module, memo)
+        if id(module) in memo:
+            continue
+        if type(module) not in usual:
+            deepcopy(module, memo)
+            continue
+        memo[id(module)] = copy = type(module).__new__(type(module))
+        state = vars(copy)
+        for name, value in vars(module).items():
+            state[name] = _copy_of(value, memo)
     return memo
 
 
-def _copy(module: nn.Module, memo: dict[int, Any]) -> None:
-    """Do what `deepcopy` does, without its detours at each of a module's many empty containers."""
-    kind = type(module)
-    if any(getattr(kind, way, None) is not getattr(nn.Module, way, None) for way in _WAYS_TO_COPY):
-        deepcopy(module, memo)
-        return
-    memo[id(module)] = copy = kind.__new__(kind)
-    state = vars(copy)
-    for name, value in vars(module).items():
-        held = type(value)
-        if held in CONTAINERS and id(value) not in memo:
-            if not value:
-                memo[id(value)] = held()
-            elif isinstance(value, dict):
-                _copy_mapping(value, memo)
-        elif held is RemovableHandle and id(value) not in memo:  # every lazy layer has two
-            memo[id(value)] = handle = RemovableHandle.__new__(RemovableHandle)
-            handle.__setstate__(deepcopy(value.__getstate__(), memo))
-        state[name] = value if held in _ATOMS else deepcopy(value, memo)
+def _is_copied_as_usual(kind: type) -> bool:
+    return all(getattr(kind, way, None) is getattr(nn.Module, way, None) for way in _WAYS_TO_COPY)
 
 
-def _copy_mapping(mapping: dict[Any, Any], memo: dict[int, Any]) -> None:
-    """Copy one with names or numbers as its keys, as those of parameters and hooks."""
-    if all(type(key) in _ATOMS for key in mapping):
-        memo[id(mapping)] = copy = type(mapping)()
-        for key, value in mapping.items():
-            copy[key] = deepcopy(value, memo)
+def _copy_of(value: Any, memo: dict[int, Any]) -> Any:
+    """Do what `deepcopy` does, without its detours at what modules hold a dozen of each."""
+    kind, key = type(value), id(value)
+    if kind in _ATOMS:
+        return value
+    if key in memo:
+        return memo[key]
+    if kind in CONTAINERS and not value:
+        memo[key] = copy = kind()
+    elif kind in CONTAINERS and isinstance(value, dict) and _ATOMS.issuperset(map(type, value)):
+        memo[key] = copy = kind()
+        for name, held in value.items():
+            copy[name] = _copy_of(held, memo)
+    elif kind is MethodType:  # a hook of a lazy layer
+        copy = MethodType(value.__func__, _copy_of(value.__self__, memo))
+    elif kind is RemovableHandle:  # and what removes it
+        memo[key] = copy = RemovableHandle.__new__(RemovableHandle)
+        copy.__setstate__(tuple(_copy_of(part, memo) for part in value.__getstate__()))
+    else:
+        copy = deepcopy(value, memo)
+    return copy
 
 
 def _move_to_meta(copy: nn.Module) -> None:

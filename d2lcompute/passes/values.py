@@ -59,7 +59,7 @@ def contents(value: Any) -> Iterable[Any]:
     """Return what a container or object holds, and nothing for all else."""
     if isinstance(value, _ITERABLES):
         return value
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):  # a dict is recognized at once
         return value.values()
     if isinstance(value, (nn.Module, *_CODE)):
         return ()

@@ -188,9 +188,7 @@ def _text_column(column: Sequence[str], side: str) -> list[str]:
 
 def display_width(text: str) -> int:
     """Return how many letters wide a text is: a Chinese character takes the space of two."""
-    if text.isascii():
-        return len(text)
-    return sum(1 if letter < "\x7f" else _letter_width(letter) for letter in text)
+    return len(text) if text.isascii() else sum(map(_letter_width, text))
 
 
 @cache
