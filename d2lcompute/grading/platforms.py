@@ -11,7 +11,8 @@ from pathlib import PurePosixPath
 MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_.*")
 CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<number>\d{2,})_\d{2,}_(?P<file>.+)")
 BLACKBOARD = re.compile(
-    r".+_(?P<name>[^_]+)_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>.+)|\.txt)?", re.DOTALL
+    r"(?P<key>.+_(?P<name>[^_]+))_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>.+)|\.txt)?",
+    re.DOTALL,
 )
 BRIGHTSPACE = re.compile(r"(?P<number>\d+)-\d+ ?- (?P<name>.+?) ?- (?P<time>.*\d{4}.*)")
 # As Blackboard and Brightspace write them in names, and Moodle, in two languages, in its tables.
@@ -46,8 +47,8 @@ def find_sender(path: PurePosixPath, is_notebook: bool) -> Sender | None:
 
     >>> from pathlib import PurePosixPath
     >>> from d2lcompute.grading.platforms import find_sender
-    >>> find_sender(PurePosixPath("Homework_ada01_attempt_2026-11-20-23-58-01_hw.ipynb"), True)
-    Sender(key='ada01', name='ada01', number='', submitted='2026-11-20T23:58:01', late=False)
+    >>> find_sender(PurePosixPath("HW_ada_attempt_2026-11-20-23-58-01_hw.ipynb"), True)
+    Sender(key='HW_ada', name='ada', number='', submitted='2026-11-20T23:58:01', late=False)
     """
     alone, label = len(path.parts) == 1, path.parts[0]
     patterns = (MOODLE, CANVAS, BLACKBOARD) if alone else (MOODLE, BRIGHTSPACE)
@@ -59,7 +60,8 @@ def find_sender(path: PurePosixPath, is_notebook: bool) -> Sender | None:
     number, late = found.get("number") or "", bool(found.get("late"))
     told = ", ".join([number] * bool(number) + ["late"] * late)
     name = f"{found['name']} ({told})" if told else found["name"]
-    return Sender(name, readable(name), number, read_time(found.get("time") or ""), late)
+    key = found.get("key") or name  # in Blackboard's names the user's own may hold underscores
+    return Sender(key, readable(name), number, read_time(found.get("time") or ""), late)
 
 
 def sent_as(path: PurePosixPath) -> str:

@@ -26,7 +26,7 @@ def test_each_platform_says_who_and_when_in_its_way(path):
 
 def test_a_receipt_of_blackboard_is_its_student_s_and_other_files_are_nobody_s():
     receipt = PurePosixPath("Homework_ada01_attempt_2026-11-20-23-58-01.txt")
-    assert find_sender(receipt, False).key == "ada01"
+    assert find_sender(receipt, False).key == "Homework_ada01"
     assert find_sender(PurePosixPath("index.html"), False) is None
 
 
@@ -76,3 +76,11 @@ def test_other_names_stay_what_they_are(name):
 )
 def test_times_are_read_as_platforms_write_them(text, time):
     assert read_time(text) == time
+
+
+def test_two_users_of_blackboard_whose_names_end_alike_stay_two():
+    names = [
+        f"Homework_1_{user}_attempt_2026-11-20-23-58-01_hw.ipynb" for user in ("ada_l", "bob_l")
+    ]
+    first, second = (find_sender(PurePosixPath(name), True) for name in names)
+    assert first.key != second.key
