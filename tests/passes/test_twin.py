@@ -11,7 +11,7 @@ def test_a_net_on_the_meta_device_is_traced_itself():
     seen = []
     net.register_forward_hook(lambda module, *_: seen.append(module is net))
     d2c.trace(net, (4, 2))
-    assert seen == [True]
+    assert set(seen) == {True}  # again where torch has imported its compiler for the first time
 
 
 @pytest.mark.parametrize("copied", [meta_twin, twin.copy_if_lazy])
