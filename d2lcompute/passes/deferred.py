@@ -61,7 +61,7 @@ class Deferral:
             if isinstance(parameter, UninitializedParameter):
                 self._arm(name, parameter)
             else:
-                self.orders.pop(name).carry_out(parameter)
+                self._carry_out(name, parameter)
         self._end_if_done()
 
     def fill_again(self, module: nn.Module, *_: object) -> None:
@@ -81,11 +81,16 @@ class Deferral:
         def materialize(*args: Any, **kwargs: Any) -> None:
             del vars(parameter)["materialize"]
             parameter.materialize(*args, **kwargs)
-            order = self.orders.pop(name)
-            order.carry_out(parameter)
+            order = self._carry_out(name, parameter)
             self.filled[name] = order, parameter._version
 
         vars(parameter)["materialize"] = materialize
+
+    def _carry_out(self, name: str, parameter: Tensor) -> Order:
+        order = self.orders[name]
+        order.carry_out(parameter)
+        del self.orders[name]  # not before: if it fails, it is tried again
+        return order
 
     def _end_if_done(self) -> None:
         if not self.orders and not self.filled:

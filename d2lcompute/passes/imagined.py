@@ -189,4 +189,5 @@ def _can_be_tried(func: Any) -> bool:
         schema is not None
         and func.namespace == "aten"
         and torch.Tag.nondeterministic_seeded not in func.tags
+        and func is not torch.ops.aten.histc.default  # accelerators take whole numbers there
     )
