@@ -51,6 +51,10 @@ _ERRORS = {
     r"is not callable": "not callable",
 }
 _LONGEST = 200  # letters of an error's message
+# What a right answer can meet by ill luck, such as a ReLU that no input wakes: it counts where
+# several draws in a row show it.
+_BY_ILL_LUCK = {"zero gradient"}
+_DRAWS = 5
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,15 @@ def _check_kind(exercise: Exercise, answer: Any) -> None:
 
 def _run(check: Check, answer: Any, cases: int, seed: int) -> None:
     for case in range(cases):
-        torch.manual_seed(1_000 * seed + case)
-        check(answer, random.Random(1_000 * seed + case))
+        for draw in range(_DRAWS):
+            number = 1_000 * seed + 100 * draw + case
+            torch.manual_seed(number)
+            try:
+                check(answer, random.Random(number))
+                break
+            except NotYetError as error:
+                if error.cause not in _BY_ILL_LUCK or draw == _DRAWS - 1:
+                    raise
 
 
 def _blame(error: Exception) -> tuple[str, str, str]:

@@ -1,5 +1,6 @@
 """The loop: what a reader sees who tries, fails, gets hints and passes."""
 
+import itertools
 import random
 import re
 
@@ -11,6 +12,7 @@ from torch import nn
 
 import d2lcompute as d2c
 from d2lcompute.exercises.exercise import SOLUTION, exercises, hints_for
+from d2lcompute.exercises.judge import judge
 from d2lcompute.words.language import _
 
 ALL = {one.name: one for one in exercises()}
@@ -134,6 +136,23 @@ def test_an_answer_that_takes_other_arguments_hears_what_is_wanted(said):
 def test_an_unknown_exercise_names_near_ones():
     with pytest.raises(ValueError, match=r"must be an exercise, .* such as 'blocks.parallel'"):
         d2c.check("blocks.paralel", None)
+
+
+@pytest.mark.parametrize(("nth", "failed"), [(2, ""), (1, "can learn")])
+def test_a_gradient_of_zeros_counts_where_several_draws_show_it(nth, failed):
+    made = itertools.count()
+
+    class Asleep(nn.Linear):
+        def __init__(self, units):
+            super().__init__(1, units)
+            self.asleep = next(made) % nth == 0
+
+        def forward(self, X):
+            Y = super().forward(X.unsqueeze(-1)).mean(1)
+            return Y.detach() + 0 * Y if self.asleep else Y
+
+    verdict = judge(ALL["lazy.varying"], Asleep)
+    assert (verdict.failed, verdict.cause) == (failed, failed and "zero gradient")
 
 
 def test_checking_leaves_the_random_states_alone(said):
