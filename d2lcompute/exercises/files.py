@@ -153,7 +153,7 @@ class _Counted(nn.Sequential):
 
 
 def _fit_survives_a_power_cut(fit: Any, draw: random.Random) -> None:
-    batches, after = _batches(5), draw.randint(1, 4)
+    batches, after = _batches(5), draw.randint(2, 4)
     first, again = _Counted(*_mlp()), _Counted(*_mlp())
     twin = _mlp()
     twin.load_state_dict(first.state_dict())

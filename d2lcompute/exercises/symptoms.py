@@ -62,7 +62,7 @@ def _stuck_finds_what_does_not_learn(stuck: Any, draw: random.Random) -> None:
 
 
 def _stuck_leaves_gradients(stuck: Any, draw: random.Random) -> None:
-    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
+    net = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 1))
     net[0].weight.grad = torch.full((4, 4), 7.0)
     with net_kept(net):
         found = names(stuck(net, _loss))
