@@ -33,11 +33,13 @@ class Memory:
         self._kept: set[int] = set()
         self._refs: dict[int, weakref.ref[Any]] = {}
 
-    def note(self, result: Any) -> None:
-        """Count what an operator has given, if its memory is new."""
+    def note(self, result: Any, read: Any) -> None:
+        """Count what an operator has given, if its memory is new: not that of what it has read."""
         for tensor in (result,) if isinstance(result, Tensor) else tensors_in(result):
             key = storage_of(tensor)
             if key and key not in self._numbers and key not in self._given:
+                if key in map(storage_of, tensors_in(read)):
+                    continue  # a view of a constant
                 storage = tensor.untyped_storage()
                 size = storage.nbytes()
                 self._refs[key] = weakref.ref(storage, partial(self._forget, key, size))

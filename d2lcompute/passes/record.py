@@ -193,7 +193,7 @@ class Recorder:
             result = self._compute(func, args, kwargs) if self._compute else func(*args, **kwargs)
             if self._steps:
                 self.flops.count(func, args, kwargs, result, self._weights)
-                self.memory.note(result)
+                self.memory.note(result, (args, kwargs))
                 if self._user is self._block:  # no function of torch called it: in compiled blocks
                     self._read(args)
         return result

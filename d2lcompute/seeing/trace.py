@@ -115,7 +115,7 @@ def trace(
     │ linear: Linear  (2, 4)          (2, 4)              20       64  2nd call
     ...
     20 parameters read, each counted once; 192 FLOPs
-    activations: 192 B at their peak, 204 B kept for the backward pass
+    activations: 128 B at their peak, 204 B kept for the backward pass
     >>> report = d2c.trace(d2c.mlp(256, 10), (2, 20))
     >>> [call.decided for call in report.calls if call.lazy]
     [(('weight', (256, 20)), ('bias', (256,))), (('weight', (10, 256)), ('bias', (10,)))]
