@@ -619,6 +619,31 @@ def test_steps_that_let_no_gradient_through_are_found(step):
     assert where(report, "vanishing gradient") == [("layer.weight", "layer.bias")]
 
 
+class Step(nn.Module):
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def forward(self, X):
+        return self.step(X)
+
+
+@pytest.mark.parametrize("width", [3, 64])
+@pytest.mark.parametrize("behind", [1, 3])
+@pytest.mark.parametrize("step", [torch.round, torch.sign, torch.floor, lambda Y: Y.clamp(50, 60)])
+def test_a_step_between_layers_that_lets_no_gradient_through_is_found(step, behind, width):
+    layers = (nn.Linear(width, width) for _ in range(behind))
+    deep = nn.Sequential(nn.Linear(4, width), Step(step), *layers)
+    (place,) = where(d2c.diagnose(deep, X()), "vanishing gradient")
+    assert "0.weight" in place
+
+
+def test_a_step_that_makes_all_inputs_alike_is_found():
+    alike = Step(lambda Y: Y.mean(0).expand_as(Y))
+    net = nn.Sequential(nn.Linear(4, 8), alike, nn.Linear(8, 8))
+    assert kinds(d2c.diagnose(net, X())) == ["vanishing signal"]
+
+
 def test_inputs_of_zeros_are_no_vanished_gradient():
     good = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Tanh(), nn.Linear(4, 1, bias=False))
     assert d2c.diagnose(good, torch.zeros(2, 4)).findings == ()
