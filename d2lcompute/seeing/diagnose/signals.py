@@ -95,7 +95,7 @@ def _of_gradient(seen: Seen, stations: Sequence[_Station]) -> Finding | None:
         return None
     way = [station for station, _size in sizes]
     factor = sizes[0][1] / sizes[-1][1]
-    side = _beyond(seen, factor, len(sizes) - 1, way)
+    side = _beyond(factor, len(sizes) - 1, way, chance=bool(seen.rectified))
     if side > 0:
         large = {key for one, size in sizes if size > 30 * sizes[-1][1] for key in one.parameters}
         return _exploding(_names(seen, large), _grown(factor))
@@ -118,7 +118,7 @@ def _of_signal(seen: Seen, stations: Sequence[_Station]) -> Finding | None:
     end = way[-1].values.spread if way else None
     if not start or end is None:
         return None
-    side = _beyond(seen, end / start, len(_distinct(way)), way)
+    side = _beyond(end / start, len(_distinct(way)), way)
     if side == 0 or (side < 0 and _may_be_closed(seen)):
         return None
     names = _names(seen, {key for one in way for key in one.parameters})
@@ -192,7 +192,7 @@ def _times(factor: float) -> str:
     return _("{factor:.0e} times smaller", factor=1 / factor) if factor else _("zero")
 
 
-def _beyond(seen: Seen, factor: float, steps: int, way: Sequence[_Station]) -> int:
+def _beyond(factor: float, steps: int, way: Sequence[_Station], *, chance: bool = True) -> int:
     """Return -1 if a signal dies over so many steps, 1 if it explodes, 0 if it may be sound.
 
     Sound are all gains from 0.8 to 1.25 a step. What narrow layers make of a signal by chance is
@@ -203,7 +203,7 @@ def _beyond(seen: Seen, factor: float, steps: int, way: Sequence[_Station]) -> i
         return 0
     if not factor:
         # All ReLUs of a narrow layer may be off by chance.
-        return 0 if seen.rectified and steps * 2.0**-width > 1e-4 else -1
+        return 0 if chance and steps * 2.0**-width > 1e-4 else -1
     size = math.log(factor)
     least = _LITTLE if abs(size) > steps * _STEEP else _MUCH
     allowed = max(least, steps * _SOUND + 10 * math.sqrt(steps / width))
