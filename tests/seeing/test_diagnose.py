@@ -638,6 +638,15 @@ def test_a_step_between_layers_that_lets_no_gradient_through_is_found(step, behi
     assert "0.weight" in place
 
 
+def test_a_last_branch_that_is_the_same_for_all_inputs_hides_no_signal():
+    both = net(
+        holding(layer=nn.Linear(64, 64), kind=nn.Embedding(5, 64)),
+        lambda self, X, ids: self.layer(X) + self.kind(ids),
+    )
+    kinds_of_all = torch.zeros(8, dtype=torch.long)
+    assert d2c.diagnose(both, torch.randn(8, 64), kinds_of_all).findings == ()
+
+
 def test_inputs_of_zeros_are_no_vanished_gradient():
     good = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Tanh(), nn.Linear(4, 1, bias=False))
     assert d2c.diagnose(good, torch.zeros(2, 4)).findings == ()

@@ -118,7 +118,11 @@ def _of_signal(seen: Seen, stations: Sequence[_Station]) -> Finding | None:
     end = way[-1].values.spread if way else None
     if not start or end is None:
         return None
-    side = _beyond(end / start, len(_distinct(way)), way)
+    steps = len(_distinct(way))
+    side = _beyond(end / start, steps, way)
+    if side < 0:  # the last layer may stand on a branch that is the same for all inputs
+        given = max((one.spread or 0.0 for one in seen.events[0].values if one), default=0.0)
+        side = min(0, _beyond(max(given, end) / start, steps, way))
     if side == 0 or (side < 0 and _may_be_closed(seen)):
         return None
     names = _names(seen, {key for one in way for key in one.parameters})
