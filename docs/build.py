@@ -31,6 +31,8 @@ def main():
     for language in LANGUAGES:
         gather(language)
     failed = [make(language) for language in LANGUAGES]
+    # Sphinx takes along the images of Markdown, and not those of HTML, which scroll on a phone.
+    shutil.copytree(DOCS / "pictures", SITE / "en" / "pictures", dirs_exist_ok=True)
     shutil.copy(DOCS / "start.html", SITE / "index.html")
     shutil.rmtree(SITE / "jupyter_execute", ignore_errors=True)  # nothing is executed
     (SITE / ".nojekyll").touch()  # or the pages' host leaves out folders with an underscore
