@@ -7,6 +7,7 @@ import random
 import re
 import sysconfig
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -100,15 +101,19 @@ def _check_kind(exercise: Exercise, answer: Any) -> None:
 
 def _run(check: Check, answer: Any, cases: int, seed: int) -> None:
     for case in range(cases):
-        for draw in range(_DRAWS):
-            number = 1_000 * seed + 100 * draw + case
-            torch.manual_seed(number)
-            try:
-                check(answer, random.Random(number))
-                break
-            except NotYetError as error:
-                if error.cause not in _BY_ILL_LUCK or draw == _DRAWS - 1:
-                    raise
+        _run_case(check, answer, [1_000 * seed + 100 * draw + case for draw in range(_DRAWS)])
+
+
+def _run_case(check: Check, answer: Any, numbers: Sequence[int]) -> None:
+    """Try one case, and again with the next number as long as it can fail by ill luck."""
+    number, *others = numbers
+    torch.manual_seed(number)
+    try:
+        check(answer, random.Random(number))
+    except NotYetError as error:
+        if error.cause not in _BY_ILL_LUCK or not others:
+            raise
+        _run_case(check, answer, others)
 
 
 def _blame(error: Exception) -> tuple[str, str, str]:
