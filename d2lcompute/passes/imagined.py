@@ -55,28 +55,29 @@ def remembered(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 @cache
 def _only_draws(func: Any) -> bool:
     """Whether an operator fills its one tensor with random numbers, of which there are none."""
-    schema = getattr(func, "_schema", None)
     return (
-        schema is not None
-        and func.namespace == "aten"
+        _is_of_torch(func)
         and torch.Tag.nondeterministic_seeded in func.tags
-        and [one.alias_info is not None for one in schema.returns] == [True]
-        and [one.name for one in schema.arguments if "Tensor" in str(one.type)] == ["self"]
+        and [one.alias_info is not None for one in func._schema.returns] == [True]
+        and [one.name for one in func._schema.arguments if "Tensor" in str(one.type)] == ["self"]
     )
 
 
 @cache
 def _is_function_of_kinds(func: Any) -> bool:
     """Whether what comes out depends on shapes and types alone, and shares memory with nothing."""
-    schema = getattr(func, "_schema", None)
     return (
-        schema is not None
-        and func.namespace == "aten"
+        _is_of_torch(func)
         and not _UNPREDICTABLE & set(func.tags)
         and not func._can_decompose()  # or it may give back its own argument
-        and all(one.alias_info is None for one in (*schema.arguments, *schema.returns))
-        and all(isinstance(one.type, torch.TensorType) for one in schema.returns)
+        and all(one.alias_info is None for one in (*func._schema.arguments, *func._schema.returns))
+        and all(isinstance(one.type, torch.TensorType) for one in func._schema.returns)
     )
+
+
+def _is_of_torch(func: Any) -> bool:
+    """Whether an operator is one of torch's own, which tell their arguments and results."""
+    return getattr(func, "_schema", None) is not None and bool(func.namespace == "aten")
 
 
 def _kinds(values: Sequence[Any]) -> tuple[Hashable, ...] | None:
@@ -184,10 +185,8 @@ def _small(value: Any, size: int) -> Any:
 
 @cache
 def _can_be_tried(func: Any) -> bool:
-    schema = getattr(func, "_schema", None)
     return (
-        schema is not None
-        and func.namespace == "aten"
+        _is_of_torch(func)
         and torch.Tag.nondeterministic_seeded not in func.tags
         and func is not torch.ops.aten.histc.default  # accelerators take whole numbers there
     )

@@ -37,9 +37,8 @@ class Memory:
         """Count what an operator has given, if its memory is new: not that of what it has read."""
         for tensor in (result,) if isinstance(result, Tensor) else tensors_in(result):
             key = storage_of(tensor)
-            if key and key not in self._numbers and key not in self._given:
-                if key in map(storage_of, tensors_in(read)):
-                    continue  # a view of a constant
+            is_unknown = key and key not in self._numbers and key not in self._given
+            if is_unknown and key not in map(storage_of, tensors_in(read)):
                 storage = tensor.untyped_storage()
                 size = storage.nbytes()
                 self._refs[key] = weakref.ref(storage, partial(self._forget, key, size))
