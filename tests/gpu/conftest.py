@@ -1,6 +1,7 @@
 """What the tests on an accelerator share; pytest.ini beside this file says how to run them."""
 
 import datetime
+import gc
 import pathlib
 import warnings
 
@@ -48,6 +49,7 @@ def real():
 @pytest.fixture
 def device(request):
     """The accelerator of this machine, or a practice device in its place."""
+    gc.collect()  # what other tests have left counts, and may go at any time
     if REAL is not None:
         yield REAL
         return

@@ -1,6 +1,5 @@
 """Sections 2 to 4 on an accelerator: what is read, written, drawn and sized there."""
 
-import gc
 import math
 
 import pytest
@@ -132,7 +131,6 @@ def test_a_shape_alone_sizes_a_net_there(device):
 
 def test_shapes_are_inferred_without_memory_of_the_device(device):
     net = d2c.mlp(8, 1).to(device)
-    gc.collect()  # what other tests left may go at any time
     before = torch.accelerator.memory_allocated(device)
     report = d2c.infer_shapes(net, (2_000_000_000, 4))
     assert report.output == ((2_000_000_000, 1),)

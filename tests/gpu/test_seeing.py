@@ -101,7 +101,6 @@ def test_values_and_gradients_are_those_of_the_cpu(net, X):
 
 def test_memory_is_told_as_the_device_gives_it(device):
     allocated = torch.accelerator.memory_allocated
-    gc.collect()  # what other tests left must not go while this one counts
     before = allocated(device)
     net = d2c.mlp(512, 256, 10, in_units=128).to(device)
     real = device.type != "practice"

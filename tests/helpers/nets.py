@@ -13,6 +13,17 @@ from torch.nn import functional as F
 import d2lcompute as d2c
 
 
+class Function(nn.Module):
+    """A function as a block."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs):
+        return self.function(*inputs)
+
+
 def mlp():
     return d2c.mlp(32, 32, 10, in_units=20), (torch.rand(8, 20),)
 

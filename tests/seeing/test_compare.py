@@ -4,7 +4,7 @@ import pytest
 import torch
 from fingerprint import unchanged
 from hypothesis import given, settings
-from nets import CHAPTER, WELL_KNOWN
+from nets import CHAPTER, WELL_KNOWN, Function
 from strategies import plans
 from torch import nn
 from torch.nn import functional as F
@@ -280,15 +280,6 @@ def test_what_differs_between_two_traces_is_told_call_by_call(golden):
 )  # fmt: skip
 def test_each_way_in_which_calls_differ_is_told_where_it_is(change, told):
     assert outcomes(of_two(Residual(), Residual(**change))) == told
-
-
-class Function(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs):
-        return self.function(*inputs)
 
 
 def test_a_call_that_takes_the_same_shapes_from_elsewhere_differs():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from fingerprint import unchanged
 from hypothesis import given, settings
-from nets import CHAPTER, WELL_KNOWN
+from nets import CHAPTER, WELL_KNOWN, Function
 from nets_clean import CLEAN as ODD
 from strategies import plans
 from torch import nn
@@ -619,21 +619,12 @@ def test_steps_that_let_no_gradient_through_are_found(step):
     assert where(report, "vanishing gradient") == [("layer.weight", "layer.bias")]
 
 
-class Step(nn.Module):
-    def __init__(self, step):
-        super().__init__()
-        self.step = step
-
-    def forward(self, X):
-        return self.step(X)
-
-
 @pytest.mark.parametrize("width", [3, 64])
 @pytest.mark.parametrize("behind", [1, 3])
 @pytest.mark.parametrize("step", [torch.round, torch.sign, torch.floor, lambda Y: Y.clamp(50, 60)])
 def test_a_step_between_layers_that_lets_no_gradient_through_is_found(step, behind, width):
     layers = (nn.Linear(width, width) for _ in range(behind))
-    deep = nn.Sequential(nn.Linear(4, width), Step(step), *layers)
+    deep = nn.Sequential(nn.Linear(4, width), Function(step), *layers)
     (place,) = where(d2c.diagnose(deep, X()), "vanishing gradient")
     assert "0.weight" in place
 
