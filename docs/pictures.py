@@ -247,7 +247,7 @@ INTRODUCTION = """# Pictures of nets
 
 What `d2lcompute.draw(net, X)` shows, made by `python docs/pictures.py`. The pictures are SVG: they
 are light or dark as the reader's system is, stay sharp at any size, and say in words what they
-show. They are made for a slide; a page that is narrower, as on a phone, shrinks them to six tenths
+show. They are made for a slide; a page that is narrower, as on a phone, shrinks them a little
 and then scrolls, as a notebook does.
 
 * A box is a block, a box in a box a block in a block. Blue ones have parameters; a dashed blue one
