@@ -102,7 +102,7 @@ class Kernel:
                 self._stop(cell, seconds, whole=seconds == left)
         except KernelError as error:
             error.began = cell.began
-            if not isinstance(error, CellTimeoutError) or not cell.complete:
+            if not isinstance(error, CellTimeoutError):
                 self._provisioner.end()
             raise
         finally:
@@ -192,11 +192,24 @@ class Kernel:
         if whole:
             text = f"the notebook took longer than {self.limits.seconds:g} s"
             raise NotebookTimeoutError(text, cell.outputs())
-        self._manager.interrupt_kernel()
-        clock = Clock(*self._process)
-        obeyed = self._read_until(_is_complete, cell, INTERRUPT_SECONDS, clock)
-        end = "was interrupted" if obeyed else "ignored the interrupt, and the kernel was ended"
+        end = "was interrupted"
+        if not self._interrupt(cell):
+            self._provisioner.end()
+            end = "ignored the interrupt, and the kernel was ended"
         raise CellTimeoutError(f"the cell took longer than {seconds:g} s and {end}", cell.outputs())
+
+    def _interrupt(self, cell: CellMessages) -> bool:
+        """Return whether the cell has ended, and the signal cannot come later, to the next one."""
+        control = self._client.control_channel
+        control.send(self._client.session.msg("interrupt_request"))
+        clock = Clock(*self._process)
+        if not self._read_until(_is_complete, cell, INTERRUPT_SECONDS, clock):
+            return False
+        while not control.socket.poll(int(1000 * PULSE)):  # the kernel replies after the signal
+            if clock.elapsed() > INTERRUPT_SECONDS or not self.is_alive():
+                return False
+        control.socket.recv_multipart()
+        return True
 
     def _tell_the_end(self, cell: CellMessages) -> NoReturn:
         end, outputs = self._last_words(), cell.outputs()

@@ -23,6 +23,15 @@ while True:
     except BaseException:
         pass
 """
+INTERRUPTS_LATE = """
+import time
+kernel = get_ipython().kernel
+interrupt = kernel._send_interrupt_children
+def late():
+    time.sleep(1)
+    interrupt()
+kernel._send_interrupt_children = late
+"""
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +100,13 @@ def test_an_interrupted_kernel_goes_on(kernel):
         kernel.run("y = 1\nprint('here', flush=True)\nwhile True: y += 1", timeout=2)
     assert caught.value.outputs[0].text == "here\n"
     assert printed(kernel.run("y > 1")) == "True"
+
+
+def test_an_interrupt_that_comes_late_reaches_no_other_cell(own_kernel):
+    own_kernel.run(INTERRUPTS_LATE)
+    with pytest.raises(CellTimeoutError, match="longer than 1 s and was interrupted"):
+        own_kernel.run("time.sleep(1.1)", timeout=1)
+    assert own_kernel.run("time.sleep(1.5)").error is None
 
 
 def test_a_kernel_that_ignores_the_interrupt_is_ended(own_kernel):
