@@ -8,13 +8,14 @@ submissions say nothing and are left out; an answer with less than `FEWEST` othe
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 RUN, FEWEST, SHARE = 6, 8, 0.8
+Run = tuple[str, ...]
 LONGEST = 100_000  # characters of an answer that are compared
 OFTEN, PART = 5, 0.1  # of so many submissions, and of such a part of them, a run is common
 
@@ -60,32 +61,46 @@ def _groups(solution: str, sources: Mapping[str, str], ours: Iterable[str]) -> I
     often = Counter(run for own in runs.values() for run in own)
     most = max(OFTEN, PART * len(runs))
     known = {run for source in ours for run in _runs(normalized(source))}
-    rare = {who: {run for run in own if often[run] <= most} - known for who, own in runs.items()}
-    of_run: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-    for who, own in rare.items():
-        for run in own:
-            of_run[run].append(who)
-    shared = Counter(pair for who in of_run.values() for pair in combinations(who, 2))
-    pairs = [
-        pair
-        for pair, count in shared.items()
-        if count >= FEWEST and count >= SHARE * len(rare[pair[0]] | rare[pair[1]])
-    ]
-    for group in _joined(pairs):
-        yield Alike(solution, tuple(sorted(group)), len({tokens[who] for who in group}) == 1)
+    same: defaultdict[frozenset[Run], list[str]] = defaultdict(list)
+    for who, own in runs.items():
+        rare = frozenset(run for run in own if often[run] <= most) - known
+        if len(rare) >= FEWEST:
+            same[rare].append(who)
+    for sets in _joined(list(same)):
+        group = [who for rare in sets for who in same[rare]]
+        if len(group) > 1:
+            yield Alike(solution, tuple(sorted(group)), len({tokens[who] for who in group}) == 1)
 
 
-def _runs(tokens: Sequence[str]) -> set[tuple[str, ...]]:
+def _runs(tokens: Sequence[str]) -> set[Run]:
     return {tuple(tokens[start : start + RUN]) for start in range(len(tokens) - RUN + 1)}
 
 
-def _joined(pairs: Iterable[tuple[str, str]]) -> list[set[str]]:
-    groups: list[set[str]] = []
-    for pair in pairs:
-        touched = [group for group in groups if group & set(pair)]
-        groups = [group for group in groups if group not in touched]
-        groups.append(set(pair).union(*touched))
-    return groups
+def _joined(sets: Sequence[frozenset[Run]]) -> list[list[frozenset[Run]]]:
+    """Return the sets in groups: two that share `SHARE` of what both have are in the same one.
+
+    Two such sets share one at least of the first runs of each, in whatever order all runs are, up
+    to where what is left of a set is less than its share. With rare runs first few are compared.
+    """
+    often = Counter(run for own in sets for run in own)
+    groups = {own: [own] for own in sets}
+    having: defaultdict[Run, list[frozenset[Run]]] = defaultdict(list)
+    for own in sets:
+        first = sorted(own, key=lambda run: (often[run], run))
+        first = first[: len(own) - math.ceil(SHARE * len(own)) + 1]
+        for other in {other for run in first for other in having[run]}:
+            small, large = sorted((groups[own], groups[other]), key=len)
+            if small is not large and _share(own, other):
+                large += small
+                groups |= dict.fromkeys(small, large)
+        for run in first:
+            having[run].append(own)
+    return list({id(group): group for group in groups.values()}.values())
+
+
+def _share(first: frozenset[Run], second: frozenset[Run]) -> bool:
+    shared = len(first & second)
+    return shared >= FEWEST and shared >= SHARE * (len(first) + len(second) - shared)
 
 
 def normalized(source: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ assignment's grading worksheet; `report` writes `gradebook-filled.csv` beside it
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,13 +36,10 @@ class Gradebook:
         """Whether it is from Canvas; from Moodle else."""
         return self.head[:2] == ["Student", "ID"]
 
-    def is_of(self, row: Sequence[str], result: Result) -> bool:
-        """Whether a row is a student's: by the platform's number, or else by name or address."""
-        if result.sender.number:
-            return result.sender.number == self.number(row)
-        names = CANVAS_IDS[:4] if self.is_canvas else MOODLE_IDS
-        own = {result.submission, result.sender.name, result.sender.key} - {""}
-        return bool(own & {self.cell(row, name) for name in names})
+    def keys(self, row: Sequence[str]) -> set[tuple[str, str]]:
+        """By what a row's student is known: the platform's number, names and addresses."""
+        columns = CANVAS_IDS[:4] if self.is_canvas else MOODLE_IDS
+        return {("number", self.number(row)), *(("name", self.cell(row, each)) for each in columns)}
 
     def number(self, row: Sequence[str]) -> str:
         """Return the platform's number of a row."""
@@ -91,8 +89,13 @@ def fill(book: Gradebook, heading: Heading, results: Sequence[Result]) -> tuple[
     wanted = [result for result in results if result.counts]
     filled, notes = [], []
     known: set[str] = set()
+    by_key: defaultdict[tuple[str, str], list[Result]] = defaultdict(list)
+    for result in wanted:
+        for key in _keys(result):
+            by_key[key].append(result)
     for row in book.rows:
-        own = [result for result in wanted if book.is_of(row, result)]
+        found = [result for key in book.keys(row) for result in by_key[key]]
+        own = list({result.submission: result for result in found}.values())
         known |= {result.submission for result in own}
         if len(own) > 1:
             notes.append(f"{GIVEN}: {row[0]} has {len(own)} submissions; none was filled in")
@@ -107,6 +110,14 @@ def fill(book: Gradebook, heading: Heading, results: Sequence[Result]) -> tuple[
     kept = [book.head.index(name) for name in names] if book.is_canvas else range(len(book.head))
     rows = [[row[place] for place in kept] for row in [book.head, *filled]]
     return to_csv(rows), notes
+
+
+def _keys(result: Result) -> set[tuple[str, str]]:
+    """By what a student is looked for: the platform's number, or else name or address."""
+    if result.sender.number:
+        return {("number", result.sender.number)}
+    names = {result.submission, result.sender.name, result.sender.key} - {""}
+    return {("name", name) for name in names}
 
 
 def _canvas_column(book: Gradebook, heading: Heading) -> str:

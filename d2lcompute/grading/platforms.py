@@ -14,11 +14,23 @@ BLACKBOARD = re.compile(
     r"(?P<key>.+_(?P<name>[^_]+))_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>.+)|\.txt)?",
     re.DOTALL,
 )
-BRIGHTSPACE = re.compile(r"(?P<number>\d+)-\d+ ?- (?P<name>.+?) ?- (?P<time>.*\d{4}.*)")
+BRIGHTSPACE = re.compile(
+    r"(?P<number>\d+)-\d+ ?- (?P<name>.+?) ?- (?P<time>[^-]*(?<!\d)\d{4}(?!\d)[^-]*?)"
+    r"(?: - (?P<file>.+))?"
+)
+# As Moodle's essay downloads of a quiz are called; the number is the attempt's, not the student's.
+QUIZ = re.compile(r"(?P<name>.+)_(?P<attempt>\d+)_(?P<time>\d{8}_\d{6})")
+OF_FILES, OF_FOLDERS = (MOODLE, CANVAS, BLACKBOARD, BRIGHTSPACE), (MOODLE, BRIGHTSPACE, QUIZ)
+NOTEBOOK = re.compile(r"\.ipynb(?:\.(?:txt|json))?$", re.IGNORECASE)  # as browsers save it
+END = re.compile(rf"{NOTEBOOK.pattern}|\.zip$", re.IGNORECASE)
 # As Blackboard and Brightspace write them in names, and Moodle, in two languages, in its tables.
 CLOCKS = ("%I:%M %p", "%H:%M")
 DATES = ("%d %B %Y", "%d %b %Y", "%B %d %Y", "%b %d %Y", "%Y年%m月%d日")
-TIMES = ("%Y-%m-%d-%H-%M-%S", *(f"{date} {clock}" for date in DATES for clock in CLOCKS))
+TIMES = (
+    "%Y-%m-%d-%H-%M-%S",
+    "%Y%m%d_%H%M%S",
+    *(f"{date} {clock}" for date in DATES for clock in CLOCKS),
+)
 WEEKDAYS = re.compile(
     r"\b(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day\b|(?:星期|周)[一二三四五六日天]"
 )
@@ -42,23 +54,29 @@ class Sender:
 NOBODY = Sender("", "")
 
 
-def find_sender(path: PurePosixPath, is_notebook: bool) -> Sender | None:
+def find_sender(path: PurePosixPath) -> Sender | None:
     """Return who handed in a file; None for one that lies beside the submissions.
 
     >>> from pathlib import PurePosixPath
     >>> from d2lcompute.grading.platforms import find_sender
-    >>> find_sender(PurePosixPath("HW_ada_attempt_2026-11-20-23-58-01_hw.ipynb"), True)
+    >>> find_sender(PurePosixPath("HW_ada_attempt_2026-11-20-23-58-01_hw.ipynb"))
     Sender(key='HW_ada', name='ada', number='', submitted='2026-11-20T23:58:01', late=False)
     """
-    alone, label = len(path.parts) == 1, path.parts[0]
-    patterns = (MOODLE, CANVAS, BLACKBOARD) if alone else (MOODLE, BRIGHTSPACE)
-    match = next(filter(None, (pattern.fullmatch(label) for pattern in patterns)), None)
+    label = path.parts[0]
+    alone = len(path.parts) == 1 or label.lower().endswith(".zip")  # one that was handed in
+    matches = [pattern.fullmatch(label) for pattern in OF_FILES if alone]
+    folders = path.parts[:-1]
+    matches += [pattern.fullmatch(folder) for folder in folders for pattern in OF_FOLDERS]
+    match = next(filter(None, matches), None)
     if match is None:
-        label = path.stem if alone else label
-        return None if alone and not is_notebook else Sender(label, readable(label))
+        if len(path.parts) == 1 and not NOTEBOOK.search(label):
+            return None
+        label = (END.sub("", label) if alone else label) or label
+        return Sender(label, readable(label))
     found = match.groupdict()
     number, late = found.get("number") or "", bool(found.get("late"))
-    told = ", ".join([number] * bool(number) + ["late"] * late)
+    attempt = [f"attempt {found['attempt']}"] if found.get("attempt") else []
+    told = ", ".join([number] * bool(number) + attempt + ["late"] * late)
     name = f"{found['name']} ({told})" if told else found["name"]
     key = found.get("key") or name  # in Blackboard's names the user's own may hold underscores
     return Sender(key, readable(name), number, read_time(found.get("time") or ""), late)
@@ -73,7 +91,7 @@ def sent_as(path: PurePosixPath) -> str:
     'helper.py'
     """
     alone = len(path.parts) == 1
-    found = [pattern.fullmatch(path.name) for pattern in (CANVAS, BLACKBOARD) if alone]
+    found = [pattern.fullmatch(path.name) for pattern in OF_FILES[1:] if alone]
     return next((match["file"] or path.name for match in found if match), path.name)
 
 

@@ -23,11 +23,12 @@ from typing import Any
 from ..notebooks.errors import plain
 from .assignment import SOLUTION, Assignment
 from .nbgrader import declared_id
-from .platforms import NOBODY, Sender, find_sender, readable, sent_as
-from .sources import LARGEST, UnreadableError, find_files, read_file
+from .platforms import NOBODY, NOTEBOOK, Sender, find_sender, readable, sent_as
+from .sources import ARCHIVES, LARGEST, UnreadableError, find_files, read_file
 
 LARGEST_MODULE = 1 << 20
 LONGEST_NAME, ITS_END = 100, 40
+MOST_TOLD = 3  # of a student's files that are no notebooks
 NEXT_CELL = "\n\f\n"  # between the cells of one solution
 
 
@@ -158,67 +159,101 @@ def find(source: Path, assignment: Assignment) -> Collection:
     """Return the submissions in `source`, sorted by name, each under a name of its own.
 
     `source` is a folder (of notebooks, or of a folder for each student), a zip of one, a notebook,
-    or a text file with a path on each line. Students are called by what Moodle and Canvas make of
+    or a text file with a path on each line. Students are called by what learning platforms make of
     their names, or by the name of their folder or file. Of several notebooks of one student, those
     without any answer of the assignment are left out; who handed in no notebook has an empty
-    submission. The modules of an assignment are those that lie beside the notebook, or that the
-    same student handed in. No link is followed, nothing is unpacked to disk.
+    submission. A zip that a student handed in is as a folder. The modules of an assignment are
+    those that lie beside the notebook, or that the same student handed in. No link is followed,
+    nothing is unpacked to disk.
 
     Raises `ValueError` for a source that is none of this, holds no notebook, or is too large.
     """
-    senders: dict[str, Sender] = {}
-    handed_in: defaultdict[str, dict[str, Submission]] = defaultdict(dict)
-    modules: defaultdict[str, list[_Module]] = defaultdict(list)
-    passed_over: defaultdict[str, list[str]] = defaultdict(list)
-    with ExitStack() as stack:
-        for path, load in sorted(find_files(source, stack), key=lambda file: os.fsencode(file[0])):
-            is_notebook = path.name.lower().endswith(".ipynb")
-            reason = _why_not(path)
-            sender = find_sender(path, is_notebook)
-            if reason and is_notebook:
-                passed_over[reason].append(str(path))
-            elif sender and sender.name and not reason:
-                senders[sender.key], notebooks = sender, handed_in[sender.key]
-                if is_notebook:
-                    loaded = replace(_read_notebook(load, assignment), sender=sender)
-                    notebooks[_free(str(path), notebooks)] = loaded
-                else:
-                    modules[sender.key] += _modules(path, load, assignment.modules)
-    if not any(handed_in.values()):
-        raise ValueError(f"`submissions` must hold notebooks, got {source}, which has none")
-    left_out = [
-        f"{len(paths)} notebooks {reason} were left out, the first is {readable(paths[0])}"
-        for reason, paths in passed_over.items()
-    ]
+    students, left_out = _gather(source, assignment)
+    if not any(student.notebooks for student in students):
+        told = f"got {source}, which has none"
+        raise ValueError("; ".join([f"`submissions` must hold notebooks, {told}", *left_out]))
     found: dict[str, Submission] = {}
-    for key, notebooks in handed_in.items():
-        chosen, others = _choose(senders[key], notebooks)
+    for student in students:
+        chosen, others = _choose(student)
         for label, place, submission in chosen:
             name = _free(_short(label), found)
-            near = modules[key] or _beside(source, assignment.modules)
+            near = student.modules or _beside(source, assignment.modules)
             found[name] = replace(_with_modules(submission, place, near), name=name)
         left_out += others
     return Collection([found[name] for name in sorted(found)], left_out)
 
 
-def _choose(
-    sender: Sender, notebooks: Mapping[str, Submission]
-) -> tuple[list[tuple[str, str, Submission]], list[str]]:
+@dataclass
+class _Student:
+    """What one student handed in: notebooks by path, modules, and names of the rest.
+
+    Of the rest, archives that are not opened are `closed`, each with the reason.
+    """
+
+    sender: Sender
+    notebooks: dict[str, Submission] = field(default_factory=dict)
+    modules: list[_Module] = field(default_factory=list)
+    rest: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+
+
+def _gather(source: Path, assignment: Assignment) -> tuple[list[_Student], list[str]]:
+    """Return what each student handed in, and a line for what is nobody's."""
+    students: dict[str, _Student] = {}
+    left_out: list[str] = []
+    passed_over: defaultdict[str, list[str]] = defaultdict(list)
+    with ExitStack() as stack:
+        for path, load in sorted(find_files(source, stack), key=lambda file: os.fsencode(file[0])):
+            is_notebook = bool(NOTEBOOK.search(path.name))
+            reason, sender = _why_not(path), find_sender(path)
+            if reason and is_notebook:
+                passed_over[reason].append(readable(str(path)))
+            elif sender and sender.name and not reason:
+                student = students.setdefault(sender.key, _Student(sender))
+                if is_notebook:
+                    loaded = replace(_read_notebook(load, assignment), sender=sender)
+                    student.notebooks[_free(str(path), student.notebooks)] = loaded
+                else:
+                    student.modules += _modules(path, load, assignment.modules)
+                    closed = _why_closed(path, load)
+                    student.closed += closed
+                    student.rest += closed or [readable(sent_as(path))]
+            elif not reason:
+                left_out += [f"{told}; it was left out" for told in _why_closed(path, load)]
+    for reason, paths in passed_over.items():
+        left_out.append(f"{len(paths)} notebooks {reason} were left out, the first is {paths[0]}")
+    return list(students.values()), left_out
+
+
+def _why_closed(path: PurePosixPath, load: Callable[[], bytes]) -> list[str]:
+    """Return a line that says why an archive is not opened; none for other files."""
+    if path.name.lower().endswith(ARCHIVES):
+        try:
+            load()
+        except UnreadableError as error:
+            return [f"{readable(sent_as(path))} {error}"]
+    return []
+
+
+def _choose(student: _Student) -> tuple[list[tuple[str, str, Submission]], list[str]]:
     """Return what a student's submissions are called, their paths and they; and lines on others."""
-    student = sender.name
+    name, notebooks = student.sender.name, student.notebooks
     if not notebooks:
-        return [(student, "", Submission("", fault="no notebook was handed in", sender=sender))], []
+        told = f": {'; '.join(student.rest[:MOST_TOLD])}" if student.rest else ""
+        fault = f"no notebook was handed in{told}"
+        return [(name, "", Submission("", fault=fault, sender=student.sender))], []
     fitting = {
         path: each for path, each in notebooks.items() if each.solutions or each.texts
     } or notebooks
-    left_out = [
-        f"{student}: {readable(path)} was left out, it holds no answer of this assignment"
+    left_out = [f"{name}: {told}; it was left out" for told in student.closed]
+    left_out += [
+        f"{name}: {readable(path)} was left out, it holds no answer of this assignment"
         for path in notebooks
         if path not in fitting
     ]
     if len(fitting) == 1:
-        return [(student, path, each) for path, each in fitting.items()], left_out
-    found = [(f"{student}: {readable(path)}", path, each) for path, each in fitting.items()]
+        return [(name, path, each) for path, each in fitting.items()], left_out
+    found = [(f"{name}: {readable(path)}", path, each) for path, each in fitting.items()]
     return found, left_out
 
 
@@ -251,7 +286,7 @@ def _modules(path: PurePosixPath, load: Callable[[], bytes], names: Iterable[str
 
 def _beside(source: Path, names: Iterable[str]) -> list[_Module]:
     """Read the modules beside a source that is one notebook."""
-    if source.is_dir() or not source.name.lower().endswith(".ipynb"):
+    if source.is_dir() or not NOTEBOOK.search(source.name):
         return []
     paths = [Path(name) for name in names if (source.parent / name).exists()]
     files = [(PurePosixPath(path), partial(read_file, source.parent, path)) for path in paths]

@@ -13,6 +13,25 @@ SENT = {
     "HW 1_ada01_attempt_2026-11-20-23-58-00_hw_1.ipynb": ("ada01", "", LATE, False),
     "12-67 - Ada Byron - Nov 20, 2026 1158 PM/hw.ipynb": ("Ada Byron (12)", "12", LATE, False),
     "12-67 - Ada Byron - 20 November, 2026 11:58 PM/a.ipynb": ("Ada Byron (12)", "12", LATE, False),
+    "Exam 1/12-67 - Ada Byron - Nov 20, 2026 1158 PM/hw.ipynb": (
+        "Ada Byron (12)", "12", LATE, False,
+    ),
+    "12-67 - N0123456 - Ada Byron- 20 November, 2026 1158 PM - hw.ipynb": (
+        "N0123456 - Ada Byron (12)", "12", LATE, False,
+    ),
+    "Ada_Byron_31_20261120_235800/Question_1_-_nets/attachments/hw.ipynb": (
+        "Ada_Byron (attempt 31)", "", LATE, False,
+    ),
+    "Question_1_-_nets/Ada_Byron_31_20261120_235800/attachments/hw.ipynb": (
+        "Ada_Byron (attempt 31)", "", LATE, False,
+    ),
+    "Group A-Ada Byron_345_assignsubmission_file/hw.ipynb": (
+        "Group A-Ada Byron (345)", "345", "", False,
+    ),
+    "lovelaceada_77_123456_hw.zip/work/hw.ipynb": ("lovelaceada (77)", "77", "", False),
+    "HW 1_ada01_attempt_2026-11-20-23-58-00_hw.zip/hw.ipynb": ("ada01", "", LATE, False),
+    "ada.zip/hw.ipynb": ("ada", "", "", False),
+    "ada.ipynb.txt": ("ada", "", "", False),
     "ada.ipynb": ("ada", "", "", False),
     "ada/hw.ipynb": ("ada", "", "", False),
 }  # fmt: skip
@@ -20,14 +39,14 @@ SENT = {
 
 @pytest.mark.parametrize("path", SENT)
 def test_each_platform_says_who_and_when_in_its_way(path):
-    sender = find_sender(PurePosixPath(path), True)
+    sender = find_sender(PurePosixPath(path))
     assert (sender.name, sender.number, sender.submitted, sender.late) == SENT[path]
 
 
 def test_a_receipt_of_blackboard_is_its_student_s_and_other_files_are_nobody_s():
     receipt = PurePosixPath("Homework_ada01_attempt_2026-11-20-23-58-01.txt")
-    assert find_sender(receipt, False).key == "Homework_ada01"
-    assert find_sender(PurePosixPath("index.html"), False) is None
+    assert find_sender(receipt).key == "Homework_ada01"
+    assert find_sender(PurePosixPath("index.html")) is None
 
 
 @pytest.mark.parametrize("name", ["张三", "李四 作业1", "欧阳·娜娜", "王五（重修）"])
@@ -82,5 +101,5 @@ def test_two_users_of_blackboard_whose_names_end_alike_stay_two():
     names = [
         f"Homework_1_{user}_attempt_2026-11-20-23-58-01_hw.ipynb" for user in ("ada_l", "bob_l")
     ]
-    first, second = (find_sender(PurePosixPath(name), True) for name in names)
+    first, second = (find_sender(PurePosixPath(name)) for name in names)
     assert first.key != second.key

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import struct
@@ -169,15 +170,15 @@ LAYOUTS = {
     "folders": (["ada/x/hw.ipynb", "bob/hw.ipynb"], {"ada": GOOD, "bob": GOOD}),
     "moodle folders": (
         ["Ada Lovelace_31_assignsubmission_file_/hw.ipynb", "Bob_7_assignsubmission_file/h.pdf"],
-        {"Ada Lovelace (31)": GOOD, "Bob (7)": NOTHING},
+        {"Ada Lovelace (31)": GOOD, "Bob (7)": f"{NOTHING}: h.pdf"},
     ),
     "moodle files": (
         ["Ada Lovelace_31_assignsubmission_file_hw.ipynb", "Bob_7_assignsubmission_file_h.pdf"],
-        {"Ada Lovelace (31)": GOOD, "Bob (7)": NOTHING},
+        {"Ada Lovelace (31)": GOOD, "Bob (7)": f"{NOTHING}: Bob_7_assignsubmission_file_h.pdf"},
     ),
     "canvas": (
         ["lovelaceada_1234_567890_hw.ipynb", "roebob_LATE_77_567_hw-1.ipynb", "eve_12_34_x.txt"],
-        {"eve (12)": NOTHING, "lovelaceada (1234)": GOOD, "roebob (77, late)": GOOD},
+        {"eve (12)": f"{NOTHING}: x.txt", "lovelaceada (1234)": GOOD, "roebob (77, late)": GOOD},
     ),
     "rubbish": (
         ["ada/hw.ipynb", "ada/.ipynb_checkpoints/hw.ipynb", "__MACOSX/ada/hw.ipynb", "._b.ipynb",
@@ -241,6 +242,94 @@ def test_an_entry_that_is_there_twice_counts_twice(zipped):
 def test_a_zip_of_a_folder_is_that_folder(zipped):
     names = ["export/ada.ipynb", "export/bob/x.ipynb", "__MACOSX/export/._ada.ipynb"]
     assert found(zipped((name, HOMEWORK) for name in names)) == {"ada": GOOD, "bob": GOOD}
+
+
+def inner(*names, data=HOMEWORK):
+    """Return a zip that a student handed in."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+MANY = [f"{number}.ipynb" for number in range(21)]
+HANDED_IN_ZIPS = {
+    "one": ({"ada_12_assignsubmission_file_/hw.zip": inner("hw/a.ipynb", "data.csv")}, GOOD),
+    "canvas": ({"ada_12_345_hw.zip": inner("a.ipynb")}, GOOD),
+    "among others": (
+        {"ada_12_assignsubmission_file_/hw.zip": inner("a.ipynb"),
+         "ada_12_assignsubmission_file_/notes.rar": b"Rar!"},
+        GOOD,
+    ),
+    "of a mac": ({"ada_12_345_hw.zip": inner("a.ipynb", "__MACOSX/._a.ipynb")}, GOOD),
+    "empty": ({"ada_12_345_hw.zip": inner("a.txt")}, f"{NOTHING}: hw.zip holds no notebook"),
+    "cut off": (
+        {"ada_12_345_hw.zip": inner("a.ipynb")[:-30]},
+        f"{NOTHING}: hw.zip is no zip that can be opened",
+    ),
+    "rar": ({"ada_12_345_hw.rar": b"Rar!"}, f"{NOTHING}: hw.rar is no zip that can be opened"),
+    "too many": (
+        {"ada_12_345_hw.zip": inner(*MANY)},
+        f"{NOTHING}: hw.zip holds 21 files, 21 notebooks",
+    ),
+    "zip in a zip": (
+        {"ada_12_345_hw.zip": inner("hw.zip", data=inner("a.ipynb"))},
+        f"{NOTHING}: hw.zip holds no notebook",
+    ),
+    "too large": (
+        {"ada_12_345_hw.zip": bytes((32 << 20) + 1)},
+        f"{NOTHING}: hw.zip is larger than 32 MiB",
+    ),
+    "leads out": ({"ada_12_345_hw.zip": inner("../a.ipynb")}, "its path leads out of the zip"),
+    "a bomb": (
+        {"ada_12_345_hw.zip": inner("a.ipynb", data=bytes(64 << 20))},
+        "the file is larger than 32 MiB",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HANDED_IN_ZIPS)
+def test_a_zip_that_a_student_handed_in_is_graded_or_told(zipped, folder, kind):
+    files, expected = HANDED_IN_ZIPS[kind]
+    files = {**files, "bob_34_567_hw.ipynb": HOMEWORK}
+    for source in (zipped(files.items()), folder(files.items())):
+        assert found(source) == {"ada (12)": expected, "bob (34)": GOOD}
+
+
+def test_an_export_in_a_folder_is_told(folder):
+    source = folder([("export.zip", inner(*MANY))])
+    with pytest.raises(ValueError, match=r"has none; export.zip holds 21 files, 21 notebooks"):
+        find(source, ASSIGNMENT)
+
+
+def test_an_archive_beside_a_notebook_is_told(folder):
+    source = folder([("ada/hw.ipynb", OTHER), ("ada/hw.rar", b"Rar!"), ("ada/hw.pdf", b"")])
+    assert found(source) == {"ada": {}}
+    assert find(source, ASSIGNMENT).left_out == [
+        "ada: hw.rar is no zip that can be opened; it was left out"
+    ]
+
+
+def test_an_archive_of_nobody_is_told(folder):
+    files = {"ada.ipynb": HOMEWORK, "bob.zip": inner("hw.ipynb"), "eve.rar": b"Rar!"}
+    source = folder(files.items())
+    assert found(source) == {"ada": GOOD, "bob": GOOD}
+    assert find(source, ASSIGNMENT).left_out == [
+        "eve.rar is no zip that can be opened; it was left out"
+    ]
+
+
+def test_zips_of_students_may_be_read_again_and_again(zipped, monkeypatch):
+    """An inner zip is unpacked once to list it and once for each notebook, and counts once."""
+    data = inner("a.ipynb", "b.ipynb", "c.ipynb")
+    monkeypatch.setattr(sources, "LARGEST_ARCHIVE", len(data) + 10)
+    assert len(found(zipped([("ada_12_345_hw.zip", data)]))) == 3
+
+
+def test_a_notebook_is_one_under_the_names_that_browsers_give_it(folder):
+    source = folder((name, HOMEWORK) for name in ("ada.ipynb.txt", "bob.ipynb.json", "eve.json"))
+    assert found(source) == {"ada": GOOD, "bob": GOOD}
 
 
 def test_what_is_left_out_is_told(folder):
