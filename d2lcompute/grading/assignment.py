@@ -7,9 +7,9 @@ see it, and metadata with `id`, `points` and optionally `rtol` and `atol`, and `
 inputs from random numbers that the grader seeds, and ends in `d2c.grading.answer(value)`; it is
 asked under as many seeds as `draws` says, and passed only if all answers are right. A *written
 question* is a text cell with the tag `written` and metadata with `id`, `points` and optionally
-`rubric`; its source is the model answer, or holds it between the marks, and people mark it. A
-*module* is a file of Python beside the notebook that students write too; it is a solution, and its
-name is its id.
+`rubric`; its source is the model answer, or holds it between the marks, and people mark it. So they
+do with a solution cell that has `points` itself. A *module* is a file of Python beside the notebook
+that students write too; it is a solution, and its name is its id.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .defects import TAGS as TAGS
 from .defects import WRITTEN as WRITTEN
 from .defects import WRONG as WRONG
 from .defects import find_defects, find_defects_of_all, find_defects_of_files, rules_of_modules
-from .nbgrader import adopt
+from .nbgrader import CODE_STUB, TEXT_STUB, adopt
 from .platforms import read_time
 from .rules import called_names, find_breaches
 
@@ -61,6 +61,7 @@ class Cell:
     asks: tuple[str, ...] = ()
     forgeable: bool = False
     module: bool = False
+    task: bool = False
 
     @property
     def is_check(self) -> bool:
@@ -98,13 +99,20 @@ class Cell:
         told = [f"# {rule}: {', '.join(terms)}\n" for rule, terms in rules.items() if terms]
         return "".join([*told, stub])
 
-    def _without_answer(self, begin: str, end: str) -> str:
+    @property
+    def stubs(self) -> list[str]:
+        """What is no answer yet: our stub, nbgrader's, what a task says."""
+        stub = TEXT_STUB if self.tag == WRITTEN else CODE_STUB
+        return [self.stub, self._without_answer("", "", stub), *[self.source] * self.task]
+
+    def _without_answer(self, begin: str, end: str, stub: str = "") -> str:
         """Return the source with a stub in place of each answer, between `begin` and `end`."""
-        stub = WRITTEN_STUB if self.tag == WRITTEN else STUB
+        stub = stub or (WRITTEN_STUB if self.tag == WRITTEN else STUB)
         if BEGIN not in self.source:
             return stub
         pattern = re.compile(rf"^([ \t]*){BEGIN}.*?{END}[^\n]*$", re.MULTILINE | re.DOTALL)
-        return pattern.sub(rf"{begin}\1{stub}{end}", self.source)
+        lines = "\n".join(rf"\1{line}" for line in stub.splitlines())
+        return pattern.sub(rf"{begin}{lines}{end}", self.source)
 
 
 @dataclass(frozen=True)
@@ -136,9 +144,10 @@ class Assignment:
 
     @cached_property
     def written(self) -> dict[str, tuple[Cell, ...]]:
-        """The written questions by id, each in its languages."""
-        ids = dict.fromkeys(cell.id for cell in self.texts)
-        return {id_: tuple(cell for cell in self.texts if cell.id == id_) for id_ in ids}
+        """The questions that people mark by id, each in its languages: texts, and some code."""
+        cells = [*self.texts, *(cell for cell in self.solutions.values() if cell.points)]
+        ids = dict.fromkeys(cell.id for cell in cells)
+        return {id_: tuple(cell for cell in cells if cell.id == id_) for id_ in ids}
 
     @cached_property
     def questions(self) -> dict[str, float]:
@@ -294,6 +303,7 @@ def parse_cell(node: NotebookNode) -> Cell:
         forbids=tuple(declared.get("forbids", ())),
         asks=tuple(declared.get("asks", ())),
         forgeable=declared.get("forgeable", False),
+        task=declared.get("task", False),
     )
 
 

@@ -28,8 +28,8 @@ LARGEST_FILES = 16 << 20  # they go into each kernel
 IDS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MODULE = re.compile(r"([A-Za-z_]\w*)\.py", re.ASCII)
 KEYS = {
-    SOLUTION: ("id", "equivalent", *RULES),
-    WRITTEN: ("id", "points", "rubric"),
+    SOLUTION: ("id", "equivalent", "points", "rubric", *RULES),
+    WRITTEN: ("id", "points", "rubric", "task"),
     WRONG: ("id",),
     ALSO_RIGHT: ("id",),
 }
@@ -199,9 +199,7 @@ def _of_metadata(tag: str, declared: Mapping[str, Any]) -> Iterator[str]:
     yield from _of_rules(declared)
     if not isinstance(declared.get("rubric", ""), str):
         yield f"rubric must be a text, got {declared['rubric']!r}"
-    if tag not in (CHECK, HIDDEN_CHECK, WRITTEN):
-        return
-    if "points" not in declared:
+    if tag in (CHECK, HIDDEN_CHECK, WRITTEN) and "points" not in declared:
         yield f'a {kind.removeprefix("hidden-")} without points; add "points" to its metadata'
     for key in ("points", "rtol", "atol"):
         if key in declared and not _is_size(declared[key]):

@@ -157,11 +157,12 @@ def grade_submission(
 
 
 def _written(assignment: Assignment, submission: Submission) -> Iterator[Mark]:
-    """Yield what is known of the written questions before anybody marks them."""
+    """Yield what is known of the questions that people mark, before they do."""
+    answers = {**submission.solutions, **submission.texts}
     for name, cells in assignment.written.items():
-        stubs = [cell.stub.split() for cell in cells]
-        words = submission.texts.get(name, "").split()
-        state = "missing" if name not in submission.texts else TO_BE_MARKED
+        stubs = [stub.split() for cell in cells for stub in cell.stubs]
+        words = answers.get(name, "").split()
+        state = "missing" if name not in answers else TO_BE_MARKED
         state = "untouched" if state == TO_BE_MARKED and words in [[], *stubs] else state
         reason = submission.fault or state
         version = assignment.versions[name]

@@ -6,6 +6,7 @@ Its asserts run beside the student's code, which can patch what they use: so the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from nbformat.v4 import new_markdown_cell
 from .defects import CHECK, HIDDEN_CHECK, SOLUTION, WRITTEN
 
 HIDDEN = "### BEGIN HIDDEN TESTS"
+SCHEME = re.compile(r"=== BEGIN MARK SCHEME ===\n(.*?)=== END MARK SCHEME ===\n?", re.DOTALL)
+CODE_STUB, TEXT_STUB = "# YOUR CODE HERE\nraise NotImplementedError()", "YOUR ANSWER HERE"
 PASSED = """
 
 import d2lcompute as _d2c
@@ -41,16 +44,22 @@ def adopt(notebook: NotebookNode) -> NotebookNode:
 
 
 def _adopted(cell: NotebookNode) -> NotebookNode:
-    """Return a cell with our tag and metadata; nbgrader calls an answer that people mark both."""
+    """Return a cell with our tag and metadata; nbgrader calls an answer that people mark both.
+
+    Such an answer in code runs, as others may use it.
+    """
     declared = cell.metadata.get("nbgrader", {})
     if cell.metadata.get("d2lcompute") or not isinstance(declared, dict):
         return cell
     points = {"points": declared.get("points") or 0}
-    if declared.get("task") or (declared.get("grade") and declared.get("solution")):
-        cell = new_markdown_cell(cell.source, metadata=cell.metadata)
-        return _declare(cell, WRITTEN, declared, points)
+    by_hand = declared.get("grade") and declared.get("solution")
+    if declared.get("task") or (by_hand and cell.cell_type != "code"):
+        rubric = "\n".join(SCHEME.findall(cell.source)).strip()
+        cell = new_markdown_cell(SCHEME.sub("", cell.source), metadata=cell.metadata)
+        more = {"rubric": rubric, "task": bool(declared.get("task"))}
+        return _declare(cell, WRITTEN, declared, points | more)
     if declared.get("solution"):
-        return _declare(cell, SOLUTION, declared, {})
+        return _declare(cell, SOLUTION, declared, points if by_hand else {})
     if declared.get("grade"):
         tag = HIDDEN_CHECK if HIDDEN in cell.source else CHECK
         cell.source += PASSED

@@ -72,7 +72,8 @@ def read(data: bytes, assignment: Assignment) -> Submission:
     'the file is not a notebook: Expecting value: line 1 column 1 (char 0)'
 
     A solution is known by its id in the metadata, or by its cell's id where a tool dropped those.
-    One that a student split into several cells runs in as many, in their order.
+    One that a student split into several cells runs in as many, in their order. The answer to one
+    of nbgrader's tasks is what stands below it.
     """
     if len(data) > LARGEST:
         return Submission("", fault=f"the file is larger than {LARGEST >> 20} MiB")
@@ -82,13 +83,18 @@ def read(data: bytes, assignment: Assignment) -> Submission:
         return Submission("", fault=f"the file is not a notebook: {plain(str(error), 100)}")
     asked = [*assignment.solutions.values(), *assignment.texts]
     by_cell_id = {cell.notebook_id: cell.id for cell in asked}
+    tasks = {cell.id for cell in assignment.texts if cell.task}
     pieces: defaultdict[str, list[str]] = defaultdict(list)
     texts: defaultdict[str, list[str]] = defaultdict(list)
-    others, notes = [], []
+    others, notes, task = [], [], ""
     for cell in cells:
         name = cell.declared if cell.declared in by_cell_id.values() else None
         name = name or (cell.id and by_cell_id.get(cell.id))
-        if name is None:
+        if name or cell.declared:
+            task = name if name in tasks else ""
+        if task and not name:
+            texts[task].append(cell.source)
+        elif name is None:
             others += [cell] if cell.declared not in assignment.checks else []
         elif cell.is_code and name in assignment.solutions:
             pieces[name].append(cell.source)

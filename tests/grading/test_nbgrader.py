@@ -4,11 +4,14 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, writes
 
-from d2lcompute.grading.assignment import load
+from d2lcompute.grading import marking
+from d2lcompute.grading.assignment import load, read_notebook
 from d2lcompute.grading.attempt import Conditions
 from d2lcompute.grading.judge import draw_seeds, expect, grade_submission
 from d2lcompute.grading.page import render
+from d2lcompute.grading.release import release
 from d2lcompute.grading.results import Heading
+from d2lcompute.grading.sheets import read_table
 from d2lcompute.grading.submissions import read
 
 SQUARES = """def squares(n):
@@ -75,6 +78,83 @@ def test_its_asserts_give_marks(assignment):
     assert [each.earned for each in results] == [3.0, 1.0, 0.0]
     assert results[2].marks[0].feedback.startswith("the check ended in an error: AssertionError")
     assert results[2].marks[1].feedback == "not passed"
+
+
+def by_hand():
+    """An assignment as nbgrader's own editor writes it: code and a task that people mark."""
+    table = "def table(n):\n    ### BEGIN SOLUTION\n    return list(range(n))\n    ### END SOLUTION"
+    task = "Draw it.\n\n=== BEGIN MARK SCHEME ===\n2 for the axes\n=== END MARK SCHEME ==="
+    return [
+        cell(table, "table", solution=True, grade=True, points=4),
+        cell("assert table(2) == [0, 1]", "uses", grade=True, points=1, locked=True),
+        cell("Because.", "why", new_markdown_cell, grade=True, solution=True, points=1),
+        cell(task, "draw", new_markdown_cell, task=True, points=2, locked=True),
+        cell("# The end", "end", new_markdown_cell, locked=True),
+    ]
+
+
+@pytest.fixture
+def marked_by_hand(tmp_path):
+    path = tmp_path / "ps2.ipynb"
+    path.write_text(writes(new_notebook(cells=by_hand())), encoding="utf-8")
+    return load(path)
+
+
+STUBS = {
+    "table": "def table(n):\n    # YOUR CODE HERE\n    raise NotImplementedError()",
+    "why": "YOUR ANSWER HERE",
+    "draw": "Draw it.\n\n",
+}
+
+
+def graded(assignment, below=(), **answers):
+    """The result of who filled in these answers, with cells of their own below the task."""
+    cells = by_hand()
+    for each in cells:
+        name = each.metadata["nbgrader"]["grade_id"]
+        each.source = (STUBS | answers).get(name, each.source)
+    data = writes(new_notebook(cells=[*cells[:4], *below, *cells[4:]])).encode()
+    conditions = Conditions(allow_unisolated=True)
+    submission = read(data, assignment)
+    expected = expect(assignment, conditions, [draw_seeds(assignment, "key", submission)])
+    return grade_submission(assignment, conditions, submission, expected[0])
+
+
+def test_code_that_people_mark_runs_and_waits_in_the_table(marked_by_hand, tmp_path):
+    assert marked_by_hand.questions == {"uses": 1, "why": 1, "draw": 2, "table": 4}
+    assert marked_by_hand.written["draw"][0].rubric == "2 for the axes"
+    source = "def table(n):\n    return [*range(n)]"
+    below = [new_code_cell("plot(table(3))"), new_markdown_cell("It rises.")]
+    result = graded(marked_by_hand, below, table=source)
+    marks = {mark.check: (mark.earned, mark.reason) for mark in result.marks}
+    assert marks == {
+        "uses": (1, ""),
+        "why": (0, "untouched"),
+        "draw": (0, "to be marked"),
+        "table": (0, "to be marked"),
+    }
+    assert result.sources["table"] == source
+    assert result.sources["draw"] == "Draw it.\n\n\n\nplot(table(3))\n\nIt rises."
+    heading = Heading.of(marked_by_hand)
+    marking.read(tmp_path, heading, [result]).write(heading, [result])
+    rows = {row["question"]: row for row in read_table(tmp_path / "marking.csv", ["answer"])}
+    assert (rows["table"]["answer"], rows["table"]["of"]) == (source, "4")
+    assert rows["draw"]["rubric"] == "2 for the axes"
+
+
+def test_what_nobody_touched_is_not_to_be_marked(marked_by_hand):
+    result = graded(marked_by_hand)
+    reasons = {mark.check: mark.reason for mark in result.marks if mark.written}
+    assert reasons == dict.fromkeys(["why", "draw", "table"], "untouched")
+    assert result.notes == ()
+
+
+def test_its_release_keeps_code_code(marked_by_hand, tmp_path):
+    (found,) = release(read_notebook(tmp_path / "ps2.ipynb"), {}).values()
+    assert [each.cell_type for each in found.cells] == ["code", "code", *["markdown"] * 3]
+    assert "return list" not in found.cells[0].source
+    assert "axes" not in found.cells[3].source
+    assert found.cells[0].metadata.d2lcompute == {"id": "table"}
 
 
 def test_what_can_be_forged_is_called_so(assignment):
