@@ -1,4 +1,4 @@
-"""The guide through a term: every command in it, run as printed, prints what stands below it."""
+"""The guide through a term, in both languages: its commands print what stands below them."""
 
 import csv
 import doctest
@@ -14,10 +14,25 @@ from pathlib import Path
 import nbformat
 import pytest
 
-GUIDE = (Path(__file__).parent.parent / "docs" / "term.md").read_text(encoding="utf-8")
-FENCED = re.finditer(r"<!-- (\S+) -->\n(`{3,})\w+\n(.*?)\n\2\n", GUIDE, re.DOTALL)
-FILES = {match[1]: match[3] for match in FENCED}
-STEPS = re.findall(r"```console\n\$ (d2lcompute [^\n]+)\n(.*?)```", GUIDE, re.DOTALL)
+GUIDES = {
+    language: (Path(__file__).parent.parent / "docs" / language / "guides" / "term.md").read_text(
+        encoding="utf-8"
+    )
+    for language in ("en", "zh")
+}
+
+
+def files(guide):
+    """Return the files that the guide writes, by name."""
+    fenced = re.finditer(r"<!-- (\S+) -->\n(`{3,})\w+\n(.*?)\n\2\n", guide, re.DOTALL)
+    return {match[1]: match[3] for match in fenced}
+
+
+def steps(guide):
+    """Return the commands of the guide, each with what it prints."""
+    return re.findall(r"```console\n\$ (d2lcompute [^\n]+)\n(.*?)```", guide, re.DOTALL)
+
+
 ANSWERS = {
     "Ada Lovelace_11": ("return X * self.weight", "It must learn."),
     "Bob Roe_12": ("return X + self.weight", "It is a number."),
@@ -74,11 +89,16 @@ def hand_in():
             archive.writestr(path, nbformat.writes(notebook))
 
 
-def type_into(path):
-    """Type what the guide's table says."""
-    table = re.search(r"\| question \|.*?\n\n", GUIDE, re.DOTALL)[0]
+def to_type(guide):
+    """Return what the guide's table says: columns by question and submission."""
+    table = re.search(r"\| question \|.*?\n\n", guide, re.DOTALL)[0]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()]
-    typed = {tuple(row[:2]): dict(zip(cells[0][2:], row[2:], strict=True)) for row in cells[2:-1]}
+    return {tuple(row[:2]): dict(zip(cells[0][2:], row[2:], strict=True)) for row in cells[2:-1]}
+
+
+def type_into(path, guide):
+    """Type what the guide's table says."""
+    typed = to_type(guide)
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -90,19 +110,20 @@ def type_into(path):
         writer.writerows(rows)
 
 
-@pytest.fixture(scope="module")
-def term(tmp_path_factory):
-    """A folder in which the guide was followed, and what each command printed: (wanted, got)."""
+@pytest.fixture(scope="module", params=GUIDES)
+def term(request, tmp_path_factory):
+    """A guide, a folder in which it was followed, what each command printed: (wanted, got)."""
+    guide = GUIDES[request.param]
     folder, before = tmp_path_factory.mktemp("term"), Path.cwd()
     os.chdir(folder)
     try:
-        Path("reference.md").write_text(FILES["reference.md"], encoding="utf-8")
+        Path("reference.md").write_text(files(guide)["reference.md"], encoding="utf-8")
         said = []
-        for command, wanted in STEPS:
+        for command, wanted in steps(guide):
             if "report" in command:
-                type_into(Path("results", "marking.csv"))
+                type_into(Path("results", "marking.csv"), guide)
                 for name in ("results/extensions.csv", "results/gradebook.csv"):
-                    Path(name).write_text(FILES[name], encoding="utf-8")
+                    Path(name).write_text(files(guide)[name], encoding="utf-8")
             if "self-check" in command:
                 draft()
             finished = run(command)
@@ -111,13 +132,14 @@ def term(tmp_path_factory):
                 hand_in()
     finally:
         os.chdir(before)
-    return folder, said
+    return guide, folder, said
 
 
 def test_every_command_prints_what_stands_below_it(term):
     checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS
-    assert len(term[1]) == 6
-    for command, wanted, printed, status, errors in term[1]:
+    _, _, said = term
+    assert len(said) == 6
+    for command, wanted, printed, status, errors in said:
         lines = printed.replace(os.sep, "/").splitlines(keepends=True)
         text = "".join(line for line in lines if not line.startswith("grading "))
         assert (status, errors) == (int("self-check" in command), ""), command
@@ -125,21 +147,28 @@ def test_every_command_prints_what_stands_below_it(term):
 
 
 def test_the_marks_are_those_of_the_guide(term):
-    text = Path(term[0], "results", "marks.csv").read_text(encoding="utf-8")
-    assert text == FILES["results/marks.csv"] + "\n"
+    guide, folder, _ = term
+    text = Path(folder, "results", "marks.csv").read_text(encoding="utf-8")
+    assert text == files(guide)["results/marks.csv"] + "\n"
 
 
 def test_the_platform_gets_back_its_rows_with_marks_and_feedback(term):
-    with Path(term[0], "results", "gradebook-filled.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["Grade"] for row in rows] == ["9.5", "2.5", "7.2", "0"]
-    assert "Please hand in the notebook that you were given." in rows[0]["Feedback comments"]
-    assert "1 h 1 min late: 0.8 of 8 points are taken" in rows[2]["Feedback comments"]
-    assert "Why does the optimizer not find it?" in rows[2]["Feedback comments"]
+    guide, folder, _ = term
+    with Path(folder, "results", "gradebook-filled.csv").open(encoding="utf-8") as file:
+        rows = {row["Full name"]: row for row in csv.DictReader(file)}
+    assert [row["Grade"] for row in rows.values()] == ["9.5", "2.5", "7.2", "0"]
+    assert "1 h 1 min late: 0.8 of 8 points are taken" in rows["张三"]["Feedback comments"]
+    for (_, submission), typed in to_type(guide).items():
+        feedback = rows[submission.partition(" (")[0]]["Feedback comments"]
+        assert typed["comment"] in feedback
 
 
 def test_what_students_read_says_nothing_of_the_hidden_check(term):
-    for path in Path(term[0], "results", "gradescope").iterdir():
+    for path in Path(term[1], "results", "gradescope").iterdir():
         tests = json.loads(path.read_text(encoding="utf-8"))["tests"]
         (hidden,) = [each["output"] for each in tests if each["name"] == "scale-gradient"]
         assert hidden in ("passed", "not passed")
+
+
+def test_both_languages_give_the_same_commands():
+    assert steps(GUIDES["zh"]) == steps(GUIDES["en"])

@@ -143,18 +143,21 @@ def apply(
     rule, unused = read_rule(heading.late), set(agreed)
     timed, notes = [], []
     for result in results:
-        names = {result.submission, result.sender.name, result.sender.number} - {""}
-        unused -= names
-        own = next((agreed[name] for name in names if name in agreed), Agreed())
-        told = own.submitted or result.sender.submitted or times.get(result.sender.number, "")
-        timed.append(_timed(rule, result, told, own.due or heading.due))
+        names = [result.submission, result.sender.name, result.sender.number]
+        own = [agreed[name] for name in names if name and name in agreed]
+        unused -= {*names}
+        due = next((each.due for each in own if each.due), heading.due)
+        told = next((each.submitted for each in own if each.submitted), result.sender.submitted)
+        told = told or times.get(result.sender.number, "")
+        timed.append(_timed(rule, result, told, due))
         if result.sender.late and not timed[-1].submitted and heading.due:
             notes.append(
                 f"{result.submission} is late, and nobody says how much: nothing was taken; "
                 f"write when it was submitted into {EXTENSIONS}"
             )
     notes += [f"{EXTENSIONS}: there is no student {name!r}" for name in sorted(unused)]
-    return [*_counted(timed, rule.lenient)], notes
+    counted = [*_counted(timed, rule.lenient)]
+    return counted, [*notes, *_several(counted)]
 
 
 def _timed(rule: Rule, result: Result, submitted: str, due: str) -> Result:
@@ -175,7 +178,10 @@ def _seconds_between(due: str, submitted: str) -> float:
 
 
 def _counted(results: Sequence[Result], lenient: bool) -> Iterator[Result]:
-    """Say of each of several attempts of a student which one it is and whether it counts."""
+    """Say of each of several attempts of a student which one it is and whether it counts.
+
+    Where nobody says which came last, several do.
+    """
     attempts: defaultdict[str, list[Result]] = defaultdict(list)
     for result in results:
         attempts[result.sender.key or result.submission].append(result)
@@ -187,6 +193,24 @@ def _counted(results: Sequence[Result], lenient: bool) -> Iterator[Result]:
         own = sorted(own, key=lambda each: _seconds_between(own[0].submitted, each.submitted))
         taken = [each for each in own if not (lenient and each.has_syntax_error)] or own
         in_time = [each for each in taken if not each.seconds_late]
-        counts = result is (in_time or taken)[-1]
+        *_, last = in_time or taken
+        counts = any(result is each for each in in_time or taken) and not _seconds_between(
+            last.submitted, result.submitted
+        )
         which = next(number for number, each in enumerate(own, start=1) if each is result)
         yield replace(result, attempt=f"{which} of {len(own)}", counts=counts)
+
+
+def _several(results: Sequence[Result]) -> Iterator[str]:
+    """Yield a line for each student of whom several attempts count."""
+    counting: defaultdict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        if result.counts:
+            counting[result.sender.key or result.submission].append(result)
+    for own in counting.values():
+        if len(own) > 1:
+            names = ", ".join(result.submission for result in own)
+            yield (
+                f"{own[0].sender.name}: {len(own)} submissions count, {names}; write into "
+                f"{EXTENSIONS} when each was submitted, and the last one counts"
+            )

@@ -146,9 +146,33 @@ def test_where_all_attempts_are_late_the_last_one_counts():
     ]
 
 
-def test_attempts_at_unknown_times_all_stay():
-    results, _ = applied(attempt("ada", DUE), attempt("ada"))
+def test_attempts_at_unknown_times_all_stay_and_are_told():
+    results, notes = applied(attempt("ada", DUE), attempt("ada"))
     assert [(result.counts, result.attempt) for result in results] == [(True, ""), (True, "")]
+    assert notes == [
+        f"ada: 2 submissions count, ada {DUE}, ada; write into extensions.csv when each was "
+        "submitted, and the last one counts"
+    ]
+
+
+def test_of_two_that_came_at_the_same_time_none_is_chosen_by_its_name():
+    old = attempt("ada", "2026-11-18T00:00:00")
+    both = [replace(attempt("ada", DUE), submission=f"ada: {name}") for name in ("a", "b")]
+    results, notes = applied(old, *both)
+    assert [result.counts for result in results] == [False, True, True]
+    assert [note.partition(";")[0] for note in notes] == [
+        "ada: 2 submissions count, ada: a, ada: b"
+    ]
+    agreed = {"ada: b": Agreed(submitted="2026-11-19T00:00:00")}
+    results, notes = applied(old, *both, agreed=agreed)
+    assert ([result.counts for result in results], notes) == ([False, True, False], [])
+
+
+def test_a_row_for_a_student_and_one_for_a_submission_both_hold():
+    agreed = {"ada": Agreed(due="2026-11-25T23:59:00"), "ada: b": Agreed(submitted=DUE)}
+    one = replace(attempt("ada", "2026-11-26T00:00:00"), submission="ada: b")
+    (result,), _ = applied(one, agreed=agreed)
+    assert (result.due, result.submitted) == ("2026-11-25T23:59:00", DUE)
 
 
 def test_extensions_are_read_from_a_table(tmp_path):
