@@ -169,13 +169,12 @@ def _questions(found: Sequence[Question]) -> Iterator[Element]:
 
 
 def _question(question: Question) -> Element:
-    correlation = question.discrimination
     kinds = _badge(question.hidden, "hidden"), _badge(question.written, "written")
     numbers = (
         f"{question.points:g}",
         f"{question.full} of {question.answers}",
         f"{question.mean:.2f}",
-        "" if correlation is None else f"{correlation:.2f}",
+        "" if question.correlation is None else f"{question.correlation:.2f}",
         "" if question.written else f"{question.seconds:.2f}",
     )
     remark = tag("span", question.remark, class_="kept") if question.remark else None

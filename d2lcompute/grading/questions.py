@@ -53,6 +53,11 @@ class Question:
         return self.mean / self.points if self.points else 1.0
 
     @property
+    def correlation(self) -> float | None:
+        """The discrimination as it is shown: to two places, and never -0."""
+        return None if self.discrimination is None else round(self.discrimination, 2) + 0.0
+
+    @property
     def remark(self) -> str:
         """What its author should look at; empty if there is nothing."""
         if self.answers < FEWEST:
@@ -61,7 +66,8 @@ class Question:
             return "all pass: it tells nobody apart"
         if not self.mean:
             return "nobody passes: is the question clear, is the check right?"
-        if self.discrimination is not None and self.discrimination < 0:
+        # A question without any relation to the others is rarely this far below 0.
+        if self.discrimination is not None and self.discrimination < -2 / self.answers**0.5:
             return "who does well elsewhere fails here: is the check right?"
         return ""
 
@@ -119,14 +125,13 @@ def to_csv(found: Iterable[Question]) -> str:
 
 
 def _row(question: Question) -> dict[str, object]:
-    correlation = question.discrimination
     values = (
         question.name,
         question.points,
         question.answers,
         question.full,
         round(question.mean, 3),
-        "" if correlation is None else round(correlation, 2),
+        question.correlation,
         round(question.seconds, 2),
         question.remark,
         "\n".join(f"{len(one.submissions)}: {one.said}" for one in question.wrong),

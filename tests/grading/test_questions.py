@@ -57,6 +57,17 @@ def test_questions_that_teach_nothing_are_told_to_their_author(found):
     assert nobody[0].remark.startswith("nobody passes")
 
 
+def test_a_question_without_relation_to_the_others_is_not_called_wrong():
+    class_ = [
+        result(f"{number}", number % 2, number // 2 % 2, number // 4 % 2) for number in range(8)
+    ]
+    easy = questions(HEADING, [*class_, result("9", True, False, False)])[0]
+    assert easy.correlation == -0.13
+    assert easy.remark == ""
+    (hard,) = [each for each in questions(HEADING, class_) if each.name == "hard"]
+    assert hard.shown(hard.correlation) == "0"
+
+
 def test_few_answers_say_nothing_yet():
     assert questions(HEADING, [result("a", True, True, True)])[0].remark == ""
 
