@@ -5,6 +5,7 @@ import pytest
 
 from d2lcompute.grading.questions import questions, to_csv
 from d2lcompute.grading.results import TO_BE_MARKED, Heading, Mark, Result
+from d2lcompute.grading.sheets import shown
 
 HEADING = Heading("Homework", "digest", {"easy": 2.0, "hard": 4.0, "odd": 4.0, "why": 3.0})
 
@@ -65,7 +66,7 @@ def test_a_question_without_relation_to_the_others_is_not_called_wrong():
     assert easy.correlation == -0.13
     assert easy.remark == ""
     (hard,) = [each for each in questions(HEADING, class_) if each.name == "hard"]
-    assert hard.shown(hard.correlation) == "0"
+    assert shown(hard.correlation) == "0"
 
 
 def test_few_answers_say_nothing_yet():
