@@ -1,5 +1,11 @@
-import pytest
+from collections import Counter
+from itertools import combinations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from d2lcompute.grading import alike
 from d2lcompute.grading.alike import find_alike
 
 LONG = """
@@ -90,3 +96,37 @@ def test_groups_join_by_their_members():
     first = LONG.replace("return H", "print(H)\n        return H")
     second = LONG.replace("H = X", "H = X + 0")
     assert groups(first, LONG, second) == [(("a", "b", "c"), False)]
+
+
+LINES = ["x = x + 1", "y = torch.tanh(x)", "x = f(x, y)", "if x > y:\n        x = y", "y = [x, 2]"]
+programs = st.lists(st.sampled_from(LINES), min_size=2, max_size=9).map(
+    lambda lines: "\n    ".join(["def f(x, y):", *lines, "return x"])
+)
+
+
+def all_with_all(sources):
+    """Groups by what alike means: each is compared with each, and pairs are joined."""
+    runs = [alike._runs(alike.normalized(source)) for source in sources]
+    often = Counter(run for own in runs for run in own)
+    rare = [{run for run in own if often[run] <= alike.OFTEN} for own in runs]
+    groups = [{number} for number in range(len(sources))]
+    for first, second in combinations(range(len(sources)), 2):
+        shared, either = rare[first] & rare[second], rare[first] | rare[second]
+        if len(shared) >= alike.FEWEST and len(shared) >= alike.SHARE * len(either):
+            joined = [group for group in groups if group & {first, second}]
+            groups = [group for group in groups if group not in joined] + [set().union(*joined)]
+    return sorted(sorted(group) for group in groups if len(group) > 1)
+
+
+@given(st.lists(programs, min_size=2, max_size=12))
+def test_who_is_compared_with_few_is_found_as_if_with_all(sources):
+    found = find_alike({f"{number}": {"q": each} for number, each in enumerate(sources)}, {})
+    assert sorted(sorted(map(int, group.submissions)) for group in found) == all_with_all(sources)
+
+
+def test_few_sets_are_compared_however_many_there_are(monkeypatch):
+    compared = []
+    monkeypatch.setattr(alike, "_share", lambda *pair: compared.append(pair))
+    sources = [LONG.replace("1e-3", f"{number} + h{number}(new)") for number in range(400)]
+    find_alike({f"{number}": {"q": each} for number, each in enumerate(sources)}, {"q": [LONG]})
+    assert len(compared) < 400
