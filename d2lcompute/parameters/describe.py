@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from .description import BufferRow, Description, Gradient, ParameterRow, TensorRow
-from .memory import count_once
+from .memory import count_once, is_sparse, parts_of, size_of
 from .names import Entry, Shape, known_shape, select, slots, tied_entries, walk
 
 
@@ -62,7 +62,8 @@ def describe(net: nn.Module, pattern: str | re.Pattern[str] | None = None) -> De
 
 def norm(tensor: Tensor) -> Tensor:
     """Return the Euclidean norm, safe from overflow where the device has double precision."""
-    values = tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor
+    summed = tensor.coalesce() if tensor.layout is torch.sparse_coo else tensor
+    values = parts_of(summed)[-1] if is_sparse(summed) else summed
     wide = torch.complex128 if values.is_complex() else torch.float64
     dtype = None if values.device.type == "mps" else wide
     measured: Tensor = torch.linalg.vector_norm(values, dtype=dtype)
@@ -80,7 +81,8 @@ def _rows(
         shape = known_shape(module, leaf) if lazy else tuple(tensor.shape)
         count = _known_count(shape) if lazy else tensor.numel()
         tied_with = tuple(other for other in names.get(id(tensor), ()) if other != name)
-        common = name, shape, tensor.dtype, tensor.device, count, lazy, tied_with
+        size = size_of(tensor) if not lazy else count and count * tensor.dtype.itemsize
+        common = name, shape, tensor.dtype, tensor.device, count, lazy, tied_with, size
         if is_buffer:
             rows.append(BufferRow(*common, leaf not in module._non_persistent_buffers_set))
         else:
@@ -107,11 +109,7 @@ def _total(pairs: Sequence[tuple[Entry, TensorRow]], groups: list[list[Entry]]) 
 
 
 def _gradient_bytes(parameters: Sequence[Tensor]) -> int:
-    gradients = [p.grad for p in parameters if p.is_leaf and p.grad is not None]
-    return sum(
-        (g._values() if g.layout is torch.sparse_coo else g).numel() * g.element_size()
-        for g in gradients
-    )
+    return sum(size_of(p.grad) for p in parameters if p.is_leaf and p.grad is not None)
 
 
 def _kept(chosen: Sequence[Entry]) -> tuple[int, int] | None:

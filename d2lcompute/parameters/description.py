@@ -24,9 +24,10 @@ _MOST_FLAT = 12  # rows that a notebook shows as a plain table
 
 @dataclass(frozen=True)
 class TensorRow:
-    """A parameter or buffer: `count`, and sizes in `shape`, are None where not known yet.
+    """A parameter or buffer: `count`, `bytes`, and sizes in `shape`, are None where not known yet.
 
-    `tied_with` are its other names, and those of what shares its memory.
+    `tied_with` are its other names, and those of what shares its memory. `bytes` is how much memory
+    its numbers take, and the indices of a sparse one.
     """
 
     name: str
@@ -36,11 +37,7 @@ class TensorRow:
     count: int | None
     lazy: bool
     tied_with: tuple[str, ...]
-
-    @property
-    def bytes(self) -> int | None:
-        """How much memory its values take, None where that is not known yet."""
-        return None if self.count is None else self.count * self.dtype.itemsize
+    bytes: int | None
 
 
 @dataclass(frozen=True)

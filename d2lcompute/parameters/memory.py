@@ -7,10 +7,19 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 # Where the bytes of a tensor lie: storage (0 in main memory), first byte, end, position in a list.
 Extent = tuple[int, int, int, int]
 PLAIN = {Tensor, nn.Parameter, nn.Buffer}
+
+_PARTS = {
+    torch.sparse_coo: ("_indices", "_values"),
+    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
+}
 
 
 def overlapping(tensors: Sequence[Tensor]) -> list[list[int]]:
@@ -40,6 +49,38 @@ def overlapping(tensors: Sequence[Tensor]) -> list[list[int]]:
     for index in sorted({*leader, *leader.values()}):
         groups.setdefault(lead(index), []).append(index)
     return list(groups.values())
+
+
+def is_sparse(tensor: Tensor) -> bool:
+    """Whether a tensor holds but a few of its numbers, in its last part, and where they are."""
+    return tensor.layout in _PARTS
+
+
+def parts_of(tensor: Tensor) -> list[Tensor]:
+    """Return the tensors that hold the data of one: indices and values of a sparse one.
+
+    >>> from d2lcompute.parameters.memory import parts_of
+    >>> [part.shape for part in parts_of(torch.eye(3).to_sparse())]
+    [torch.Size([2, 3]), torch.Size([3])]
+
+    So it is for nested tensors and others that wrap some. One that has its data itself has none.
+    """
+    if tensor.layout in _PARTS:
+        return [getattr(tensor, name)() for name in _PARTS[tensor.layout]]
+    if type(tensor) in PLAIN or not is_traceable_wrapper_subclass(tensor):
+        return []
+    held = [getattr(tensor, name) for name in tensor.__tensor_flatten__()[0]]
+    return [part for inner in held if inner is not None for part in parts_of(inner) or [inner]]
+
+
+def size_of(tensor: Tensor) -> int:
+    """Return how many bytes the numbers of a tensor take, and the indices of a sparse one.
+
+    >>> from d2lcompute.parameters.memory import size_of
+    >>> size_of(torch.eye(3)), size_of(torch.eye(3).to_sparse())
+    (36, 60)
+    """
+    return sum(part.numel() * part.element_size() for part in parts_of(tensor) or [tensor])
 
 
 def count_once(tensors: Sequence[Tensor]) -> int:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from .statistics import plain
+
 
 def gradients(
     loss: Tensor, parameters: Sequence[Tensor], *, keep_graph: bool = False
@@ -29,8 +31,9 @@ def projection(outputs: Sequence[Tensor]) -> Tensor | None:
     total = None
     for output in outputs:
         if output.requires_grad and output.numel():
-            real = torch.view_as_real(output) if output.is_complex() else output
-            weights = 0.5 + torch.rand(real.shape, generator=generator)
+            values = plain(output)
+            real = torch.view_as_real(values) if values.is_complex() else values
+            weights = 0.5 + torch.rand(real.shape, generator=generator, device="cpu")
             part = (real * weights.to(real.device, real.dtype)).mean()
             total = part if total is None else total + part.to(total.device)
     return total

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
+from ..parameters.memory import is_sparse, parts_of
 from .memory import storage_of
 from .values import tensors_in
 
@@ -51,7 +52,7 @@ class Flops:
 def _at_once(formula: Formula, args: Any, kwargs: Any, result: Any) -> int:
     """Count one product, or all of those that sparse, nested and complex tensors stand for."""
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
-    if any(_is_sparse(tensor) for tensor in tensors):
+    if any(is_sparse(tensor) for tensor in tensors):
         return _sparse(tensors)
     if any(tensor.is_nested for tensor in tensors):
         return _nested(tensors)
@@ -62,13 +63,13 @@ def _at_once(formula: Formula, args: Any, kwargs: Any, result: Any) -> int:
 def _sparse(tensors: Sequence[Tensor]) -> int:
     """Count a multiplication and an addition for each entry of a sparse matrix and each column."""
     *others, left, right = tensors
-    if _is_sparse(left) and _is_sparse(right):
+    if is_sparse(left) and is_sparse(right):
         columns, rows = left.to_sparse_coo().coalesce(), right.to_sparse_coo().coalesce()
         per_column = columns.indices()[1].bincount(minlength=rows.shape[0])
         return 2 * int(per_column[rows.indices()[0]].sum())
-    if _is_sparse(left):
+    if is_sparse(left):
         return 2 * _entries(left) * (right.shape[-1] if right.dim() > 1 else 1)
-    if _is_sparse(right):
+    if is_sparse(right):
         return 2 * _entries(right) * (left.shape[-2] if left.dim() > 1 else 1)
     return (
         2 * _entries(others[0]) * left.shape[-1]
@@ -84,18 +85,13 @@ def _nested(tensors: Sequence[Tensor]) -> int:
     return sum(2 * one.numel() * other.shape[-1] for one, other in pairs)
 
 
-def _is_sparse(tensor: Tensor) -> bool:
-    return tensor.layout not in (torch.strided, torch.jagged)
-
-
 def _entries(tensor: Tensor) -> int:
-    is_coo = tensor.layout is torch.sparse_coo
-    return int((tensor._values() if is_coo else tensor.values()).numel())
+    return parts_of(tensor)[-1].numel()
 
 
 def _is_plain(args: Sequence[Any]) -> bool:
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
-    return not any(t.is_complex() or t.is_nested or _is_sparse(t) for t in tensors)
+    return not any(t.is_complex() or t.is_nested or is_sparse(t) for t in tensors)
 
 
 def _by_rows(*args: Any, out_val: Any, **_: Any) -> int:

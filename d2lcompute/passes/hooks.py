@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from time import perf_counter
 from typing import Any
 
@@ -18,6 +19,8 @@ from torch.nn.modules.module import (
 )
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from .values import tensors_in
 
 
 def time_blocks(run: Callable[[], Any]) -> list[tuple[nn.Module, float]]:
@@ -110,10 +113,20 @@ class Operators(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        # Only in inference mode do composite operators arrive whole.
-        if torch.is_inference_mode_enabled() and isinstance(func, torch._ops.OpOverload):
+        # Only in inference mode do composite operators arrive whole; nested tensors know their own.
+        arrives_whole = torch.is_inference_mode_enabled() and is_composite(func)
+        if arrives_whole and not any(tensor.is_nested for tensor in tensors_in(args)):
             with self:
-                result = func.decompose(*args, **kwargs)
-            if result is not NotImplemented:
-                return result
+                return func.decompose(*args, **kwargs)
         return self._run(func, args, kwargs)
+
+
+@cache
+def is_composite(func: Any) -> bool:
+    """Whether an operator consists of others."""
+    if not isinstance(func, torch._ops.OpOverload):
+        return False
+    try:
+        return func._can_decompose()
+    except RuntimeError:  # torch does not know all, such as `sym_size` of nested tensors
+        return False

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.nn.parameter import is_lazy
 
+from ..parameters.names import entries, hang
+from .hooks import is_composite
 from .values import replaced, tensors_in
 
 _CONSTANTS = {
@@ -24,6 +29,34 @@ _UNPREDICTABLE = {
 _MOST = 4096
 _MAKERS: dict[Hashable, Callable[[], Any]] = {}  # what makes the result, by operator and arguments
 _REFUSALS: dict[Hashable, str] = {}  # what the CPU says of an operator on tensors of these types
+
+
+class Pretence:
+    """Let tensors of the meta device seem to be on `device`: there autocast converts types."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """Return what seems to be the tensor on that device."""
+        fake = FakeTensor(self._mode, tensor.detach(), self._device)
+        leaf = nn.Parameter(fake) if isinstance(tensor, nn.Parameter) else fake
+        return leaf.requires_grad_(tensor.requires_grad)
+
+    @contextmanager
+    def on(self, net: nn.Module) -> Iterator[dict[int, Tensor]]:
+        """Let what is made inside be such, and the tensors of `net`: yields them, by their ids."""
+        held = [entry for entry in entries(net) if not is_lazy(entry.tensor)]
+        fakes = {id(entry.tensor): self.of(entry.tensor) for entry in held}
+        for entry in held:
+            hang(entry, fakes[id(entry.tensor)])
+        try:
+            with self._mode, torch.device(self._device):
+                yield fakes
+        finally:
+            for entry in held:
+                hang(entry, entry.tensor)
 
 
 def remembered(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -69,7 +102,7 @@ def _is_function_of_kinds(func: Any) -> bool:
     return (
         _is_of_torch(func)
         and not _UNPREDICTABLE & set(func.tags)
-        and not func._can_decompose()  # or it may give back its own argument
+        and not is_composite(func)  # or it may give back its own argument
         and all(one.alias_info is None for one in (*func._schema.arguments, *func._schema.returns))
         and all(isinstance(one.type, torch.TensorType) for one in func._schema.returns)
     )

@@ -75,9 +75,9 @@ class Inputs:
 
     def on_meta(self, net: nn.Module) -> Arguments:
         """Return arguments without data, of the type of the net where only a shape is given."""
-        dtype, _ = _kind(net)
+        dtype, _ = kind_of(net)
         return self._arguments(
-            lambda tensor: _like(torch.empty_like(tensor, device="meta"), tensor),
+            lambda tensor: _like(_without_data(tensor), tensor),
             lambda shape: torch.empty(shape, dtype=dtype, device="meta"),
         )
 
@@ -86,10 +86,11 @@ class Inputs:
 
         They are cut off from the graph that the caller's tensors are a part of.
         """
-        dtype, device = _kind(net)
+        dtype, device = kind_of(net)
 
         def noise(shape: tuple[int, ...]) -> Tensor:
-            values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            generator = torch.Generator().manual_seed(0)
+            values = torch.randn(shape, generator=generator, device="cpu", dtype=torch.float32)
             return values.to(device, dtype)
 
         return self._arguments(lambda tensor: _like(_alias(tensor), tensor), noise)
@@ -115,6 +116,17 @@ class Inputs:
         return args, {**named, **replaced({**self.untouched}, on_tensor)}
 
 
+def _without_data(tensor: Tensor) -> Tensor:
+    try:
+        return torch.empty_like(tensor, device="meta")
+    except RuntimeError:  # such as a nested one that is not jagged
+        got = "a nested one" if tensor.is_nested else f"one of {tensor.layout}"
+        raise ValueError(
+            f"`inputs` must be tensors that torch has without data as well, got {got}; "
+            f"do trace(net, X), which computes"
+        ) from None
+
+
 def _alias(tensor: Tensor) -> Tensor:
     alias = tensor.detach()
     return alias if tensor.layout is torch.strided else alias.clone()
@@ -124,12 +136,22 @@ def _like(stand_in: Tensor, tensor: Tensor) -> Tensor:
     return stand_in.requires_grad_(tensor.requires_grad)
 
 
-def _kind(net: nn.Module) -> tuple[torch.dtype, torch.device]:
-    """Return the type of floats of a net, and where it is."""
+def kind_of(net: nn.Module) -> tuple[torch.dtype, torch.device]:
+    """Return the type of numbers that a net computes with, and where it is.
+
+    Parameters tell, and buffers where there are none; floats may lie beside complex numbers.
+    """
     first = next((slot[3] for slot in slots(net)), None)
-    floats = (slot[3].dtype for slot in slots(net) if slot[3].dtype.is_floating_point)
+    types = (
+        slot[3].dtype
+        for in_buffers in (False, True)
+        for is_complex in (False, True)
+        for slot in slots(net)
+        if slot[4] is in_buffers
+        and (slot[3].dtype.is_complex if is_complex else slot[3].dtype.is_floating_point)
+    )
     device = torch.device("cpu") if first is None else first.device
-    return next(floats, torch.get_default_dtype()), device
+    return next(types, torch.get_default_dtype()), device
 
 
 def _checked(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from ..parameters.memory import PLAIN, parts_of
 from .values import tensors_in
 
 
@@ -26,7 +27,7 @@ class Memory:
         self.kept = 0
         self.made = 0  # how many storages so far
         self.hooks = saved_tensors_hooks(self._keep, _given_back)
-        self._given = set(map(storage_of, given))
+        self._given = set(map(storage_of, _in_parts(given)))
         self._numbers: dict[int, int] = {}  # in which order storages were made, while they live
         self._changes: list[tuple[int, int]] = []  # the number of a storage, and bytes more or less
         self._left_out: set[int] = set()
@@ -35,10 +36,10 @@ class Memory:
 
     def note(self, result: Any, read: Any) -> None:
         """Count what an operator has given, if its memory is new: not that of what it has read."""
-        for tensor in (result,) if isinstance(result, Tensor) else tensors_in(result):
+        for tensor in _in_parts((result,) if isinstance(result, Tensor) else tensors_in(result)):
             key = storage_of(tensor)
             is_unknown = key and key not in self._numbers and key not in self._given
-            if is_unknown and key not in map(storage_of, tensors_in(read)):
+            if is_unknown and key not in map(storage_of, _in_parts(tensors_in(read))):
                 storage = tensor.untyped_storage()
                 size = storage.nbytes()
                 self._refs[key] = weakref.ref(storage, partial(self._forget, key, size))
@@ -48,10 +49,10 @@ class Memory:
 
     def leave_out(self, tensor: Tensor) -> None:
         """Count the memory of a tensor among the given from now on: it is a parameter."""
-        key = storage_of(tensor)
-        if key in self._numbers:
-            self._left_out.add(self._numbers[key])
-        self._given.add(key)
+        for key in map(storage_of, _in_parts([tensor])):
+            if key in self._numbers:
+                self._left_out.add(self._numbers[key])
+            self._given.add(key)
 
     @property
     def peak(self) -> int:
@@ -62,7 +63,7 @@ class Memory:
     def bytes_since(self, start: int, tensors: Iterable[Tensor]) -> int:
         """Return the bytes of these tensors, without those that were there `start` storages ago."""
         found = {}
-        for tensor in tensors:
+        for tensor in _in_parts(tensors):
             key = storage_of(tensor)
             if self._numbers.get(key, -1) >= start:
                 found[key] = tensor.untyped_storage().nbytes()
@@ -75,12 +76,22 @@ class Memory:
 
     def _keep(self, tensor: Tensor) -> tuple[Tensor, int]:
         with torch._C.DisableTorchFunction():  # this is no step of the net
-            key = storage_of(tensor)
-            if key and key not in self._kept and key not in self._given:
-                self._kept.add(key)
-                self.kept += tensor.untyped_storage().nbytes()
+            for part in _in_parts((tensor,)):
+                key = storage_of(part)
+                if key and key not in self._kept and key not in self._given:
+                    self._kept.add(key)
+                    self.kept += part.untyped_storage().nbytes()
             # Itself, an output would keep its own graph alive for ever.
             return tensor.detach(), 0 if tensor.is_inference() else tensor._version
+
+
+def _in_parts(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the tensors that have memory of their own: those that a sparse one consists of."""
+    for tensor in tensors:
+        if type(tensor) in PLAIN and tensor.layout is torch.strided:
+            yield tensor
+        else:
+            yield from parts_of(tensor) or [tensor]
 
 
 def storage_of(tensor: Tensor) -> int:

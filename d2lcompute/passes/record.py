@@ -85,8 +85,9 @@ class Recorder:
     told what is about to be written to. `registered` is what `forward` adds to the net, the
     making of which is no step. `steps` asks for functions that blocks call themselves, for
     FLOPs and for memory, `values` for statistics of all outputs and of the gradients that come to
-    them, `saves` for what autograd keeps. `compute` runs the operators. `failure` is the innermost
-    call that raised, if the net did.
+    them, `saves` for what autograd keeps. `compute` runs the operators. `autocast` tells whether it
+    was on, for this type of `device`, while a function ran. `failure` is the innermost call that
+    raised, if the net did.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Recorder:
         values: bool = False,
         saves: bool = True,
         compute: Run | None = None,
+        device: str | None = None,
         watcher: Watcher | None = None,
     ) -> None:
         self.events: list[Event] = []
@@ -109,10 +111,10 @@ class Recorder:
         self._watched = {id(tensor) for tensor in watched}
         self._weights = {storage_of(t) for t in watched if not is_lazy(t) and t.dim() > 1} - {0}
         self._writes = writes
-        self._steps = steps
-        self._values = values
+        self._steps, self._values = steps, values
         self.saves = saves
         self._compute = compute
+        self._device, self.autocast = device, False
         self.watcher = watcher
         self.flops, self.backward_flops = Flops(), Flops()
         self.memory = Memory([*inputs, *watched])
@@ -206,6 +208,8 @@ class Recorder:
                 self.watcher.see(func, args, kwargs, self._block.block if self._block else None)
         if not self._steps:
             return func(*args, **kwargs)
+        if self._device and not self.autocast:
+            self.autocast = torch.is_autocast_enabled(self._device)
         if self._block and self._block.is_leaf:
             return self._run_inside(func, args, kwargs)
         return self._run_step(func, args, kwargs)

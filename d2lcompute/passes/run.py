@@ -6,8 +6,8 @@ import gc
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any
 
@@ -17,12 +17,12 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 from ..parameters.names import shape_text, slots, walk
 from .hooks import time_blocks
-from .imagined import remembered
-from .inputs import Inputs
+from .imagined import Pretence, remembered
+from .inputs import Inputs, kind_of
 from .keep import Writes, kept, undone_on_error
-from .record import Recorder, Watcher, type_name
+from .record import Event, Recorder, Watcher, type_name
 from .twin import copy_if_lazy, meta_twin
-from .values import tensors_in
+from .values import replaced, tensors_in
 
 _COMPILER = "torch._dynamo"  # the module: it takes a second to import, and runs functions meanwhile
 _NO_HOOKS = "support saved tensor hooks"  # what transforms of torch.func say of counting these
@@ -47,12 +47,20 @@ class Pass:
         self.on_meta = _needs_no_values(net, inputs) if imagined is None else imagined
         self._is_twin = bool(imagined) or (self.on_meta and not _is_on_meta(net))
         self._touched: list[Tensor] = []
+        self._device = _place(net)
+        self._pretence: Pretence | None = None
+        self._fakes: dict[int, Tensor] = {}
         if self._is_twin:
             self.net = meta_twin(net)
             _leave_unfilled(self.net)
         else:
             self.net = net if learns else copy_if_lazy(net)
         self._learns = learns
+
+    @property
+    def is_about(self) -> bool:
+        """Whether types were told without data as on a device, which may have other kernels."""
+        return self._pretence is not None
 
     def record(
         self,
@@ -77,8 +85,20 @@ class Pass:
         refused = _NO_HOOKS in str(recorder.error)
         if imported_more or refused:
             options["saves"] = not refused
-            return make()
-        return recorder
+            recorder = make()
+        return self._pretended(make, recorder) if recorder.autocast else recorder
+
+    def _pretended(self, make: Callable[[], Recorder], first: Recorder) -> Recorder:
+        """Make the pass again where autocast converts types: on the meta device it does not."""
+        self._pretence = Pretence(self._device)
+        try:
+            second = make()
+            if second.error:
+                raise second.error
+        except Exception:
+            self._pretence = None
+            return first
+        return second
 
     def _try_shapes(self, make: Callable[[], Recorder]) -> Recorder:
         """Make the pass with tuples as shapes beside tensors, or as what they are if that fails."""
@@ -110,12 +130,15 @@ class Pass:
         then: Callable[[Recorder, Any], object] | None,
     ) -> Recorder:
         with self._scope() as (args, kwargs, writes):
+            watched = [self._fakes.get(id(tensor), tensor) for tensor in options["watched"]]
+            imagines = self.on_meta and not self._pretence
             recorder = Recorder(
                 tensors_in((args, kwargs)),
                 writes=writes,
-                compute=remembered if self.on_meta else None,
+                compute=remembered if imagines else None,
+                device=self._device.type if imagines else None,
                 watcher=watch() if watch else None,
-                **options,
+                **{**options, "watched": watched},
             )
             output = recorder.call(self.net, args, kwargs)
             if then:
@@ -123,6 +146,8 @@ class Pass:
                     then(recorder, output)
             recorder.release()
             self._touched = writes.touched if writes else []
+        if self._fakes:
+            _rename(recorder.events, {id(fake): key for key, fake in self._fakes.items()})
         return recorder
 
     @contextmanager
@@ -132,8 +157,26 @@ class Pass:
         args, kwargs = inputs.on_meta(net) if self.on_meta else inputs.for_real(net)
         device = torch.device("meta") if self.on_meta else nullcontext()
         putting_back = kept(net, tensors_in((args, kwargs)), learns=self._learns)
-        with collector_paused(), as_written(), device, putting_back as writes:
+        pretending: AbstractContextManager[dict[int, Tensor]] = (
+            self._pretence.on(net) if self._pretence else nullcontext({})
+        )
+        with (
+            collector_paused(),
+            as_written(),
+            device,
+            putting_back as writes,
+            pretending as self._fakes,
+        ):
+            if self._pretence:
+                args, kwargs = replaced((args, kwargs), self._pretence.of)
             yield args, kwargs, None if self._is_twin else writes  # a twin has no values
+
+
+def _rename(events: Iterable[Event], ids: Mapping[int, int]) -> None:
+    """Let tensors that took the places of others go by the ids of these."""
+    for event in events:
+        event.parameters = frozenset(ids.get(key, key) for key in event.parameters)
+        event.held = tuple([ids.get(key, key) for key in event.held])
 
 
 def check_whole(net: nn.Module) -> None:
@@ -239,7 +282,15 @@ def _way_out(error: Exception, inputs: Inputs) -> str:
 
 def wants_values(error: Exception) -> bool:
     """Whether a pass on the meta device failed because there are no values."""
-    return bool(re.search(r"(?<![a-z])meta\b", str(error), re.IGNORECASE))
+    return bool(re.search(r"(?<![a-z])(type)?meta\b", str(error), re.IGNORECASE))
+
+
+def _place(net: nn.Module) -> torch.device:
+    """Return where a net computes; one without data would on an accelerator, if there is one."""
+    device = kind_of(net)[1]
+    if device.type == "meta":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    return device
 
 
 def _needs_no_values(net: nn.Module, inputs: Inputs) -> bool:

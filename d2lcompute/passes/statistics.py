@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +60,29 @@ def statistics(tensor: Tensor) -> Statistics | None:
             return Statistics(count, math.nan, math.nan, math.nan, math.nan, 0.0, lost, None)
         mean, deviation, least, most, filled = _numbers(finite)
         zeros = (count - lost - filled) / count
-        spread = (
-            None if lost else _spread(values.reshape(len(tensor), -1) if tensor.dim() else values)
-        )
+        has_examples = tensor.dim() > 0 and not tensor.is_nested and not lost
+        spread = _spread(values.reshape(len(tensor), -1)) if has_examples else None
         return Statistics(count, mean, deviation, least, most, zeros, lost, spread)
 
 
 def can_be_read(tensor: Tensor) -> bool:
     """Whether there are values to look at: not on the meta device, nor within a transform."""
-    return not tensor.is_meta and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return not (tensor.is_meta or is_wrapped or isinstance(tensor, FakeTensor))
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """Return the values in an ordinary tensor, all in a row if they are those of a nested one."""
+    if tensor.is_nested:
+        return torch.cat([part.reshape(-1) for part in tensor.unbind()])
+    if tensor.is_quantized:
+        return tensor.dequantize()
+    return tensor if tensor.layout is torch.strided else tensor.to_dense()
 
 
 def as_reals(tensor: Tensor) -> Tensor:
     """Return the values as real floating point numbers, doubles where the device has them."""
-    values = tensor.detach()
-    values = values.dequantize() if values.is_quantized else values
-    values = values if values.layout is torch.strided else values.to_dense()
+    values = plain(tensor.detach())
     values = torch.view_as_real(values.resolve_conj()) if values.is_complex() else values
     return values.float() if values.device.type == "mps" else values.double()
 
@@ -96,6 +104,6 @@ def _all_finite(flat: Tensor) -> bool:
 
 
 def _spread(examples: Tensor) -> float | None:
-    if not examples.dim() or len(examples) < 2:
+    if len(examples) < 2:
         return None
     return float(examples.var(0, correction=0).mean().sqrt())

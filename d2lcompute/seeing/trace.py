@@ -16,6 +16,7 @@ from ..passes.inputs import Inputs
 from ..passes.record import Event, Recorder
 from ..passes.registered import registered_text
 from ..passes.run import Pass, collector_paused, wants_values
+from ..passes.statistics import plain
 from ..passes.values import tensors_in
 from ..tables import Rows, Table, listed, size_text
 from ..words.language import _
@@ -169,7 +170,8 @@ def trace(
         recorder.flops.uncounted + recorder.backward_flops.uncounted,
         recorder.memory.peak,
         recorder.memory.kept if recorder.saves else None,
-        is_about=made.on_meta and any(map(_has_several_kernels, recorder.events)),
+        is_about=made.is_about
+        or (made.on_meta and any(map(_has_several_kernels, recorder.events))),
         went_another_way=seconds is None,
         depth=depth,
         registered=recorder.registered.names,
@@ -208,7 +210,7 @@ def _go_back(recorder: Recorder, output: Any, loss_fn: Callable[[Any], Tensor] |
 
 
 def _sum_of_floats(output: Any) -> Tensor | None:
-    floats = [t for t in tensors_in(output) if t.requires_grad and not t.is_complex()]
+    floats = [plain(t) for t in tensors_in(output) if t.requires_grad and not t.is_complex()]
     return torch.stack([one.sum().to(floats[0]) for one in floats]).sum() if floats else None
 
 

@@ -7,7 +7,7 @@ import torch
 from fingerprint import unchanged
 from hypothesis import given
 from strategies import plans
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import prune
 from torch.testing import assert_close
@@ -274,6 +274,28 @@ def test_gradients_count_their_bytes():
     report = d2c.describe(net)
     assert report.gradient_bytes == sum(gradient.nbytes for gradient in gradients)
     assert f"gradients {report.gradient_bytes} B" in str(report)
+
+
+SPARSE = {
+    "coordinates": (Tensor.to_sparse, ("_indices", "_values")),
+    "rows": (Tensor.to_sparse_csr, ("crow_indices", "col_indices", "values")),
+    "columns": (Tensor.to_sparse_csc, ("ccol_indices", "row_indices", "values")),
+    "blocks": (lambda X: X.to_sparse_bsr((2, 2)), ("crow_indices", "col_indices", "values")),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("layout", SPARSE)
+def test_what_is_sparse_takes_the_bytes_of_its_values_and_indices(layout):
+    make, parts = SPARSE[layout]
+    net = nn.ParameterList([nn.Parameter(make(torch.eye(4)))])
+    net.register_buffer("adjacency", make(torch.eye(4)))
+    net[0].grad = make(torch.eye(4))
+    wanted = sum(getattr(net.adjacency, part)().nbytes for part in parts)
+    report = d2c.describe(net)
+    assert report.bytes == report.buffer_bytes == report.gradient_bytes == wanted
+    assert [row.bytes for row in report.tensors] == [wanted, wanted]
+    assert report.total == 16
 
 
 def test_half_precision_takes_half_the_bytes():

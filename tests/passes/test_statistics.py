@@ -26,6 +26,26 @@ def test_numbers_are_those_of_the_finite_values(values):
         assert math.isnan(found.mean)
 
 
+PIECES = torch.ones(2, 1), torch.zeros(7, 1)
+ODD = {
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "sparse by rows": lambda: torch.eye(3).to_sparse_csr(),
+    "nested": lambda: torch.nested.nested_tensor(list(PIECES)),
+    "jagged": lambda: torch.nested.nested_tensor(list(PIECES), layout=torch.jagged),
+    "quantized": lambda: torch.quantize_per_tensor(torch.eye(3), 1.0, 0, torch.qint8),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # some of these kinds are new, and some on their way out
+@pytest.mark.parametrize("kind", ODD)
+def test_tensors_of_every_kind_have_numbers(kind):
+    found = statistics(ODD[kind]())
+    is_nested = kind in ("nested", "jagged")
+    assert (found.count, found.least, found.most, found.not_finite) == (9, 0, 1, 0)
+    assert found.mean == pytest.approx(2 / 9 if is_nested else 1 / 3)
+    assert (found.spread is None) == is_nested
+
+
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1.0, 1e160, 1e300])
 def test_doubles_of_any_size_have_a_deviation(scale):
     found = statistics(torch.tensor([1.0, 3.0], dtype=torch.float64) * scale)

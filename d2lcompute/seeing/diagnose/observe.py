@@ -19,7 +19,7 @@ from ...passes.backward import gradients, projection
 from ...passes.inputs import Inputs
 from ...passes.record import Event, Recorder, type_name
 from ...passes.run import Pass
-from ...passes.statistics import Statistics, can_be_read, statistics
+from ...passes.statistics import Statistics, can_be_read, plain, statistics
 from ...passes.values import tensors_in
 from .state import distinct
 
@@ -92,11 +92,10 @@ def trained(net: nn.Module) -> list[Entry]:
 
 def is_bad(tensors: Sequence[Tensor]) -> bool:
     """Whether there is NaN or infinity: minus infinity is what masks put into scores."""
+    floats = [one for one in tensors if one.is_floating_point() and can_be_read(one)]
     return any(
-        tensor.is_floating_point()
-        and can_be_read(tensor)
-        and bool((tensor.isnan() | tensor.isposinf()).any())
-        for tensor in tensors
+        bool((values.isnan() | values.isposinf()).any())
+        for values in (plain(tensor.detach()) for tensor in floats)
     )
 
 
@@ -146,8 +145,8 @@ class _Notes:
     def _note_relu(self, value: Tensor, block: nn.Module | None) -> None:
         if not can_be_read(value) or value.dim() < 2 or not value.numel():
             return
-        units = value.shape[1] if value.dim() > 3 else value.shape[-1]
-        wide = value.detach().float()
+        units = value.size(1 if value.dim() > 3 else -1)
+        wide = plain(value.detach()).float()
         deviation, mean = torch.std_mean(wide, correction=0)
         measured = torch.stack([wide.max(), mean, deviation]).tolist()
         self.seen.rectified.append(Rectified(self._name(block), units, *measured))
