@@ -15,12 +15,14 @@ from ..blocks import mlp
 from ..devices.devices import num_gpus, try_all_gpus
 from ..devices.practice import practice_gpus
 from ..devices.transfers import watch_transfers
-from ..passes.hooks import Functions
+from ..passes.hooks import Operators
+from ..passes.values import tensors_in
 from ..words.language import _, mark
 from .exercise import Exercise, expect
 from .expectations import graph_dropped, number, sequence, tensor
 
-_PRODUCTS = {"matmul", "mm", "bmm", "dot", "einsum", "__matmul__", "__rmatmul__", "matrix_power"}
+_aten = torch.ops.aten
+_COPIES = {_aten._to_copy, _aten.clone, _aten.empty_like, _aten.new_empty, _aten.new_empty_strided}
 
 
 @contextmanager
@@ -111,31 +113,32 @@ def _norms_cross_once(norms: Any, draw: random.Random) -> None:
     expect(transfers.bytes <= 400, "matrices cross", fact)
 
 
-class _Products(Functions):
-    """Counts the matrix products that are computed on the CPU."""
+class _OnCpu(Operators):
+    """Counts what is computed with matrices on the CPU; copies and views compute nothing."""
 
     def __init__(self) -> None:
         super().__init__(self._count)
-        self.on_cpu = 0
+        self.count = 0
 
     def _count(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        if getattr(func, "__name__", "") in _PRODUCTS and isinstance(result, Tensor):
-            self.on_cpu += result.device.type == "cpu"
+        is_new = all(one.alias_info is None for one in func._schema.returns)
+        given = [t for t in tensors_in((args, kwargs)) if t.dim() > 1 and t.device.type == "cpu"]
+        self.count += is_new and bool(given) and func.overloadpacket not in _COPIES
         return result
 
 
 def _both_are_where_they_belong(both: Any, draw: random.Random) -> None:
     A, B = torch.randn(6, 6), torch.randn(6, 6)
     with two_devices() as devices, watch_transfers() as transfers:
-        with _Products() as products:
+        with _OnCpu() as on_cpu:
             results = [tensor(one) for one in sequence(both(A, B), 2)]
         count = transfers.count
         places = [result.device for result in results]
         fact = _("The results lie on {first} and {second}.", first=places[0], second=places[1])
         expect(places == devices[:2], "other places", fact)
-        fact = _("{count} products were computed on the CPU.", count=products.on_cpu)
-        expect(not products.on_cpu, "on the CPU", fact)
+        fact = _("{count} steps were computed on the CPU.", count=on_cpu.count)
+        expect(not on_cpu.count, "on the CPU", fact)
         right = [
             torch.allclose(r.cpu(), M @ M, atol=1e-4) for r, M in zip(results, (A, B), strict=True)
         ]

@@ -22,7 +22,8 @@ def shown(value: object) -> str:
         return _("a tensor of shape {shape}", shape=tuple(value.shape))
     if isinstance(value, type) or callable(value):
         return getattr(value, "__name__", type(value).__name__)
-    inside = value if isinstance(value, list | tuple | set | dict) else [value]
+    inside = [*value] if isinstance(value, list | tuple | set | dict) else [value]
+    inside += value.values() if isinstance(value, dict) else []
     if not all(isinstance(one, str | int | float | None) for one in inside):
         return type(value).__name__
     text = repr(value)
@@ -111,6 +112,21 @@ def has_shape(Y: Tensor, wanted: Sequence[int], X: Tensor) -> None:
         found=tuple(Y.shape),
     )
     expect(Y.shape == tuple(wanted), "another shape", fact)
+
+
+def computed(block: nn.Module, X: Tensor) -> Tensor:
+    """Return what a block gives for X, and expect that no other batch has a part in it."""
+    Z = torch.randn(len(X) + 1, *X.shape[1:])
+    with batch_kept(X):
+        Y = tensor(block(X))
+        other, again = tensor(block(Z)), tensor(block(X))
+    repeats = Y.shape[:1] == X.shape[:1] and other.shape == Y.shape
+    fact = _("For another batch, of {count} rows, comes what came for the first one.", count=len(Z))
+    expect(not repeats, "remembers", fact)
+    same = again.shape == Y.shape and torch.allclose(again, Y, atol=1e-6, equal_nan=True)
+    fact = _("After another batch the first one gives something else than before.")
+    expect(same, "remembers", fact)
+    return Y
 
 
 def trainable(layer: nn.Module, X: Tensor) -> None:

@@ -123,6 +123,7 @@ def _whole_needs_no_class(answer: Any, draw: random.Random) -> None:
     net, X, Z = _Unknown(draw.randint(2, 6)), torch.randn(3, 4), torch.randn(3, 4)
     with _path("net.pt2") as path:
         save_whole(path, net, X)
+        expect(Path(path).exists(), "no file", _("There is no file at the path after saving."))
         loaded = returned(load_whole(path))
     fact = _("What was loaded cannot be called: it is {value}.", value=shown(loaded))
     expect(callable(loaded), "not to be called", fact)
@@ -208,6 +209,7 @@ def _adapt_fits(adapt: Any, draw: random.Random) -> None:
              extra=", ".join(extra[:2]) or "-")  # fmt: skip
     expect(not any(name.startswith("module.") for name in extra), "prefix left", fact)
     expect(not any(name.startswith("out.") for name in extra), "old name", fact)
+    expect(not missing or extra, "left out", fact)
     expect(not missing and not extra, "other names", fact)
     net.load_state_dict(dict(found))
     values = zip(net.state_dict().values(), before.values(), strict=True)

@@ -7,7 +7,8 @@ import random
 import re
 import sysconfig
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ import torch
 
 from ..passes.random_states import random_states_kept
 from ..words.language import _
-from .exercise import Check, Exercise, NotYetError
+from .exercise import Check, Exercise, NotYetError, expect
 from .expectations import shown
 
 _LIBRARIES = tuple(
@@ -41,9 +42,9 @@ _ERRORS = {
     r"modified by an inplace operation": "changed before backward",
     r"through the graph a second time": "graph used twice",
     r"Boolean value of Tensor": "ambiguous",
-    r"same dtype|expected scalar type": "two types",
+    r"same dtype|expected scalar type|did not match (Float|Double)": "two types",
     r"numpy\(\) on Tensor that requires grad": "numpy of a graph",
-    r"(Missing|Unexpected) key|size mismatch": "keys",
+    r"(Missing|Unexpected) key|size mismatch|\d misfit": "keys",
     r"uninitialized parameter|UninitializedParameter": "still lazy",
     r"positional argument|unexpected keyword|takes no arguments": "call",
     r"share memory": "tensors share memory",
@@ -56,6 +57,12 @@ _LONGEST = 200  # letters of an error's message
 # several draws in a row show it.
 _BY_ILL_LUCK = {"zero gradient"}
 _DRAWS = 5
+# What holds for a whole notebook: how it is read, and how it is set.
+_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "torch.is_grad_enabled()": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch.get_default_dtype()": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch.get_default_device()": (torch.get_default_device, torch.set_default_device),
+}
 
 
 @dataclass(frozen=True)
@@ -76,14 +83,17 @@ class Verdict:
 def judge(exercise: Exercise, answer: Any, seed: int = 0) -> Verdict:
     """Try an answer on random cases; the same `seed` gives the same cases."""
     passed: list[str] = []
+    cases = 0
     for claim, check in exercise.steps.items():
         try:
             _check_kind(exercise, answer)
-            with random_states_kept():
-                _run(check, answer, exercise.cases, seed)
-        except NotYetError as error:
-            return Verdict(tuple(passed), claim, error.cause, error.fact)
+            for case in range(exercise.cases):
+                _run_case(check, answer, seed, case)
+                cases += 1
         except Exception as error:
+            if cases and _remembers(exercise, answer, seed):
+                fact = _("What your code did at first, on the same inputs, it does no more.")
+                return Verdict(tuple(passed), claim, "remembers", fact)
             return Verdict(tuple(passed), claim, *_blame(error))
         passed.append(claim)
     return Verdict(tuple(passed))
@@ -99,25 +109,51 @@ def _check_kind(exercise: Exercise, answer: Any) -> None:
         raise NotYetError("not a pair", fact)
 
 
-def _run(check: Check, answer: Any, cases: int, seed: int) -> None:
-    for case in range(cases):
-        _run_case(check, answer, [1_000 * seed + 100 * draw + case for draw in range(_DRAWS)])
-
-
-def _run_case(check: Check, answer: Any, numbers: Sequence[int]) -> None:
-    """Try one case, and again with the next number as long as it can fail by ill luck."""
-    number, *others = numbers
-    torch.manual_seed(number)
+def _run_case(check: Check, answer: Any, seed: int, case: int, draw: int = 0) -> None:
+    """Try one case, and again with other numbers as long as it can fail by ill luck."""
+    number = 1_000 * seed + 100 * draw + case
     try:
-        check(answer, random.Random(number))
+        with random_states_kept(), _settings_kept():
+            torch.manual_seed(number)
+            check(answer, random.Random(number))
     except NotYetError as error:
-        if error.cause not in _BY_ILL_LUCK or not others:
+        if error.cause not in _BY_ILL_LUCK or draw + 1 == _DRAWS:
             raise
-        _run_case(check, answer, others)
+        _run_case(check, answer, seed, case, draw + 1)
+
+
+def _remembers(exercise: Exercise, answer: Any, seed: int) -> bool:
+    """Whether the very first case, which was passed, fails whenever it is tried again."""
+    check = next(iter(exercise.steps.values()))
+    for _again in range(_DRAWS):
+        try:
+            _run_case(check, answer, seed, 0)
+        except Exception:
+            continue
+        return False
+    return True
+
+
+@contextmanager
+def _settings_kept() -> Iterator[None]:
+    """Expect the settings of torch to be the same afterwards, and put them back."""
+    before = {name: read() for name, (read, _set) in _SETTINGS.items()}
+    try:
+        yield
+        for name, (read, _set) in _SETTINGS.items():
+            fact = _("`{name}` gives {found} after your code, and {before} before it.",
+                     name=name, found=read(), before=before[name])  # fmt: skip
+            expect(read() == before[name], "setting changed", fact)
+    finally:
+        for name, (read, set_back) in _SETTINGS.items():
+            if read() != before[name]:
+                set_back(before[name])
 
 
 def _blame(error: Exception) -> tuple[str, str, str]:
-    """Return the cause, what was seen and the line for an error that no check foresaw."""
+    """Return the cause, what was seen and the line, also for an error that no check foresaw."""
+    if isinstance(error, NotYetError):
+        return error.cause, error.fact, ""
     message = " ".join(f"{type(error).__name__}: {error}".split())
     message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
     causes = (cause for pattern, cause in _ERRORS.items() if re.search(pattern, message))

@@ -59,8 +59,12 @@ def _moments_are_told(moments: Any, draw: random.Random) -> None:
 
 
 def _misfit_is_found(first_misfit: Any, draw: random.Random) -> None:
+    for wrong in (0, draw.randint(1, 3)):
+        _check_misfit(first_misfit, draw, wrong)
+
+
+def _check_misfit(first_misfit: Any, draw: random.Random, wrong: int) -> None:
     net, X = _mixed_net(draw)
-    wrong = draw.randint(1, len(net) - 2)
     net[wrong] = nn.Linear(11, draw.randint(2, 9))  # no layer before it gives 11
     net[wrong + 1] = nn.Linear(12, 4)  # nor is this one given what it wants
     for layer in range(wrong + 2, len(net)):
@@ -89,7 +93,9 @@ def _any_width_takes_all(answer: Any, draw: random.Random) -> None:
     units = draw.randint(2, 5)
     block = module(answer(units)).eval()
     count = sum(1 for _parameter in block.parameters())
-    for width in (*draw.sample(range(2, 40), 3), draw.randint(100, 300)):
+    sizes = [size for p in block.parameters() if not is_lazy(p) for size in p.shape]
+    beyond = 1 + max(sizes, default=0)  # what a block has a row of a table for, it may refuse
+    for width in (*draw.sample(range(2, 40), 3), max(beyond, draw.randint(100, 300))):
         X = torch.randn(4, width)
         Y = tensor(block(X))
         has_shape(Y, (4, units), X)
@@ -106,7 +112,9 @@ def _any_width_uses_every_input(answer: Any, draw: random.Random) -> None:
     block = answer(8).eval()
     for width in (draw.randint(4, 9), draw.randint(40, 60)):
         X = torch.randn(6, width)
-        Y = block(X)
+        Y = tensor(block(X.requires_grad_()))
+        gradient = torch.autograd.grad(Y.sum(), X)[0] if Y.requires_grad else torch.zeros(6, width)
+        X, Y = X.detach(), Y.detach()
         for place in range(width):
             moved = X.clone().repeat(2, 1)
             moved[:6, place] += 20
@@ -117,7 +125,7 @@ def _any_width_uses_every_input(answer: Any, draw: random.Random) -> None:
                 width=width,
                 place=place,
             )
-            expect(not same, "unused input", fact)
+            expect(not same or gradient[:, place].any(), "unused input", fact)
 
 
 def _any_width_learns(answer: Any, draw: random.Random) -> None:
@@ -154,6 +162,8 @@ def _optimizer(prepare: Any, net: nn.Module, X: Tensor) -> torch.optim.Optimizer
     fact = _("An optimizer is wanted, your code gave {value}.", value=shown(optimizer))
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise NotYetError("no optimizer", fact)
+    fact = _("SGD is wanted, and your optimizer is {kind}.", kind=type(optimizer).__name__)
+    expect(isinstance(optimizer, torch.optim.SGD), "another optimizer", fact)
     return optimizer
 
 

@@ -18,7 +18,16 @@ from torch.nn import functional as F
 from ..words.language import _, mark
 from .devices import two_devices
 from .exercise import Exercise, NotYetError, expect
-from .expectations import batch_kept, has_shape, module, names, net_kept, tensor, watched
+from .expectations import (
+    batch_kept,
+    computed,
+    has_shape,
+    module,
+    names,
+    net_kept,
+    tensor,
+    watched,
+)
 
 Loss = Callable[[nn.Module], Tensor]
 
@@ -84,6 +93,7 @@ def _fitting_is_loaded(load_fitting: Any, draw: random.Random) -> None:
     net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, draw.randint(3, 6)))
     state = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2)).state_dict()
     state["1.running_mean"] = torch.randn(8)
+    state["1.bias"] = torch.randn(1)  # torch would fill all eight with it
     state["3.weight"] = torch.randn(2, 2)
     gone = draw.choice(["0.bias", "1.weight"])
     del state[gone]
@@ -92,7 +102,7 @@ def _fitting_is_loaded(load_fitting: Any, draw: random.Random) -> None:
     found = names(load_fitting(net, dict(state)))
     expect(objects == [id(p) for p in net.parameters()], "replaced",
            _("The parameters of the net are other objects now."))  # fmt: skip
-    left = {gone, "2.weight", "2.bias"}
+    left = {gone, "1.bias", "2.weight", "2.bias"}
     for name, value in net.state_dict().items():
         fact = _("This fits, and was not loaded: {name}.", name=name)
         expect(name in left or torch.equal(value, state[name]), "not loaded", fact)
@@ -156,8 +166,8 @@ def _check_file(path: str, net: nn.Module) -> None:
 def _shift_adds(answer: Any, draw: random.Random) -> None:
     values, X = torch.randn(5), 1 * torch.randn(3, 5, requires_grad=True)
     layer = module(answer(values))
-    with batch_kept(X, values):
-        Y = tensor(layer(X))
+    with batch_kept(values):
+        Y = computed(layer, X)
     watched(Y)
     has_shape(Y, X.shape, X)
     expect(
@@ -240,6 +250,8 @@ def _all_three_go_on(answer: Any, draw: random.Random) -> None:
         load_all(path, *new)
     fact = _("Right after loading, the new net does not have the values of the old one.")
     expect(_equal(old[0], new[0]), "values lost", fact)
+    fact = _("Right after loading, the new optimizer has no momentum.")
+    expect(new[1].state, "optimizer forgotten", fact)
     rates = [one[1].param_groups[0]["lr"] for one in (old, new)]
     _train(*old, 1)
     _train(*new, 1)

@@ -3,13 +3,16 @@
 `pytest tests/exercises/test_answers.py --seeds 100` tries each answer under 100 seeds.
 """
 
+import ast
+import inspect
+import textwrap
 from collections import Counter
 
 import pytest
 from stored_answers import defined, stored
 
 from d2lcompute.exercises.exercise import RIGHT, SHARED, SOLUTION, exercises, hints_for, materials
-from d2lcompute.exercises.judge import judge
+from d2lcompute.exercises.judge import _ERRORS, judge
 
 STORED = list(stored())
 every_exercise = pytest.mark.parametrize("exercise", exercises(), ids=lambda one: one.name)
@@ -64,3 +67,28 @@ def test_each_cause_with_hints_of_its_own_has_a_wrong_answer(exercise):
 def test_hints_that_are_shared_are_three_for_each_cause():
     for cause, hints in materials(SHARED)[SHARED].hints.items():
         assert len(set(hints)) == 3, cause
+
+
+def causes(function, seen):
+    """The causes that a check can name, itself or through what it calls."""
+    seen.add(function)
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+        called = getattr(getattr(node, "func", None), "id", "")
+        if called in ("expect", "NotYetError"):
+            cause = node.args[called == "expect"]
+            yield from [cause.value] if isinstance(cause, ast.Constant) else []
+        other = inspect.unwrap(function.__globals__.get(getattr(node, "id", "")) or print)
+        if inspect.isfunction(other) and other not in seen and "exercises" in other.__module__:
+            yield from causes(other, seen)
+
+
+@every_exercise
+def test_whatever_a_check_finds_has_hints(exercise):
+    for check in exercise.steps.values():
+        for cause in causes(check, set()):
+            assert len(hints_for(exercise.name, cause)) == 3, cause
+
+
+def test_every_error_of_an_answer_has_hints():
+    for cause in {*_ERRORS.values(), "error", "unusable", "remembers", "setting changed"}:
+        assert len(hints_for("blocks.list", cause)) == 3, cause
