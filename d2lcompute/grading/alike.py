@@ -99,8 +99,7 @@ def _joined(sets: Sequence[frozenset[Run]]) -> list[list[frozenset[Run]]]:
 
 
 def _share(first: frozenset[Run], second: frozenset[Run]) -> bool:
-    shared = len(first & second)
-    return shared >= FEWEST and shared >= SHARE * (len(first) + len(second) - shared)
+    return len(first & second) >= SHARE * len(first | second)
 
 
 def normalized(source: str) -> tuple[str, ...]:

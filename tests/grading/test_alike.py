@@ -98,10 +98,19 @@ def test_groups_join_by_their_members():
     assert groups(first, LONG, second) == [(("a", "b", "c"), False)]
 
 
-LINES = ["x = x + 1", "y = torch.tanh(x)", "x = f(x, y)", "if x > y:\n        x = y", "y = [x, 2]"]
-programs = st.lists(st.sampled_from(LINES), min_size=2, max_size=9).map(
-    lambda lines: "\n    ".join(["def f(x, y):", *lines, "return x"])
-)
+numbers = st.integers(0, 40)
+
+
+@st.composite
+def classes(draw):
+    """Programs of a few people, and of others who changed a few of their lines."""
+    everybody = draw(st.lists(st.lists(numbers, min_size=3, max_size=12), min_size=1, max_size=4))
+    for _ in range(draw(st.integers(1, 6))):
+        changed = list(draw(st.sampled_from(everybody)))
+        for _ in range(draw(st.integers(0, 2))):
+            changed[draw(st.integers(0, len(changed) - 1))] = draw(numbers)
+        everybody.append(changed)
+    return ["\n".join(f"x = f{each}(x, {each})" for each in own) for own in everybody]
 
 
 def all_with_all(sources):
@@ -118,7 +127,7 @@ def all_with_all(sources):
     return sorted(sorted(group) for group in groups if len(group) > 1)
 
 
-@given(st.lists(programs, min_size=2, max_size=12))
+@given(classes())
 def test_who_is_compared_with_few_is_found_as_if_with_all(sources):
     found = find_alike({f"{number}": {"q": each} for number, each in enumerate(sources)}, {})
     assert sorted(sorted(map(int, group.submissions)) for group in found) == all_with_all(sources)
