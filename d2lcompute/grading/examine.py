@@ -184,7 +184,8 @@ class _Task:
 
         Where a candidate ends the kernel, all are tried again, each with a kernel of its own.
         """
-        trials = sorted((self._trial(each, needs, len(seeds)), each) for each in several)
+        pairs = ((self._trial(each, needs, len(seeds)), each) for each in several)
+        trials = sorted(pairs, key=lambda pair: pair[0])  # two candidates may have one source
         found = Examination()
         try:
             counted = self._run([trial for trial, _ in trials], seeds)

@@ -6,7 +6,7 @@ from d2lcompute.grading import bench
 from d2lcompute.grading import examine as examining
 from d2lcompute.grading.assignment import Assignment, AssignmentError, Cell, load
 from d2lcompute.grading.attempt import Conditions
-from d2lcompute.grading.examine import Tally, examine, findings, table
+from d2lcompute.grading.examine import Candidate, Tally, examine, findings, table
 
 CONDITIONS = Conditions(allow_unisolated=True)
 
@@ -197,6 +197,15 @@ def test_a_whole_examination_finds_each_weak_check_and_no_strong_one(tmp_path, m
     assert named == STRONG_AND_WEAK.keys() - {"strong"}
     assert all(line.startswith("check ") for line in lines)
     assert table(assignment, found)[1].split()[:6] == ["strong", "3", "0", "of", "60", "draws"]
+
+
+def test_two_candidates_may_have_one_source():
+    """As where one method has a second argument and the one that answers has not."""
+    assignment = assignment_of("def f(x): return 3 * x", STRONG)
+    several = [Candidate("f", "cheat", what, "def f(x): return x") for what in ("1", "2")]
+    task = examining._Task(assignment, CONDITIONS)
+    found = task.try_out(several, {"f": ["c0"]}, [1, 2])
+    assert [tally.asked for tally in found.answers.values()] == [2, 2]
 
 
 def test_work_is_shared_in_portions(monkeypatch):
