@@ -23,7 +23,12 @@ FLAGS = (
     "noted", "unreadable", "not graded", "another attempt counts",
 )  # fmt: skip
 PLAIN = ("something failed", "something missing", "noted")
-SIGNS = {"yes": ("✓", "pass"), "no": ("✗", "fail"), "wait": ("?", "soft")}
+SIGNS = {
+    "yes": ("✓", "pass"),
+    "part": ("◐", "soft"),
+    "no": ("✗", "fail"),
+    "wait": ("?", "soft"),
+}
 FOOTER = (
     "For the instructor: it shows what hidden checks found. What students may read is in "
     "gradescope/ and, as “feedback”, in report.json."
@@ -331,7 +336,9 @@ def _shown(source: str) -> str:
 def _kind(mark: Mark) -> str:
     if mark.waits:
         return "wait"
-    return "yes" if mark.full else "no"
+    if mark.full:
+        return "yes"
+    return "part" if mark.earned else "no"
 
 
 def _mark(mark: Mark) -> Element:

@@ -112,6 +112,12 @@ def test_a_page_holds_the_begin_of_an_answer_without_end():
     assert "... 20,000 characters more" in page
 
 
+@pytest.mark.parametrize(("given", "sign"), [(None, "?"), (0.0, "✗"), (1.5, "◐"), (3.0, "✓")])
+def test_a_part_of_the_points_is_no_failure(given, sign):
+    page = render(WRITTEN, [written("ada", "because", reason=TO_BE_MARKED, given=given)])
+    assert f">{sign}</span> why " in page
+
+
 def test_automatic_points_stay_visible_beside_those_by_hand():
     changed = Result("ada", "d", (Mark("easy", 4.0, True, False, given=3.0, by="kim", at="today"),))
     text = " ".join(Reader(render(HEADING, [changed])).text.split())
