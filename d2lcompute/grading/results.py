@@ -328,11 +328,17 @@ class Journal:
         return [name for name, version in versions.items() if known.get(name) != version]
 
     def add(self, result: Result) -> None:
-        """Write a result; a mark that it lacks stays as it was, if it is of this submission."""
+        """Write a result; a mark that it lacks stays as it was, if it is of this submission.
+
+        So does the limit that this mark may have run out of.
+        """
         former = self._results.get(result.submission)
         if former is not None and former.digest == result.digest:
             marks = {mark.check: mark for mark in (*former.marks, *result.marks)}
-            result = replace(result, marks=tuple(marks.values()))
+            stay = len(marks) > len(result.marks)
+            limits = [each.ran_out_of for each in [result, *[former] * stay] if each.ran_out_of]
+            ran_out_of = min(limits, default=0.0)
+            result = replace(result, marks=tuple(marks.values()), ran_out_of=ran_out_of)
         self._results[result.submission] = result
         self._append(asdict(result))
 

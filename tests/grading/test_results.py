@@ -96,6 +96,18 @@ def test_a_longer_limit_is_for_those_who_ran_out_of_one(tmp_path):
     assert journal.left("ada", "d", 11.0) == ["c"]
 
 
+def test_who_ran_out_of_a_limit_is_known_while_the_mark_of_then_stays(tmp_path):
+    check = Cell("answer(2 * x)", "check", "d", 1.0)
+    journal = Journal.start(tmp_path, replace(HOMEWORK, cells=(*CELLS, check)))
+    journal.add(result("ada", ran_out_of=10.0))
+    other = Mark("d", 1.0, True, False, version=journal.heading.versions["d"])
+    journal.add(Result("ada", "d", (other,)))
+    assert journal.left("ada", "d", 10.0) == []
+    assert journal.left("ada", "d", 11.0) == ["c", "d"]
+    journal.add(replace(result("ada"), marks=(*result("ada").marks, other)))
+    assert journal.left("ada", "d", 11.0) == []
+
+
 def test_what_was_not_graded_is_graded_again(tmp_path):
     journal = Journal.start(tmp_path, HOMEWORK)
     journal.add(result("ada", trouble="no kernel"))
