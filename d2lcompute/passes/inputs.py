@@ -69,6 +69,15 @@ class Inputs:
         """Return the same with tuples that are what they are."""
         return replace(self, as_given=True)
 
+    def for_autograd(self) -> Inputs:
+        """Return the same, but copies of what was made in inference mode: autograd refuses it."""
+
+        def copied(tensor: Tensor) -> Tensor:
+            return tensor.clone() if tensor.is_inference() else tensor
+
+        args, named, rest = replaced((self.args, {**self.named}, {**self.untouched}), copied)
+        return Inputs(args, named, rest, self.as_given)
+
     def count(self) -> int:
         """Return how many numbers they hold, or would."""
         return sum(t.numel() for t in self.tensors()) + sum(map(math.prod, self.shapes()))

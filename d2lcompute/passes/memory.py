@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -26,13 +27,20 @@ class Memory:
     def __init__(self, given: Iterable[Tensor]) -> None:
         self.kept = 0
         self.made = 0  # how many storages so far
-        self.hooks = saved_tensors_hooks(self._keep, _given_back)
         self._given = set(map(storage_of, _in_parts(given)))
         self._numbers: dict[int, int] = {}  # in which order storages were made, while they live
         self._changes: list[tuple[int, int]] = []  # the number of a storage, and bytes more or less
         self._left_out: set[int] = set()
         self._kept: set[int] = set()
         self._refs: dict[int, weakref.ref[Any]] = {}
+
+    def watch(self, exits: ExitStack) -> bool:
+        """Look at what autograd keeps until `exits` close, unless somebody around forbids it."""
+        try:
+            exits.enter_context(saved_tensors_hooks(self._keep, _given_back))
+        except RuntimeError:
+            return False
+        return True
 
     def note(self, result: Any, read: Any) -> None:
         """Count what an operator has given, if its memory is new: not that of what it has read."""

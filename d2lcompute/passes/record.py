@@ -136,7 +136,7 @@ class Recorder:
             if self._writes or self._steps or self.watcher:
                 exits.enter_context(Functions(self._run_function))
             if self._steps and self.saves:
-                exits.enter_context(self.memory.hooks)
+                self.saves = self.memory.watch(exits)
             self._exits = exits.pop_all()
         return self
 

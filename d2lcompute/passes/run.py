@@ -155,7 +155,7 @@ class Pass:
         """Make arguments, and whatever happens to them and to the net undone."""
         inputs, net = self.inputs, self.net
         args, kwargs = inputs.on_meta(net) if self.on_meta else inputs.for_real(net)
-        device = torch.device("meta") if self.on_meta else nullcontext()
+        place = _nowhere() if self.on_meta else nullcontext()
         putting_back = kept(net, tensors_in((args, kwargs)), learns=self._learns)
         pretending: AbstractContextManager[dict[int, Tensor]] = (
             self._pretence.on(net) if self._pretence else nullcontext({})
@@ -163,13 +163,20 @@ class Pass:
         with (
             collector_paused(),
             as_written(),
-            device,
+            place,
             putting_back as writes,
             pretending as self._fakes,
         ):
             if self._pretence:
                 args, kwargs = replaced((args, kwargs), self._pretence.of)
             yield args, kwargs, None if self._is_twin else writes  # a twin has no values
+
+
+@contextmanager
+def _nowhere() -> Iterator[None]:
+    """Let what is made have no data, among which autograd would look for NaN if told to."""
+    with torch.device("meta"), torch.autograd.set_detect_anomaly(False):
+        yield
 
 
 def _rename(events: Iterable[Event], ids: Mapping[int, int]) -> None:

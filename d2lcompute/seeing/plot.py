@@ -104,13 +104,13 @@ def plot_activations(
     """
     _check(ax)
     fits = matcher(pattern)
+    given = Inputs.of(inputs, named_inputs, forward_kwargs)
     report = trace(net, *inputs, values=True, forward_kwargs=forward_kwargs, **named_inputs)
     if report.error:
-        given = Inputs.of(inputs, named_inputs, forward_kwargs).text()
         problem = f"{type(report.error).__name__}: {report.error}".splitlines()[0]
         raise RuntimeError(
-            f"`inputs` must fit the net, got {given}: it ends with {problem}; do trace(net, X), "
-            f"which shows how far they come"
+            f"`inputs` must fit the net, got {given.text()}: it ends with {problem}; "
+            f"do trace(net, X), which shows how far they come"
         ) from report.error
     strips = {
         _Title(call.name, call.type, call.nth): _activation_strip(call)
@@ -118,7 +118,12 @@ def plot_activations(
         if fits(call.name)
     }
     if not any(isinstance(strip, Strip) for strip in strips.values()):
-        _refuse("layers that give numbers", pattern, "pass tensors, and trace(net, X)")
+        if given and strips and all(tensor.is_meta for tensor in given.tensors()):
+            raise ValueError(
+                f"`inputs` must be tensors with values, got {given.text()}; "
+                f"do plot_activations(net, torch.rand(2, 20)), say"
+            )
+        _refuse("layers that give numbers", pattern, "trace(net, X)")
     return plot_strips(strips, mark("activation"), ax)
 
 

@@ -219,8 +219,10 @@ def _has_several_kernels(event: Event) -> bool:
     block = event.block
     if isinstance(block, nn.modules.batchnorm._NormBase):
         return not block.training and block.track_running_stats
-    layers = nn.RNNBase | nn.MultiheadAttention | nn.TransformerEncoderLayer | nn.EmbeddingBag
-    steps = "scaled_dot_product_attention", "batch_norm", "embedding_bag"
+    layers = (
+        nn.RNNBase | nn.MultiheadAttention | nn.TransformerEncoderLayer | nn.EmbeddingBag | nn.Fold
+    )
+    steps = "scaled_dot_product_attention", "batch_norm", "embedding_bag", "fold"
     return isinstance(block, layers) or event.name in steps
 
 

@@ -1,9 +1,14 @@
 """What surrounds a look, and tensors that are not plain: the answer is that of a real pass."""
 
+import contextlib
+
 import pytest
 import torch
+from fingerprint import unchanged
 from torch import nn
 from torch.nn import functional as F
+from torch.overrides import BaseTorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
 
 import d2lcompute as d2c
 
@@ -73,6 +78,66 @@ def test_a_net_that_reads_values_is_told_so_under_autocast_too():
     message = "`inputs` must be tensors for this net"
     with torch.autocast("cpu", torch.bfloat16), pytest.raises(ValueError, match=message):
         d2c.trace(Reads(3, 3), (2, 3))
+
+
+LOOKS = {
+    "trace": lambda net, X: d2c.trace(net, X, values=True),
+    "trace by shape": lambda net, X: d2c.trace(net, tuple(X.shape), backward=True),
+    "infer_shapes": lambda net, X: d2c.infer_shapes(net, tuple(X.shape)),
+    "diagnose": d2c.diagnose,
+    "describe": lambda net, X: d2c.describe(net),
+    "gradients_by_use": lambda net, X: d2c.gradients_by_use(net, lambda net: net(X).sum()),
+    "compare": lambda net, X: d2c.compare(d2c.trace(net, X), d2c.trace(net, X)),
+    "materialize": lambda net, X: d2c.materialize(nn.LazyLinear(3, device="cpu"), X),
+}
+
+
+@contextlib.contextmanager
+def everything_on(device):
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+SURROUNDINGS = {
+    "a default device": lambda: everything_on("meta"),
+    "a device": lambda: torch.device("meta"),
+    "autocast that is off": lambda: torch.autocast("cpu", enabled=False),
+    "anomalies detected": lambda: torch.autograd.set_detect_anomaly(True),
+    "mutation allowed": torch.autograd.graph.allow_mutation_on_saved_tensors,
+    "a function mode": BaseTorchFunctionMode,
+    "operators counted": lambda: FlopCounterMode(display=False),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+@pytest.mark.parametrize("around", SURROUNDINGS)
+@pytest.mark.parametrize("look", LOOKS)
+def test_what_surrounds_a_look_does_not_change_what_it_tells(look, around):
+    torch.manual_seed(0)
+    net, X = nn.Sequential(tied(), nn.BatchNorm1d(4), nn.Dropout(0.0)), torch.randn(8, 4)
+    alone = LOOKS[look](net, X)
+    with unchanged(net, [X]), SURROUNDINGS[around]():
+        assert repr(LOOKS[look](net, X)) == repr(alone)
+
+
+def test_where_autograd_may_not_be_watched_all_else_is_told():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    with torch.autograd.graph.disable_saved_tensors_hooks("not here"):
+        report = d2c.trace(net, torch.rand(2, 4))
+        assert not d2c.diagnose(net, torch.rand(2, 4)).findings
+    assert report.error is None
+    assert report.kept is None
+    assert report.calls[0].flops == 64
+
+
+def test_a_lazy_net_is_diagnosed_in_inference_mode():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.LazyLinear(5))
+    with torch.inference_mode():
+        assert not d2c.diagnose(net, torch.randn(8, 4)).findings
+    assert d2c.pending(net)
 
 
 PIECES = torch.rand(2, 3), torch.rand(4, 3)

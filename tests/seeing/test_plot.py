@@ -222,8 +222,10 @@ def test_activations_are_chosen_by_name_and_leave_the_net_alone():
 
 
 def test_without_numbers_of_layers_there_is_no_plot():
-    with pytest.raises(ValueError, match="`net` must have layers that give numbers, got none"):
+    with pytest.raises(ValueError, match=r"`inputs` must be tensors with values, got \(2, 4\)"):
         d2c.plot_activations(nn.Linear(4, 2), (2, 4))
+    with pytest.raises(ValueError, match="`net` must have layers that give numbers, got none"):
+        d2c.plot_activations(nn.Linear(4, 2), torch.rand(0, 4))
     with pytest.raises(
         ValueError, match="`pattern` must fit names of layers that give numbers, got 'no'"
     ):

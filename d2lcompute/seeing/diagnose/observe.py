@@ -73,10 +73,12 @@ class Seen:
 
 def observe(net: nn.Module, inputs: Inputs, loss_fn: Loss | None) -> Seen:
     """Run `net` forward and backward, and return what was seen until the end or an error."""
-    made = Pass(net, inputs, imagined=False)
-    held = [entry.tensor for entry in entries(made.net)]
+    held = [entry.tensor for entry in entries(net)]
     made_for_inference = any(not is_lazy(tensor) and tensor.is_inference() for tensor in held)
+    in_inference = torch.is_inference_mode_enabled()
     with torch.inference_mode(made_for_inference), torch.enable_grad():
+        inputs = inputs.for_autograd() if in_inference and not made_for_inference else inputs
+        made = Pass(net, inputs, imagined=False)  # a lazy net runs as a copy, made for it as well
         notes = _record(made, partial(_backward, loss_fn=loss_fn))
         if notes.drops:
             with _eval_mode(made.net), torch.no_grad():
