@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Literal
 
 import torch
@@ -214,7 +214,7 @@ def _junctions(places: Sequence[Sequence[str]]) -> set[str]:
     """Return the modules with a tensor or several modules in them, which deserve a line."""
     below: dict[str, set[str]] = {}
     for place in places:
-        for path, inner in zip(place, [*place[1:], ""], strict=True):
+        for path, inner in pairwise([*place, ""]):
             below.setdefault(path, set()).add(inner)
     return {path for path, inside in below.items() if len(inside) > 1 or "" in inside}
 

@@ -343,6 +343,16 @@ def test_in_a_notebook_a_large_net_is_a_tree_with_the_paths_of_its_parts(closes_
     assert '<code class="p">1.0.0</code>' not in text  # it holds one module and nothing else
 
 
+def test_what_lies_at_the_top_of_a_large_net_is_in_the_tree_too(closes_every_element):
+    net = nn.Sequential(*[nn.Linear(2, 2) for _ in range(7)])
+    net.register_parameter("token", nn.Parameter(torch.ones(3)))
+    net.register_buffer("positions", torch.ones(3))
+    html = d2c.describe(nn.Sequential(net))._repr_html_() + d2c.describe(net)._repr_html_()
+    closes_every_element(html)
+    assert "token" in html
+    assert "positions" in html
+
+
 def test_the_lines_of_modules_add_up():
     tree = d2c.describe(large_net())._tree()
     counts = {path: row[4] for path, row in zip(tree.paths, tree.rows, strict=True)}
