@@ -20,6 +20,7 @@ _NORMS = (
     nn.LazyInstanceNorm1d, nn.LazyInstanceNorm2d, nn.LazyInstanceNorm3d,
 )  # fmt: skip
 
+_OWN = frozenset(vars(nn.Module()))
 
 # None stands for a size that is not known yet.
 Shape = tuple["int | None", ...]
@@ -66,6 +67,23 @@ def walk(net: nn.Module, *, every_name: bool = False) -> Iterator[tuple[str, nn.
             prefix = f"{name}." if name else ""
             below = [(prefix + key, child) for key, child in children.items() if child is not None]
             stack += reversed(below)
+
+
+def tensors_of(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """Return the parameters and buffers that these modules hold themselves."""
+    return [
+        tensor
+        for module in modules
+        for place in (module._parameters, module._buffers)
+        if place
+        for tensor in place.values()
+        if tensor is not None
+    ]
+
+
+def attributes_of(module: nn.Module) -> list[tuple[str, Any]]:
+    """Return what a module holds by name, without what every module has."""
+    return [(name, value) for name, value in vars(module).items() if name not in _OWN]
 
 
 def slots(net: nn.Module) -> Iterator[Slot]:

@@ -40,8 +40,10 @@ class Flops:
         if formula is None:
             if weights and not _is_no_product(func) and _reads(args, kwargs, weights):
                 self.uncounted[str(operator).replace("aten.", "")] += 1
-        elif not hasattr(formula, "__wrapped__") or not _is_plain(args):
-            self.total += _at_once(formula, args, kwargs, result)
+        elif not _is_plain(args):
+            self.total += _of_several(formula, args, kwargs, result)
+        elif not hasattr(formula, "__wrapped__"):
+            self.total += int(formula(*args, **kwargs, out_val=result))
         else:
             key = f"{operator}{[a.shape if isinstance(a, Tensor) else a for a in args]}{kwargs}"
             if key not in self._known:
@@ -49,8 +51,8 @@ class Flops:
             self.total += self._known[key]
 
 
-def _at_once(formula: Formula, args: Any, kwargs: Any, result: Any) -> int:
-    """Count one product, or all of those that sparse, nested and complex tensors stand for."""
+def _of_several(formula: Formula, args: Any, kwargs: Any, result: Any) -> int:
+    """Count all of the products that sparse, nested and complex tensors stand for."""
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
     if any(is_sparse(tensor) for tensor in tensors):
         return _sparse(tensors)
@@ -90,8 +92,12 @@ def _entries(tensor: Tensor) -> int:
 
 
 def _is_plain(args: Sequence[Any]) -> bool:
-    tensors = [argument for argument in args if isinstance(argument, Tensor)]
-    return not any(t.is_complex() or t.is_nested or is_sparse(t) for t in tensors)
+    for argument in args:
+        if isinstance(argument, Tensor) and (
+            argument.is_complex() or argument.is_nested or is_sparse(argument)
+        ):
+            return False
+    return True
 
 
 def _by_rows(*args: Any, out_val: Any, **_: Any) -> int:

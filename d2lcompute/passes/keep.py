@@ -12,18 +12,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
+from torch.utils.hooks import RemovableHandle
 
-from ..parameters.names import walk
+from ..parameters.names import attributes_of, tensors_of, walk
 from .deferred import deferral_of
 from .hooks import Functions, Operators
-from .memory import storage_of
+from .memory import gives_new_memory, storage_of
 from .random_states import generator_state, random_states_kept
 from .values import contents, slots_of, tensors_in
 
 CONTAINERS = {dict, OrderedDict, list, set}
 _ORDINARY = {"torch", "collections", "types", "random", "numpy"}
-_OWN = frozenset(vars(nn.Module()))
-_PLAIN = {type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size}
+_PLAIN = {
+    type(None), bool, int, float, complex, str, bytes,
+    torch.dtype, torch.device, torch.Size, RemovableHandle,
+}  # fmt: skip
 # Functions that hand out the memory itself, to be written to unseen.
 _EXPOSING = {"numpy", "__array__", "__dlpack__"}
 
@@ -60,13 +63,14 @@ def kept(
     """
     modules = [module for _, module in walk(net)]
     states = _States(modules, values)
-    tensors = _tensors(modules)
+    tensors = tensors_of(modules)
     learning = {id(module): module for module in modules if learns and is_unfinished(module)}
     fixed = [module for module in modules if id(module) not in learning]
-    writes = Writes([*_tensors(fixed), *states.tensors], strangers)
-    writes.leave(_tensors(learning.values()))
+    writes = Writes([*tensors_of(fixed), *states.tensors], strangers)
+    writes.leave(tensors_of(learning.values()))
     leaves = _gradients_kept([*tensors, *states.tensors])
-    random = random_states_kept({tensor.device for tensor in tensors})
+    with torch._C.DisableTorchFunction():  # which lazy tensors ask at each attribute
+        random = random_states_kept({tensor.device for tensor in tensors})
     with random, leaves, _late(modules, writes) as learned:
         try:
             yield writes
@@ -115,7 +119,7 @@ class Writes:
         if not self._strangers:
             return func(*args, **kwargs)
         result = func(*args, **kwargs)
-        if _gives_new_memory(func):
+        if gives_new_memory(func):
             self._made.update(map(storage_of, tensors_in(result)))
         return result
 
@@ -172,7 +176,7 @@ def is_waiting(module: nn.Module) -> bool:
 
 def is_unfinished(module: nn.Module) -> bool:
     """Tell whether a call will complete the module: a tensor of its own may have no shape yet."""
-    return is_waiting(module) or any(map(is_lazy, _tensors([module])))
+    return is_waiting(module) or any(map(is_lazy, tensors_of([module])))
 
 
 def as_leaf(stand_in: Tensor, tensor: Tensor) -> Tensor:
@@ -185,10 +189,10 @@ def undone_on_error(net: nn.Module) -> Iterator[None]:
     """Make the lazy layers of `net` what they were if the block raises after sizing some."""
     modules = [module for _, module in walk(net)]
     unfinished = [module for module in modules if is_unfinished(module)]
-    fixed = [tensor for tensor in _tensors(unfinished) if not is_lazy(tensor)]
+    fixed = [tensor for tensor in tensors_of(unfinished) if not is_lazy(tensor)]
     values = [undo(tensor) for undo in (_values_back, _tensor_back) for tensor in fixed]
     waiting = [deferral for module in modules if (deferral := deferral_of(module))]
-    sized = [(tensor, tensor.data) for tensor in _tensors(modules) if is_lazy(tensor)]
+    sized = [(tensor, tensor.data) for tensor in tensors_of(modules) if is_lazy(tensor)]
     states = [_State(holder) for holder in (*modules, *waiting, *(t for t, _ in sized))]
     try:
         yield
@@ -213,11 +217,9 @@ class _State:
         self.kind = type(holder)
         self.values = dict(getattr(holder, "__dict__", {}))
         self.slots = slots_of(holder)
-        self.contents = {
-            id(value): value.copy()
-            for value in (*self.values.values(), *self.slots.values())
-            if type(value) in CONTAINERS and value
-        }
+        held = (*self.values.values(), *self.slots.values())
+        found = [value for value in held if type(value) in CONTAINERS]
+        self.contents = [(value, value.copy() if value else ()) for value in found]
 
     def restore(self) -> None:
         """Put everything back, but for the values of tensors."""
@@ -228,9 +230,9 @@ class _State:
             vars(self.holder).update(self.values)
         for name, value in self.slots.items():
             object.__setattr__(self.holder, name, value)  # also of a class that is frozen
-        for value in (*self.values.values(), *self.slots.values()):
-            if type(value) in CONTAINERS and (value or id(value) in self.contents):
-                _refill(value, self.contents.get(id(value), ()))
+        for container, content in self.contents:
+            if container or content:
+                _refill(container, content)
 
 
 class _States:
@@ -247,9 +249,9 @@ class _States:
         values = list(values)
         known = [*modules, *values]
         self._packages = {_package(type(value)) for value in known} | _ORDINARY
-        for state in self._modules:
-            for name, value in state.values.items():
-                if name not in _OWN and type(value) not in _PLAIN:
+        for module in modules:
+            for _name, value in attributes_of(module):
+                if type(value) not in _PLAIN:
                     self._enter(value)
         for value in values:
             self._enter(value)
@@ -330,7 +332,7 @@ def _late(modules: Sequence[nn.Module], writes: Writes) -> Iterator[Callable[[],
 
     def note(module: nn.Module, inputs: object) -> None:
         if not is_unfinished(module):  # else it gets its first values in `forward`
-            writes.know(_tensors([module]))
+            writes.know(tensors_of([module]))
 
     handles = [module.register_forward_pre_hook(note) for module in unfinished]
 
@@ -340,11 +342,6 @@ def _late(modules: Sequence[nn.Module], writes: Writes) -> Iterator[Callable[[],
         return {id(module) for module in unfinished if not is_unfinished(module)}
 
     yield learned
-
-
-def _tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
-    places = (place for module in modules for place in (module._parameters, module._buffers))
-    return [tensor for place in places for tensor in place.values() if tensor is not None]
 
 
 @cache
@@ -361,12 +358,6 @@ def _written(func: Any) -> tuple[tuple[int, str], ...]:
         if (argument.alias_info is not None and argument.alias_info.is_write)
         or argument.name in ("running_mean", "running_var")
     )
-
-
-@cache
-def _gives_new_memory(func: Any) -> bool:
-    schema = getattr(func, "_schema", None)
-    return schema is None or all(one.alias_info is None for one in schema.returns)
 
 
 def _values_back(tensor: Tensor) -> Callable[[], object]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from functools import partial
+from contextlib import ExitStack, nullcontext
+from functools import cache, partial
 from itertools import accumulate
 from typing import Any
 
@@ -42,12 +42,14 @@ class Memory:
             return False
         return True
 
-    def note(self, result: Any, read: Any) -> None:
+    def note(self, func: Any, result: Any, read: Any) -> None:
         """Count what an operator has given, if its memory is new: not that of what it has read."""
+        is_dense = isinstance(result, Tensor) and result.layout is torch.strided
+        is_new = is_dense and gives_new_memory(func)
         for tensor in _in_parts((result,) if isinstance(result, Tensor) else tensors_in(result)):
             key = storage_of(tensor)
             is_unknown = key and key not in self._numbers and key not in self._given
-            if is_unknown and key not in map(storage_of, _in_parts(tensors_in(read))):
+            if is_unknown and (is_new or key not in map(storage_of, _in_parts(tensors_in(read)))):
                 storage = tensor.untyped_storage()
                 size = storage.nbytes()
                 self._refs[key] = weakref.ref(storage, partial(self._forget, key, size))
@@ -83,7 +85,9 @@ class Memory:
         self._kept.discard(key)
 
     def _keep(self, tensor: Tensor) -> tuple[Tensor, int]:
-        with torch._C.DisableTorchFunction():  # this is no step of the net
+        is_plain = type(tensor) in PLAIN  # other types give themselves what `detach` returns
+        unseen = torch._C._DisableTorchDispatch() if is_plain else nullcontext()
+        with torch._C.DisableTorchFunction(), unseen:  # this is no step of the net
             for part in _in_parts((tensor,)):
                 key = storage_of(part)
                 if key and key not in self._kept and key not in self._given:
@@ -108,6 +112,13 @@ def storage_of(tensor: Tensor) -> int:
         return int(tensor.untyped_storage()._cdata)
     except (RuntimeError, NotImplementedError, ValueError):  # sparse; lazy; wrapped by a transform
         return 0
+
+
+@cache
+def gives_new_memory(func: Any) -> bool:
+    """Whether nothing that an operator gives is in the memory of what it takes."""
+    schema = getattr(func, "_schema", None)
+    return schema is not None and all(one.alias_info is None for one in schema.returns)
 
 
 def _given_back(kept: tuple[Tensor, int]) -> Tensor:

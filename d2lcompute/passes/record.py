@@ -6,7 +6,6 @@ import weakref
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 from typing import Any, Protocol
@@ -29,12 +28,9 @@ from .steps import step_name, writes_or_reads_values
 from .values import tensors_in
 
 
-@dataclass(eq=False, slots=True)
 class Event:
     """One call of a block, or one functional step that a block ran (`block` is None)."""
 
-    parent: Event | None
-    block: nn.Module | None = None
     name: str = ""
     inputs: tuple[Shape, ...] = ()
     sources: tuple[Event | None, ...] = ()  # None: a parameter or a constant
@@ -48,7 +44,7 @@ class Event:
     bytes: int = 0  # of its outputs, as far as they are new memory
     kept: int = 0  # bytes that autograd keeps of what was made inside
     values: tuple[Statistics | None, ...] = ()  # of each output
-    gradients: list[Statistics | None] = field(default_factory=list)  # that came to each output
+    gradients: Sequence[Statistics | None] = ()  # that came to each output
     backward_flops: int = 0
     failed: bool = True
     first_inside: int = 0  # where in the list of events those inside a block begin
@@ -56,6 +52,10 @@ class Event:
     has_blocks: bool = False
     is_of_torch: bool = False  # its steps are not shown, if it runs no blocks
     is_leaf: bool = False
+
+    def __init__(self, parent: Event | None, block: nn.Module | None = None) -> None:
+        self.parent = parent
+        self.block = block
 
 
 class _Made(weakref.ref[Tensor]):
@@ -191,13 +191,13 @@ class Recorder:
             return func(*args, **kwargs)
         if self._writes:
             self._writes.before_operator(func, args, kwargs)
+        if self._steps and self._user is self._block:  # no step of a block called it
+            self._read(tensors_in(args) if list in map(type, args) else args)
         with torch._C.DisableTorchFunction():  # or compiled blocks would show their operators
             result = self._compute(func, args, kwargs) if self._compute else func(*args, **kwargs)
             if self._steps:
                 self.flops.count(func, args, kwargs, result, self._weights)
-                self.memory.note(result, (args, kwargs))
-                if self._user is self._block:  # no function of torch called it: in compiled blocks
-                    self._read(args)
+                self.memory.note(func, result, (args, kwargs))
         return result
 
     def _run_function(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -215,15 +215,12 @@ class Recorder:
         return self._run_step(func, args, kwargs)
 
     def _run_inside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run a function in one of torch's own layers, where it is not shown."""
+        """Run a function in one of torch's own layers, where its operators tell what is read."""
         try:
-            result = func(*args, **kwargs)
+            return func(*args, **kwargs)
         except Exception:
-            self._read(_given(args, kwargs))
+            self._read(_given(args, kwargs))  # also before the first operator
             raise
-        if tensors_in(result):
-            self._read(_given(args, kwargs))
-        return result
 
     def _run_step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         inputs = _given(args, kwargs)
@@ -287,7 +284,8 @@ class Recorder:
 
     def _begun(self, block: nn.Module | None) -> Event:
         """Return an event that costs what will have been spent when it ends."""
-        event = Event(self._block, block, flops=-self.flops.total, kept=-self.memory.kept)
+        event = Event(self._block, block)
+        event.flops, event.kept = -self.flops.total, -self.memory.kept
         event.first_made = self.memory.made
         self._marks.append((_get_sequence_nr(), event))
         return event
@@ -305,12 +303,10 @@ class Recorder:
     def _connect(self, event: Event, inputs: list[Tensor]) -> None:
         event.inputs += self._shapes_of(inputs)
         if self._steps:
-            made = [self._making(tensor) for tensor in inputs]
-            event.sources += tuple([found.maker if found else None for found in made])
-            event.ports += tuple([found.port if found else 0 for found in made])
-            event.held += tuple(
-                [0 if found else id(tensor) for found, tensor in zip(made, inputs, strict=True)]
-            )
+            made = [(tensor, self._making(tensor)) for tensor in inputs]
+            event.sources += tuple([found and found.maker for _, found in made])
+            event.ports += tuple([found.port if found else 0 for _, found in made])
+            event.held += tuple([0 if found else id(tensor) for tensor, found in made])
 
     def _shapes_of(self, tensors: list[Tensor]) -> tuple[Shape, ...]:
         """Return the shapes, the same object for the same ones: there are few, and many calls."""
@@ -336,14 +332,15 @@ class Recorder:
     def _look_at(self, event: Event, outputs: list[Tensor]) -> None:
         """Keep statistics of the outputs, and of the gradients when they come."""
         event.values = tuple([self._statistics(tensor) for tensor in outputs])
-        event.gradients = [None] * len(outputs)
+        found: list[Statistics | None] = [None] * len(outputs)
+        event.gradients = found
         for port, tensor in enumerate(outputs):
             if tensor.requires_grad and can_be_read(tensor):
-                note = partial(self._note_gradient, event, port)
+                note = partial(self._note_gradient, found, port)
                 self._handles.append(tensor.register_hook(note))
 
-    def _note_gradient(self, event: Event, port: int, gradient: Tensor) -> None:
-        event.gradients[port] = self._statistics(gradient)
+    def _note_gradient(self, found: list[Statistics | None], port: int, gradient: Tensor) -> None:
+        found[port] = self._statistics(gradient)
 
     def _statistics(self, tensor: Tensor) -> Statistics | None:
         self._is_apart = True
@@ -353,8 +350,9 @@ class Recorder:
             self._is_apart = False
 
     def _made(self, tensors: list[Tensor], event: Event) -> None:
+        is_made_of_nothing = not any(event.sources)
         for port, tensor in enumerate(tensors):
-            if tensor in self.registered and not any(event.sources):
+            if is_made_of_nothing and tensor in self.registered:
                 continue  # first values of a parameter, which is still one that nothing made
             self._makers[id(tensor)] = made = _Made(tensor)
             made.maker, made.port = event, port
@@ -376,9 +374,11 @@ class Recorder:
 
     def _read(self, tensors: Iterable[Any]) -> None:
         found = [id(tensor) for tensor in tensors if id(tensor) in self._watched]
+        if not found:
+            return
         for tensor in self.registered.sized(found):
             self._note_sized(tensor)
-        if found and self._user:
+        if self._user:
             self._user.parameters |= frozenset(found)
 
 

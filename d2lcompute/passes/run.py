@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from ..parameters.names import shape_text, slots, walk
+from ..parameters.names import attributes_of, shape_text, tensors_of, walk
 from .hooks import time_blocks
 from .imagined import Pretence, remembered
 from .inputs import Inputs, kind_of
@@ -190,12 +190,12 @@ def check_whole(net: nn.Module) -> None:
     """Refuse a net whose parameters are elsewhere: they come and go while it runs."""
     for name, module in walk(net):
         held = [p for p in module._parameters.values() if p is not None]
-        if any(map(_is_sharded, {type(module), *map(type, held)})):
+        if _is_sharded(type(module)) or any(_is_sharded(type(p)) for p in held):
             raise ValueError(
                 f"`net` must hold all of its parameters, got {_called(name, module)}, whose are "
                 f"spread over processes; do look at the net before it is sharded"
             )
-        is_away = any(p.is_meta for p in held) and hasattr(module, "_hf_hook")
+        is_away = "_hf_hook" in vars(module) and any(p.is_meta for p in held)
         if is_away or any(hasattr(p, "ds_id") for p in held):
             raise ValueError(
                 f"`net` must hold all of its parameters, got {_called(name, module)}, whose a hook "
@@ -212,8 +212,8 @@ def _leave_unfilled(twin: nn.Module) -> None:
 
 
 def _unseen(run: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-    """Run what takes twice as long if somebody looks at each function."""
-    with torch._C.DisableTorchFunction():
+    """Run what takes three times as long if somebody looks at functions and operators."""
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
         run(*args, **kwargs)
 
 
@@ -304,10 +304,12 @@ def _needs_no_values(net: nn.Module, inputs: Inputs) -> bool:
     """Whether to run on the meta device: for shapes alone, meta tensors and meta nets."""
     given = inputs.tensors()
     only_shapes = not given and bool(inputs.shapes())
-    return only_shapes or any(t.is_meta for t in (*given, *(slot[3] for slot in slots(net))))
+    held = tensors_of(module for _, module in walk(net))
+    return only_shapes or any(tensor.is_meta for tensor in (*given, *held))
 
 
 def _is_on_meta(net: nn.Module) -> bool:
-    attributes = (value for _, block in walk(net) for value in vars(block).values())
-    held = [*(slot[3] for slot in slots(net)), *attributes]
+    modules = [module for _, module in walk(net)]
+    attributes = [value for module in modules for _name, value in attributes_of(module)]
+    held = [*tensors_of(modules), *attributes]
     return all(tensor.is_meta for tensor in held if isinstance(tensor, Tensor))

@@ -5,7 +5,7 @@ Without data means on the meta device, where operators tell shapes and compute n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from types import MethodType
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_l
 from torch.utils.hooks import RemovableHandle
 
 from ..parameters.memory import PLAIN
-from ..parameters.names import walk
+from ..parameters.names import attributes_of, tensors_of, walk
 from .deferred import Deferral, deferral_of
 from .hooks import Functions
 from .keep import CONTAINERS, as_leaf
@@ -44,7 +44,8 @@ def meta_twin(net: Net) -> Net:
     """
     modules = [module for _, module in walk(net)]
     memo: dict[int, Any] = {id(d): Deferral() for module in modules if (d := deferral_of(module))}
-    memo.update({id(t): _stand_in(t) for t in _tensors(modules) if type(t) in _KNOWN})
+    with torch._C.DisableTorchFunction():  # which lazy tensors ask at each attribute
+        memo.update({id(t): _stand_in(t) for t in tensors_of(modules) if type(t) in _KNOWN})
     with Functions(_copied_to_meta):
         copies = _copies(modules, memo)
     for module in modules:
@@ -66,7 +67,7 @@ def copy_if_lazy(net: Net) -> Net:
     carries out in silence what `initialize` deferred.
     """
     modules = [module for _, module in walk(net)]
-    tensors = _tensors(modules)
+    tensors = tensors_of(modules)
     if not any(map(is_lazy, tensors)):
         return net
     memo: dict[int, Any] = {id(tensor): tensor for tensor in tensors if not is_lazy(tensor)}
@@ -81,11 +82,6 @@ def copy_if_lazy(net: Net) -> Net:
             deferral.silence()
     copy: Net = copies[id(net)]
     return copy
-
-
-def _tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
-    places = (place for module in modules for place in (module._parameters, module._buffers))
-    return [tensor for place in places for tensor in place.values() if tensor is not None]
 
 
 def _copies(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any]:
@@ -108,7 +104,7 @@ def _copied(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any
         memo[id(module)] = copy = type(module).__new__(type(module))
         state = vars(copy)
         for name, value in vars(module).items():
-            state[name] = _copy_of(value, memo)
+            state[name] = value if type(value) in _ATOMS else _copy_of(value, memo)
     return memo
 
 
@@ -151,8 +147,7 @@ def _move_to_meta(copy: nn.Module) -> None:
 
 def _unique_attributes(modules: Sequence[nn.Module]) -> dict[int, Any]:
     """Return the attributes for which `deepcopy` fails, by their ids."""
-    ours = vars(nn.Module())
-    held = [v for module in modules for key, v in vars(module).items() if key not in ours]
+    held = [value for module in modules for _name, value in attributes_of(module)]
     return {id(value): value for value in held if not _can_be_copied(value)}
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..parameters.names import Shape, walk
+from ..parameters.names import Shape, attributes_of, walk
 from ..passes.record import Event, shape
 from ..passes.statistics import Statistics
 
@@ -111,14 +110,14 @@ class Names:
                     self.parameters.setdefault(id(parameter), (prefix + leaf, parameter))
                     if is_lazy(parameter) and is_new:
                         self.lazy.setdefault(id(block), []).append((leaf, parameter))
-            for leaf, tensor in chain(block._buffers.items(), vars(block).items()):
+            for leaf, tensor in (*block._buffers.items(), *attributes_of(block)):
                 if isinstance(tensor, Tensor):
                     self.held.setdefault(id(tensor), prefix + leaf)
         self.held |= {key: name for key, (name, _) in self.parameters.items()}
 
     def read(self, event: Event) -> frozenset[int]:
         """Return the ids of the parameters of the net that a call itself read."""
-        return event.parameters & self.parameters.keys()
+        return event.parameters and event.parameters & self.parameters.keys()
 
     def size(self, parameter: int) -> int:
         """Return the number of elements of the parameter with this id, 0 if it is lazy."""
@@ -148,7 +147,8 @@ class Names:
 def as_calls(events: Sequence[Event], names: Names, seconds: Iterable[float]) -> Iterator[Call]:
     """Yield the calls that a recorder saw; `seconds` are those of the blocks, in order."""
     positions = {event: position for position, event in enumerate(events)}
-    counts = _parameter_counts(events, names)
+    read = [names.read(event) for event in events]
+    counts = _parameter_counts(events, read, names)
     clock = iter(seconds)
     nth: Counter[int] = Counter()  # by id: a block need not be hashable
     depths: dict[Event | None, int] = {None: -1}
@@ -172,10 +172,10 @@ def as_calls(events: Sequence[Event], names: Names, seconds: Iterable[float]) ->
             ports=event.ports,
             held=tuple([names.held.get(key, "") for key in event.held]),
             nth=nth[id(block)] if is_block else 1,
-            parameters=tuple(sorted(names.parameters[i][0] for i in names.read(event))),
+            parameters=tuple(sorted([names.parameters[i][0] for i in read[position]])),
             parameter_count=counts[event],
             lazy=bool(lazy),
-            decided=tuple((leaf, shape(p)) for leaf, p in lazy if not is_lazy(p)),
+            decided=tuple([(leaf, shape(p)) for leaf, p in lazy if not is_lazy(p)]),
             flops=event.flops,
             seconds=next(clock, None) if is_block else None,
             failed=event.failed,
@@ -195,10 +195,12 @@ def _position(source: Event | None, position: int, positions: Mapping[Event, int
     return None if found is None or found >= position > 0 else found
 
 
-def _parameter_counts(events: Sequence[Event], names: Names) -> dict[Event, int]:
+def _parameter_counts(
+    events: Sequence[Event], read: Sequence[frozenset[int]], names: Names
+) -> dict[Event, int]:
     """Count the elements of the distinct parameters that a call and those inside it read."""
     counts = dict.fromkeys(events, 0)
-    sizes = {i: names.size(i) for i in {i for event in events for i in names.read(event)}}
+    sizes = {i: names.size(i) for i in frozenset().union(*read)}
     found: dict[Event, set[int]] = {}
 
     def add(event: Event, more: set[int], size: int) -> None:
@@ -209,9 +211,9 @@ def _parameter_counts(events: Sequence[Event], names: Names) -> dict[Event, int]
         held |= new
         counts[event] += sum([sizes[i] for i in new])
 
-    for event in reversed(events):
-        if read := names.read(event):
-            add(event, set(read), sum([sizes[i] for i in read]))
+    for event, own in zip(reversed(events), reversed(read), strict=True):
+        if own:
+            add(event, set(own), sum([sizes[i] for i in own]))
         if event.parent and event in found:
             add(event.parent, found.pop(event), counts[event])
     return counts

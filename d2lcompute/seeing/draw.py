@@ -215,14 +215,10 @@ def _event(block: nn.Module, parent: Event | None) -> Event:
     """Return a call on what the block before gives, and on the parameters of the block itself."""
     before = parent.origins[0] if parent and parent.origins else parent
     parameters = [parameter for parameter in block._parameters.values() if parameter is not None]
-    return Event(
-        parent,
-        block,
-        type_name(block),
-        inputs=((), *map(shape, parameters)),
-        sources=(before, *[None] * len(parameters)),
-        ports=(0,) * (1 + len(parameters)),
-        held=(0,) * (1 + len(parameters)),
-        parameters=frozenset(id(parameter) for parameter in parameters),
-        failed=False,
-    )
+    event = Event(parent, block)
+    event.name, event.failed = type_name(block), False
+    event.inputs = ((), *map(shape, parameters))
+    event.sources = (before, *[None] * len(parameters))
+    event.ports = event.held = (0,) * (1 + len(parameters))
+    event.parameters = frozenset(id(parameter) for parameter in parameters)
+    return event

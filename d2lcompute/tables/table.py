@@ -77,8 +77,9 @@ class Table(Rows[Sequence[object]]):
 
     def select(self, names: Sequence[str]) -> Table:
         """Return the table with the columns of these names alone, see `Report.columns`."""
+        known = f"among {', '.join(self.headers)}"
         for name in names:
-            one_of("names", name, self.headers, what=f"among {', '.join(self.headers)}")
+            one_of("names", name, self.headers, what=known)
         places = [self.headers.index(name) for name in names]
         rows = [[row[place] for place in places] for row in self.rows]
         return replace(self, headers=tuple(names), rows=rows, hidden=())

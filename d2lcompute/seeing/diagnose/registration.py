@@ -10,11 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...parameters.names import slots, walk
+from ...parameters.names import attributes_of, slots, walk
 from ...words.language import _, mark, ngettext
 from .findings import Finding
 
-_OWN = frozenset(vars(nn.Module()))
 _METHODS = frozenset(
     name
     for name, value in vars(nn.Module).items()
@@ -118,9 +117,9 @@ def _computed_before_call(module: nn.Module, key: str) -> bool:
     return bool(module._forward_pre_hooks) and any(name.startswith(f"{key}_") for name in sources)
 
 
-def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    torchs_own = _OWN | {"_flat_weights"} if isinstance(module, nn.RNNBase) else _OWN
-    return ((key, value) for key, value in vars(module).items() if key not in torchs_own)
+def _attributes(module: nn.Module) -> list[tuple[str, Any]]:
+    of_torch = {"_flat_weights"} if isinstance(module, nn.RNNBase) else ()
+    return [(key, value) for key, value in attributes_of(module) if key not in of_torch]
 
 
 def _inside(value: Any, seen: set[int]) -> Iterator[Any]:
