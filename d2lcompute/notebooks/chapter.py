@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -178,6 +179,9 @@ def run_session(root: Path, arguments: Sequence[str], plugin: object) -> tuple[i
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         for variable in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST"):
             patch.delenv(variable, raising=False)  # of a session around this one
+        # What jsonschema would check international addresses with, of which a notebook has none: to
+        # build their grammar takes as long as to import torch.
+        patch.setitem(sys.modules, "rfc3987_syntax", None)
         place = ["-c", str(configuration), "--rootdir", str(root)]
         status = pytest.main([*OPTIONS, *place, *arguments], plugins=[plugin])
     return int(status), output.getvalue().strip()

@@ -304,7 +304,7 @@ class Recorder:
         event.inputs += self._shapes_of(inputs)
         if self._steps:
             made = [(tensor, self._making(tensor)) for tensor in inputs]
-            event.sources += tuple([found and found.maker for _, found in made])
+            event.sources += tuple([found.maker if found else None for _, found in made])
             event.ports += tuple([found.port if found else 0 for _, found in made])
             event.held += tuple([0 if found else id(tensor) for tensor, found in made])
 

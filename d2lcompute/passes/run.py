@@ -190,7 +190,7 @@ def check_whole(net: nn.Module) -> None:
     """Refuse a net whose parameters are elsewhere: they come and go while it runs."""
     for name, module in walk(net):
         held = [p for p in module._parameters.values() if p is not None]
-        if _is_sharded(type(module)) or any(_is_sharded(type(p)) for p in held):
+        if any(map(_is_sharded, map(type, (module, *held)))):
             raise ValueError(
                 f"`net` must hold all of its parameters, got {_called(name, module)}, whose are "
                 f"spread over processes; do look at the net before it is sharded"
