@@ -191,13 +191,13 @@ class Recorder:
             return func(*args, **kwargs)
         if self._writes:
             self._writes.before_operator(func, args, kwargs)
-        if self._steps and self._user is self._block:  # no step of a block called it
-            self._read(tensors_in(args) if list in map(type, args) else args)
         with torch._C.DisableTorchFunction():  # or compiled blocks would show their operators
             result = self._compute(func, args, kwargs) if self._compute else func(*args, **kwargs)
             if self._steps:
                 self.flops.count(func, args, kwargs, result, self._weights)
                 self.memory.note(func, result, (args, kwargs))
+                if self._block and self._user is self._block and not self._block.is_leaf:
+                    self._read(args)  # no function of torch called it: in compiled blocks
         return result
 
     def _run_function(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -215,12 +215,15 @@ class Recorder:
         return self._run_step(func, args, kwargs)
 
     def _run_inside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run a function in one of torch's own layers, where its operators tell what is read."""
+        """Run a function in one of torch's own layers, where it is not shown."""
         try:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
         except Exception:
-            self._read(_given(args, kwargs))  # also before the first operator
+            self._read(_given(args, kwargs))
             raise
+        if isinstance(result, Tensor) or tensors_in(result):
+            self._read(_given(args, kwargs))
+        return result
 
     def _run_step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         inputs = _given(args, kwargs)

@@ -115,7 +115,7 @@ def _is_copied_as_usual(kind: type) -> bool:
 def _copy_of(value: Any, memo: dict[int, Any]) -> Any:
     """Do what `deepcopy` does, without its detours at what modules hold a dozen of each."""
     kind, key = type(value), id(value)
-    if kind in _ATOMS:
+    if kind in _ATOMS or kind is torch.Generator:  # torch sets no state from one without data
         return value
     if key in memo:
         return memo[key]
