@@ -353,9 +353,8 @@ class Recorder:
             self._is_apart = False
 
     def _made(self, tensors: list[Tensor], event: Event) -> None:
-        is_made_of_nothing = not any(event.sources)
         for port, tensor in enumerate(tensors):
-            if is_made_of_nothing and tensor in self.registered:
+            if not any(event.sources) and tensor in self.registered:
                 continue  # first values of a parameter, which is still one that nothing made
             self._makers[id(tensor)] = made = _Made(tensor)
             made.maker, made.port = event, port
@@ -377,11 +376,9 @@ class Recorder:
 
     def _read(self, tensors: Iterable[Any]) -> None:
         found = [id(tensor) for tensor in tensors if id(tensor) in self._watched]
-        if not found:
-            return
-        for tensor in self.registered.sized(found):
+        for tensor in self.registered.sized(found) if found else ():
             self._note_sized(tensor)
-        if self._user:
+        if found and self._user:
             self._user.parameters |= frozenset(found)
 
 
