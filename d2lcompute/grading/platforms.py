@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
-MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_.*")
-CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<number>\d{2,})_\d{2,}_(?P<file>.+)")
+# What a platform writes in front; what its sender called a file stands behind, and may be alike.
+MOODLE = re.compile(r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_", re.DOTALL)
+CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<number>\d{2,})_\d{2,}_(?=.)", re.DOTALL)
 BLACKBOARD = re.compile(
-    r"(?P<key>.+_(?P<name>[^_]+))_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>.+)|\.txt)?",
+    r"(?P<key>.+?_(?P<name>[^_]+?))_attempt_(?P<time>\d{4}(?:-\d\d){5})"
+    r"(?:_(?=.)|(?=(?:\.txt)?\Z))",
     re.DOTALL,
 )
 BRIGHTSPACE = re.compile(
     r"(?P<number>\d+)-\d+ ?- (?P<name>.+?) ?- (?P<time>[^-]*(?<!\d)\d{4}(?!\d)[^-]*?)"
-    r"(?: - (?P<file>.+))?"
+    r"(?: - (?=.)|\Z)",
+    re.DOTALL,
 )
 # As Moodle's essay downloads of a quiz are called; the number is the attempt's, not the student's.
-QUIZ = re.compile(r"(?P<name>.+)_(?P<attempt>\d+)_(?P<time>\d{8}_\d{6})")
+QUIZ = re.compile(r"(?P<name>.+)_(?P<attempt>\d+)_(?P<time>\d{8}_\d{6})\Z", re.DOTALL)
 OF_FILES, OF_FOLDERS = (MOODLE, CANVAS, BLACKBOARD, BRIGHTSPACE), (MOODLE, BRIGHTSPACE, QUIZ)
 NOTEBOOK = re.compile(r"\.ipynb(?:\.(?:txt|json))?$", re.IGNORECASE)  # as browsers save it
 END = re.compile(rf"{NOTEBOOK.pattern}|\.zip$", re.IGNORECASE)
@@ -64,9 +68,8 @@ def find_sender(path: PurePosixPath) -> Sender | None:
     """
     label = path.parts[0]
     alone = len(path.parts) == 1 or label.lower().endswith(".zip")  # one that was handed in
-    matches = [pattern.fullmatch(label) for pattern in OF_FILES if alone]
-    folders = path.parts[:-1]
-    matches += [pattern.fullmatch(folder) for folder in folders for pattern in OF_FOLDERS]
+    matches = [_match(label, OF_FILES)] if alone else []
+    matches += [_match(folder, OF_FOLDERS) for folder in path.parts[:-1]]
     match = next(filter(None, matches), None)
     if match is None:
         if len(path.parts) == 1 and not NOTEBOOK.search(label):
@@ -90,9 +93,17 @@ def sent_as(path: PurePosixPath) -> str:
     >>> sent_as(PurePosixPath("lovelaceada_LATE_77_1234_helper.py"))
     'helper.py'
     """
-    alone = len(path.parts) == 1
-    found = [pattern.fullmatch(path.name) for pattern in OF_FILES[1:] if alone]
-    return next((match["file"] or path.name for match in found if match), path.name)
+    match = _match(path.name, OF_FILES) if len(path.parts) == 1 else None
+    if match is None or match.re is MOODLE:
+        return path.name
+    rest = path.name[match.end() :]
+    return path.name if rest in ("", ".txt") else rest
+
+
+def _match(text: str, patterns: Iterable[re.Pattern[str]]) -> re.Match[str] | None:
+    """Return the match that ends first: nothing in it was chosen by who sent the file."""
+    found = filter(None, (pattern.match(text) for pattern in patterns))
+    return min(found, key=re.Match.end, default=None)
 
 
 def read_time(text: str) -> str:

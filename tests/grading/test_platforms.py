@@ -43,6 +43,30 @@ def test_each_platform_says_who_and_when_in_its_way(path):
     assert (sender.name, sender.number, sender.submitted, sender.late) == SENT[path]
 
 
+FRONTS = {
+    "Moodle": "Eve Adams_14_assignsubmission_file_",
+    "Canvas": "adamseve_LATE_14_123456_",
+    "Blackboard": "Homework 1_eve_a_attempt_2026-11-25-10-00-00_",
+    "Brightspace": "14-67 - Eve Adams - Nov 25, 2026 1000 AM - ",
+}
+AS_IF_OF_ADA = [
+    "Ada Byron_11_assignsubmission_file_hw.ipynb",
+    "byronada_11_123456_hw.ipynb",
+    "x_ada_attempt_2026-11-20-10-00-00_hw.ipynb",
+    "x_ada_attempt_2026-11-20-10-00-00.ipynb",
+    "11-67 - Ada Byron - Nov 20, 2026 1000 AM - hw.ipynb",
+]
+
+
+@pytest.mark.parametrize("before", ["", "x_", "x - ", "\n_", "\n - "], ids=ascii)
+@pytest.mark.parametrize("called", AS_IF_OF_ADA)
+@pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
+def test_nobody_hands_in_for_another_by_the_name_of_a_file(front, called, before):
+    expected = find_sender(PurePosixPath(f"{front}hw.ipynb"))
+    assert "11" not in (expected.number, expected.name)
+    assert find_sender(PurePosixPath(f"{front}{before}{called}")) == expected
+
+
 def test_a_receipt_of_blackboard_is_its_student_s_and_other_files_are_nobody_s():
     receipt = PurePosixPath("Homework_ada01_attempt_2026-11-20-23-58-01.txt")
     assert find_sender(receipt).key == "Homework_ada01"
