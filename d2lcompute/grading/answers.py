@@ -176,6 +176,7 @@ def _show_items(begin: str, items: list[tuple[str, Any]], end: str) -> str:
 MIME = "application/vnd.d2lcompute.answer"
 LARGEST = 1 << 20
 DEEPEST = 32
+LARGEST_KEY = 2**60  # beyond, any number of integers can have the same hash, and a dict takes hours
 
 
 def encode(value: Any) -> str:
@@ -266,6 +267,8 @@ def _pack_tensor(tensor: Tensor, tensors: dict[str, Tensor]) -> dict[str, str]:
 
 
 def _key(key: Any) -> str | int:
+    if isinstance(key, int) and abs(key) > LARGEST_KEY:
+        raise ValueError(f"`value` must have keys up to {LARGEST_KEY:,}; do str(key)")
     if isinstance(key, str) or (isinstance(key, int) and not isinstance(key, bool)):
         return key
     raise TypeError(

@@ -92,13 +92,15 @@ class CellMessages:
         elif kind == "stream":
             self._print(content["name"], content["text"])
         elif kind == "update_display_data":
+            new = new_output("display_data", content["data"], metadata=content["metadata"])
             for node in self._displays[content["transient"]["display_id"]]:
-                node.update(data=content["data"], metadata=content["metadata"])
+                node.update(data=new.data, metadata=new.metadata)
         elif kind in SHOWN:
             self._clear()
             self._shown.append(output_from_msg(message))
-            display = content.get("transient", {}).get("display_id")
-            self._displays[display].append(self._shown[-1])
+            if kind != "error":
+                display = content.get("transient", {}).get("display_id")
+                self._displays[display].append(self._shown[-1])
 
     def _print(self, name: str, text: str) -> None:
         self._clear()

@@ -140,7 +140,7 @@ trees = st.recursive(
     leaves,
     lambda inner: (
         st.lists(inner, max_size=4)
-        | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=4)
+        | st.dictionaries(st.text(max_size=5) | st.integers(-(2**60), 2**60), inner, max_size=4)
     ),
     max_leaves=20,
 )
@@ -209,6 +209,15 @@ def test_types_and_devices_become_strings():
 def test_what_holds_no_values_is_refused(value):
     with pytest.raises(TypeError, match=r"`value` must be made of tensors, numbers, .* got a "):
         answers.encode(value)
+
+
+@pytest.mark.parametrize("key", [2**61 - 1, -(2**70)], ids=repr)
+def test_integers_that_are_keys_differ_in_their_hashes(key):
+    with pytest.raises(ValueError, match=r"`value` must have keys up to .*; do str\(key\)"):
+        answers.encode({key: 1})
+    text = answers.encode({1: 1}).replace("[[1,", f"[[{key},")
+    with pytest.raises(ValueError, match="malformed: `value` must have keys up to"):
+        answers.decode(text)
 
 
 @pytest.mark.parametrize("key", [None, True, 0.5, (1, 2)], ids=repr)

@@ -11,7 +11,9 @@ SHARED = "/usr/bin/env"
 SETUP = f"""
 import ctypes, fcntl, os, re, resource, select, socket, struct, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
-files = [open(path, "rb", 0) for path in ({SHARED!r}, "/dev/null", "/dev/zero", "/dev/urandom")]
+PATHS = {SHARED!r}, "/dev/null", "/dev/zero", "/dev/urandom", "/proc/stat"
+files = [open(path, "rb", 0) for path in PATHS]
+times = [os.stat(path)[7:] for path in PATHS]
 """
 NOWAIT = "fcntl.LOCK_EX | fcntl.LOCK_NB"
 # what one does; what the other finds, 0 where it finds nothing
@@ -60,6 +62,14 @@ CHANNELS = {
             try: found += fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_UNLCK
             except OSError: pass
         """,
+    ),
+    "times of files": (
+        """
+        for path in PATHS:
+            try: os.utime(path)
+            except OSError: pass
+        """,
+        "found = [os.stat(path)[7:] for path in PATHS] != times",
     ),
     "hints of files": (
         """
@@ -118,6 +128,12 @@ WATCHES = {
             for kind in (1, 2, 3, 5):
                 try: found += socket.socket(family, kind).close() is None
                 except OSError: pass
+        """,
+    "numbers of processes": """
+        child = os.fork()
+        if child == 0: os._exit(0)
+        try: found = os.fstat(os.pidfd_open(child)).st_ino
+        except OSError: found = 0
         """,
     "queues and segments": """
         found = sum(call >= 0 for call in (libc.shmget(7, 99, 0o1666), libc.msgget(7, 0o1666),

@@ -1,5 +1,10 @@
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jupyter_client.session import Session
+from nbformat import validate
 
 from d2lcompute.notebooks.cell import (
     CellError,
@@ -75,6 +80,29 @@ def test_too_much_output_ends_the_reading_and_keeps_what_came(session):
 def test_nonsense_is_no_crash(session, content):
     with pytest.raises(ProtocolError, match="nonsense"):
         read(session, ("stream", content))
+
+
+ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(-1, 3), st.sampled_from(["", "x", "ok", "text/plain"]),
+    st.lists(st.just("x"), max_size=2), st.just({"text/plain": 1}), st.just({"x": [{}]}),
+)  # fmt: skip
+RIGHT = {
+    "data": {"text/plain": "x"}, "metadata": {}, "transient": {"display_id": "x"}, "wait": False,
+    "name": "stdout", "text": "x", "ename": "E", "evalue": "x", "traceback": [], "status": "ok",
+    "execution_count": 1, "execution_state": "idle",
+}  # fmt: skip
+DISPLAYS = ("display_data", "update_display_data", "execute_result")
+KINDS = (*DISPLAYS, "stream", "error", "clear_output", "status", "execute_reply")
+CONTENTS = st.dictionaries(st.sampled_from([*RIGHT]), ODD, max_size=2).map(lambda own: RIGHT | own)
+
+
+@given(st.lists(st.tuples(st.sampled_from(KINDS), CONTENTS), max_size=5))
+def test_what_is_no_nonsense_can_be_relied_upon(messages):
+    with contextlib.suppress(ProtocolError):
+        cell = read(Session(key=b"secret"), *messages, most=100_000)
+        for output in cell.outputs():
+            validate(output, output.output_type, version=4)
+        assert cell.error is None or isinstance(cell.error.text, str)
 
 
 @pytest.mark.parametrize("frames", [[], [b""], [b"<IDS|MSG>"], [b"\xff" * 9] * 7])

@@ -164,6 +164,9 @@ def test_memory_that_no_limit_counts_is_not_to_be_had(kernel):
     zeros = "open('/dev/zero', 'r+b', 0)"
     assert fails(kernel, f"mmap.mmap({zeros}.fileno(), 1 << 30)") == "OSError"
     assert printed(kernel.run(f"{zeros}.read(3)")) == repr(bytes(3))
+    code = "import ctypes, os; part = (ctypes.c_size_t * 2)(id(os), 1); end = os.pipe()[1]\n"
+    code += "ctypes.CDLL(None).vmsplice(end, part, 1, 0)"
+    assert printed(kernel.run(code)) == "-1"
 
 
 @WALLS

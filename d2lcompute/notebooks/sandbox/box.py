@@ -118,6 +118,7 @@ def _set_limits(box: Box) -> None:
 
     for limit, value in [
         (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),  # what a socket holds without a copy counts for it
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_FSIZE, box.file),
         (resource.RLIMIT_NPROC, box.processes + _threads_so_far()),

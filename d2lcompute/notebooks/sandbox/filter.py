@@ -16,7 +16,7 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _OTHER_ABI = 0x40000000
-_NEW_NAMESPACES = 0x7E020000
+_NEW_NAMESPACES, _WITH_A_PIDFD = 0x7E020000, 0x1000
 _FUTEX_PRIVATE, _FUTEX_COMMAND = 128, 127
 _NOWAIT = 8  # reads only what is in the page cache
 _COLD, _PAGE_OUT = 20, 21  # take pages out of the page cache
@@ -37,8 +37,15 @@ DENIED: dict[str, tuple[int | None, int | None, int]] = {
     "keyctl": (250, 219, errno.EPERM), "bpf": (321, 280, errno.EPERM),
     "perf_event_open": (298, 241, errno.EPERM), "userfaultfd": (323, 282, errno.EPERM),
     "io_uring_setup": (425, 425, errno.EPERM), "open_by_handle_at": (304, 265, errno.EPERM),
+    # Devices belong to all, and keep the time that anybody gives them.
+    "utime": (132, None, _SEEMS_DONE), "utimes": (235, None, _SEEMS_DONE),
+    "futimesat": (261, None, _SEEMS_DONE), "utimensat": (280, 88, _SEEMS_DONE),
     # Its flags lie behind a pointer that a filter cannot follow; libc falls back to clone.
     "clone3": (435, 435, errno.ENOSYS),
+    # One byte in a pipe keeps a huge page that nobody maps any more, and is charged to nobody.
+    "vmsplice": (278, 75, errno.EPERM),
+    # Their inodes are numbered over the whole machine: they count what others start.
+    "pidfd_open": (434, 434, errno.ENOSYS),
     # What another box does: to its files, to the kernel's log and counters.
     "inotify_init": (253, None, errno.ENOSYS), "inotify_init1": (294, 26, errno.ENOSYS),
     "fanotify_init": (300, 262, errno.ENOSYS), "syslog": (103, 116, errno.EPERM),
@@ -57,8 +64,6 @@ DENIED_BESIDE_OTHERS: dict[str, tuple[int | None, int | None, int]] = {
     "fchmodat": (268, 53, _SEEMS_DONE), "fchmodat2": (452, 452, _SEEMS_DONE),
     "chown": (92, None, _SEEMS_DONE), "fchown": (93, 55, _SEEMS_DONE),
     "lchown": (94, None, _SEEMS_DONE), "fchownat": (260, 54, _SEEMS_DONE),
-    "utime": (132, None, _SEEMS_DONE), "utimes": (235, None, _SEEMS_DONE),
-    "futimesat": (261, None, _SEEMS_DONE), "utimensat": (280, 88, _SEEMS_DONE),
     "setxattr": (188, 5, errno.EPERM), "lsetxattr": (189, 6, errno.EPERM),
     "fsetxattr": (190, 7, errno.EPERM), "setxattrat": (463, 463, errno.EPERM),
     "removexattr": (197, 14, errno.EPERM), "lremovexattr": (198, 15, errno.EPERM),
@@ -118,7 +123,11 @@ def _judgements() -> dict[str, list[Step]]:
     commands = [step for number in OF_A_DESCRIPTOR for step in [(_EQUAL, 0, 1, number), allowed]]
     sockets = [*_argument(0), *families, _answer(errno.EAFNOSUPPORT)]
     return {
-        "clone": [*_argument(0), *_when(_ANY_BIT, _NEW_NAMESPACES, errno.EPERM), allowed],
+        "clone": [
+            *_argument(0),
+            *_when(_ANY_BIT, _NEW_NAMESPACES | _WITH_A_PIDFD, errno.EPERM),
+            allowed,
+        ],
         "socket": sockets,
         "socketpair": sockets,
         "fcntl": [

@@ -125,11 +125,11 @@ def _status(process: int) -> tuple[int, int, int]:
     for line in _lines(process, "status"):
         name, _, value = line.partition(b":")
         found[name] = value
-    tables, private, shared, descriptors = (
+    tables, private, shared, swapped, descriptors = (
         int(found.get(name, b"0").split()[0])
-        for name in (b"VmPTE", b"RssAnon", b"RssShmem", b"FDSize")
+        for name in (b"VmPTE", b"RssAnon", b"RssShmem", b"VmSwap", b"FDSize")
     )
-    return 1024 * tables, 1024 * (private + shared), descriptors
+    return 1024 * tables, 1024 * (private + shared + swapped), descriptors
 
 
 def _records(processes: Sequence[int]) -> int:
@@ -142,7 +142,7 @@ def _records(processes: Sequence[int]) -> int:
 def _proportional(process: int) -> int:
     """Return the bytes of a process, shared ones divided by those who share them."""
     lines = _lines(process, "smaps_rollup")
-    wanted = (b"Pss_Anon", b"Pss_Shmem")
+    wanted = (b"Pss_Anon", b"Pss_Shmem", b"SwapPss")
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(wanted))
 
 
