@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -14,18 +15,18 @@ MOST_WAITING = 20
 
 
 class Clock:
-    """Counts the seconds since it was started, as the kernel's main thread sees them.
+    """Counts the seconds since it was started, as the process of the kernel sees them.
 
-    It stands still while the thread could run and no core is free for it, but not where the
-    processes below `root` keep all cores busy themselves; and it never goes slower than
-    `MOST_WAITING` times. Where nobody knows who waits for a core, it is the wall's. `kernel` is the
-    process of that thread.
+    It stands still while a thread of `kernel` could run and no core is free for it (one computes,
+    another sends what comes of it), but not where the processes below `root` keep all cores busy
+    themselves; and it never goes slower than `MOST_WAITING` times. Where nobody knows who waits for
+    a core, it is the wall's.
     """
 
     def __init__(self, root: int | None = None, kernel: int | None = None) -> None:
         self._root, self._kernel = root, kernel
         self._started = time.monotonic()
-        self._waited = _waiting(kernel)
+        self._before, self._waited = _waiting(kernel), 0.0
         self._used: float | None = None
 
     def elapsed(self) -> float:
@@ -36,9 +37,10 @@ class Clock:
         used = _work(self._root)
         if self._used is None:
             self._used = used
-        own = wall - (_waiting(self._kernel) - self._waited)
+        # A thread takes along, when it ends, how long it waited.
+        self._waited = max(self._waited, _waiting(self._kernel) - self._before)
         busy = (used - self._used) / count_cores()
-        return min(wall, max(own, busy, wall / MOST_WAITING))
+        return min(wall, max(wall - self._waited, busy, wall / MOST_WAITING))
 
 
 def find_kernel(root: int, generations: int) -> int | None:
@@ -54,12 +56,13 @@ def find_kernel(root: int, generations: int) -> int | None:
 
 
 def _waiting(process: int | None) -> float:
-    """Return the seconds that a main thread could have run and did not."""
-    try:
-        fields = Path("/proc", str(process), "schedstat").read_text(encoding="ascii").split()
-        return int(fields[1]) / 1e9
-    except (OSError, IndexError):
-        return 0.0
+    """Return the seconds that the threads of a process could have run and did not, added up."""
+    nanoseconds = 0
+    with contextlib.suppress(OSError):
+        for thread in Path("/proc", str(process), "task").iterdir():
+            with contextlib.suppress(OSError, IndexError):  # one may end meanwhile
+                nanoseconds += int((thread / "schedstat").read_bytes().split()[1])
+    return nanoseconds / 1e9
 
 
 def _work(root: int) -> float:

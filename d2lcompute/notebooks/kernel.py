@@ -44,7 +44,8 @@ ARGUMENTS = ["--HistoryManager.enabled=False"]
 STARTUP_SECONDS = 600.0
 PULSE = 0.25
 FAREWELL_SECONDS = 5.0
-INTERRUPT_SECONDS = 5.0
+INTERRUPT_SECONDS = 2.0
+MOST_LATE = 100  # messages that were sent in time, perhaps, and are read when it is over
 IDLE_SECONDS = 0.3
 KILLED = -9  # by SIGKILL, which has no name on Windows
 # ZeroMQ keeps the parts of a message, however many, until the last one has come.
@@ -170,7 +171,7 @@ class Kernel:
         seconds: float,
         clock: Clock,
     ) -> bool:
-        most = own_memory() + MOST_WAITING
+        most, late = own_memory() + MOST_WAITING, MOST_LATE
         while not done(cell):
             if self._stopped:
                 raise KernelKilledError("the kernel was stopped", cell.outputs())
@@ -178,12 +179,13 @@ class Kernel:
                 text = "the cell sent more than the grader can hold"
                 raise OutputLimitError(text, cell.outputs())
             left = seconds - clock.elapsed()
-            if left <= 0:
-                return False
-            ready = dict(self._poller.poll(int(1000 * min(left, PULSE)) + 1))
+            ready = dict(self._poller.poll(int(1000 * min(max(left, 0), PULSE)) + 1))
             waiting = [channel for channel in self._channels if channel in ready]
             for channel in waiting:
                 cell.take(channel.recv_multipart())
+            late -= left <= 0
+            if left <= 0 and not (waiting and late):
+                return done(cell)
             if not waiting and (ready or not self.is_alive()):
                 self._tell_the_end(cell)
         return True

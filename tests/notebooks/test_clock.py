@@ -8,16 +8,18 @@ import pytest
 from d2lcompute.notebooks.clock import MOST_WAITING, Clock, find_kernel
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says who waits")
-BUSY = [sys.executable, "-c", "while True: pass"]
+BUSY = "while True: pass"
+BUSY_BESIDE = f"import threading; threading.Thread(target=exec, args=({BUSY!r},)).start()"
 
 
-@pytest.fixture
-def crowded():
+@pytest.fixture(params=[BUSY, BUSY_BESIDE], ids=["main thread", "another thread"])
+def crowded(request):
     """A busy process that shares one core with seven others."""
     core = {min(os.sched_getaffinity(0))}
     all_cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, core)
-    processes = [subprocess.Popen(BUSY) for _ in range(8)]
+    command = [sys.executable, "-c", request.param]
+    processes = [subprocess.Popen(command) for _ in range(8)]
     os.sched_setaffinity(0, all_cores)
     yield processes[0].pid
     for process in processes:

@@ -12,6 +12,7 @@ from d2lcompute.notebooks.cell import (
     OutputLimitError,
     ProtocolError,
 )
+from d2lcompute.notebooks.clock import Clock
 from d2lcompute.notebooks.isolation import Limits
 from d2lcompute.notebooks.kernel import start_kernel
 
@@ -107,6 +108,16 @@ def test_an_interrupt_that_comes_late_reaches_no_other_cell(own_kernel):
     with pytest.raises(CellTimeoutError, match="longer than 1 s and was interrupted"):
         own_kernel.run("time.sleep(1.1)", timeout=1)
     assert own_kernel.run("time.sleep(1.5)").error is None
+
+
+def test_what_was_sent_in_time_counts_however_late_it_is_read(kernel, monkeypatch):
+    class Late(Clock):
+        def elapsed(self):
+            kernel._poller.poll(500)  # the reader is not there before something waits
+            return 1e9
+
+    monkeypatch.setattr("d2lcompute.notebooks.kernel.Clock", Late)
+    assert printed(kernel.run("print(1)\n2", timeout=1)) == "1\n2"
 
 
 def test_a_kernel_that_ignores_the_interrupt_is_ended(own_kernel):
