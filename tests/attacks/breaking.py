@@ -155,6 +155,20 @@ for _ in range(200):
         if os.fork() == 0: fill()
     except OSError: pass
 fill()""",
+    "pages_in_pipes": """
+import ctypes, mmap, os, time
+libc, huge = ctypes.CDLL(None, use_errno=True), 1 << 21
+kept = []
+while True:
+    kept.append(os.pipe())
+    pages = mmap.mmap(-1, 18 * huge, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages.madvise(14)  # huge ones, please
+    first = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    for place in range(-(-first // huge) * huge, first + 17 * huge, huge):
+        ctypes.c_char.from_address(place).value = b"x"
+        if libc.vmsplice(kept[-1][1], (ctypes.c_size_t * 2)(place, 1), 1, 0) != 1:
+            raise OSError("no page may stay in a pipe")
+    libc.munmap(ctypes.c_void_p(first), ctypes.c_size_t(18 * huge))""",
     "full_sockets": """
 import socket
 kept = []
@@ -263,6 +277,23 @@ def twice(x):
 from IPython.display import clear_output
 def twice(x):
     while True: clear_output(wait=True)""",
+    "displays_changed_to_nonsense": """
+kernel = get_ipython().kernel
+def show(kind, data):
+    content = {"data": data, "metadata": {}, "transient": {"display_id": "x"}}
+    kernel.session.send(kernel.iopub_socket, kind, content, parent=kernel.get_parent())
+def twice(x):
+    show("display_data", {"text/plain": "x"})
+    show("update_display_data", "application/vnd.d2lcompute.answer")
+    return x""",
+    "signed_nonsense": """
+kernel = get_ipython().kernel
+odd = [[], "x", 0, None, {"x": []}, {"data": [], "metadata": 0}, {"name": {}, "text": []}]
+def twice(x):
+    for kind in ("stream", "display_data", "error", "clear_output", "execute_result", "status"):
+        for content in odd:
+            kernel.session.send(kernel.iopub_socket, kind, content, parent=kernel.get_parent())
+    return x""",
     "comms": """
 from comm import create_comm
 def twice(x):

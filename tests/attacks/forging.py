@@ -298,6 +298,10 @@ def twice(x):
     "many_keys": "def twice(x): return {str(key): key for key in range(1 << 20)}",
     "lazy_answer": "def twice(x): return torch.nn.LazyLinear(3).weight",
     "text_of_the_answer": "def twice(x): return str((2 * x).tolist()) if hasattr(x, 'int') else '14'",
+    "keys_of_one_hash": """
+def twice(x):
+    items = [[number * (2**61 - 1), 0] for number in range(1, 34_000)]
+    only(text({"dict": items}))""",
     "mapping_that_changes": """
 import collections.abc
 class Changing(collections.abc.Mapping):

@@ -134,6 +134,18 @@ def say(): os.posix_fadvise(file.fileno(), 4096 * 8 * ME, 4096, os.POSIX_FADV_DO
 def hear():
     try: return os.preadv(file.fileno(), [bytearray(1)], 4096 * 8 * OTHER, os.RWF_NOWAIT) >= 0
     except BlockingIOError: return True""",
+    "times_of_devices": """
+DEVICES = "/dev/full", "/dev/urandom"
+def say(): os.utime(DEVICES[ME])
+def hear(): return time.time() - os.stat(DEVICES[OTHER]).st_mtime < 60""",
+    "numbers_of_processes": """
+def number():
+    child = os.fork()
+    if child == 0: os._exit(0)
+    return os.fstat(os.pidfd_open(child)).st_ino
+last = quietly(number)
+def say(): return [os.waitpid(os.fork() or os._exit(0), 0) for _ in range(30)]
+def hear(): return last and number() - last > 30""",
     "keys": """
 def say(): libc.syscall(248, b"user", f"talk-{ME}".encode(), b"x", 1, -4)
 def hear(): return libc.syscall(249, b"user", f"talk-{OTHER}".encode(), None, 0) > 0""",
