@@ -10,7 +10,16 @@ import typer
 
 from ..notebooks.console import fail, require
 from ..notebooks.published import install_command
-from .terminal import among, defects, examination_bar, lacking, progress_bar, say_notes, sum_up
+from .terminal import (
+    among,
+    defects,
+    examination_bar,
+    lacking,
+    progress_bar,
+    say_gone,
+    say_notes,
+    sum_up,
+)
 
 if TYPE_CHECKING:
     from .grade import Workers
@@ -187,6 +196,7 @@ def grade(
         among(list(assignment.questions), only, "only")
         wanted = [each for each in found.submissions if each.name in chosen]
         journal = Journal.start(to, assignment)
+        say_gone(journal, {each.name for each in found.submissions})
         keep_reference(reference, assignment, to)
         workers, again = _workers(jobs, scheduler), (only or (), force)
         with defects(), progress_bar() as show:

@@ -95,12 +95,12 @@ class Marking:
             for question in _questions(result):
                 known = self.entries.get((result.submission, question), ())
                 where = f"{result.submission}, {question}"
-                if len({_values(entry) for entry in disputed(known)}) > 1:
+                if known and self._last(result, question) is None:
+                    said = "; ".join(map(_told, disputed(known) or known[-1:]))
+                    yield f"{where}: the answer has changed since it was marked: {said}"
+                elif len({_values(entry) for entry in disputed(known)}) > 1:
                     said = "; ".join(map(_told, disputed(known)))
                     yield f"{where}: two people differ, the last counts: {said}"
-                if known and self._last(result, question) is None:
-                    said = _told(known[-1])
-                    yield f"{where}: the answer has changed since it was marked: {said}"
 
     def write(
         self, heading: Heading, results: Sequence[Result], codes: Mapping[str, str] | None = None

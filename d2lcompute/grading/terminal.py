@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,15 @@ def lacking(journal: Journal) -> list[str]:
         return []
     told = f"marks of {len(names)} of {len(results)} submissions are missing or not up to date"
     return [f"{told}, the first is {names[0]}; do grade"]
+
+
+def say_gone(journal: Journal, names: Container[str]) -> None:
+    """Say whose results stay, though they are not among the submissions any more."""
+    known = [one.submission for one in journal.results]
+    gone = [name for name in known if name not in names]
+    if gone:
+        told = f"{len(gone)} of {len(known)} results are not of these submissions and stay"
+        print(f"note: {told}, the first is {gone[0]}", file=sys.stderr)
 
 
 def say_notes(notes: Sequence[str]) -> int:

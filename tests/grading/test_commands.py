@@ -290,6 +290,16 @@ def test_a_changed_check_is_asked_again_and_nothing_else(call, asked):
     assert asked[2:] == [("ada", ["d"]), ("bob", ["d"])]
 
 
+def test_who_is_not_handed_in_any_more_stays_and_is_told(call, asked):
+    grade = ["grade", "reference.md", "submissions"]
+    assert call(*grade)[2] == ""
+    Path("submissions", "bob.ipynb").unlink()
+    status, printed, errors = call(*grade)
+    assert (status, "2 graded" in printed) == (0, True)
+    told = "note: 1 of 2 results are not of these submissions and stay, the first is bob\n"
+    assert errors == told
+
+
 @pytest.mark.parametrize(("option", "name"), [("--student", "adah"), ("--only", "e")])
 def test_an_unknown_name_leads_to_the_known_ones(call, asked, option, name):
     status, _, errors = call("grade", "reference.md", "submissions", option, name)

@@ -171,6 +171,17 @@ def test_a_table_that_is_saved_while_it_is_read_is_not_overwritten(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_of_a_dispute_over_a_former_answer_nobody_is_said_to_count(round_, tmp_path):
+    round_()
+    path = tmp_path / "marking.csv"
+    for name, points in (("kim", "3"), ("lee", "2")):
+        save(tmp_path / f"marking-{name}.csv", type_(rows(path), "why", "ada", points=points))
+    round_()
+    _, (note,) = round_([result("ada", "another answer", "e"), *CLASS[1:]])
+    assert note.startswith("ada, why: the answer has changed since it was marked: 3 (kim, 20")
+    assert "; 2 (lee, 20" in note
+
+
 def test_points_for_an_answer_that_has_changed_do_not_count_and_are_not_lost(round_, tmp_path):
     round_()
     path = tmp_path / "marking.csv"
