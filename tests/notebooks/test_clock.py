@@ -5,14 +5,15 @@ import time
 
 import pytest
 
-from d2lcompute.notebooks.clock import MOST_WAITING, Clock, find_kernel
+from d2lcompute.notebooks.clock import MOST_WAITING, Clock, _threads, find_kernel
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says who waits")
 BUSY = "while True: pass"
 BUSY_BESIDE = f"import threading; threading.Thread(target=exec, args=({BUSY!r},)).start()"
+BUSY_ALL = f"{BUSY_BESIDE}\n{BUSY}"
 
 
-@pytest.fixture(params=[BUSY, BUSY_BESIDE], ids=["main thread", "another thread"])
+@pytest.fixture(params=[BUSY, BUSY_BESIDE, BUSY_ALL], ids=["main", "another", "both"])
 def crowded(request):
     """A busy process that shares one core with seven others."""
     core = {min(os.sched_getaffinity(0))}
@@ -36,10 +37,12 @@ def wait_until(clock, seconds):
 
 @needs_linux
 def test_time_in_which_others_have_the_core_does_not_count(crowded):
-    clock, start = Clock(crowded, crowded), time.monotonic()
+    clock, start, before = Clock(crowded, crowded), time.monotonic(), _threads(crowded)
     wait_until(clock, 3)
     elapsed, wall = clock.elapsed(), time.monotonic() - start
     assert 0.9 * wall / MOST_WAITING < elapsed < 0.7 * wall
+    main = str(crowded)
+    assert elapsed > 0.9 * (_threads(crowded)[main][0] - before[main][0])
 
 
 @needs_linux
@@ -53,7 +56,10 @@ def test_sleep_counts():
 
 @needs_linux
 def test_who_keeps_the_cores_busy_itself_does_not_stop_the_clock(monkeypatch):
-    monkeypatch.setattr("d2lcompute.notebooks.clock._waiting", lambda _: time.monotonic())
+    def always_waiting(process):
+        return {str(process): (0.0, time.monotonic())}
+
+    monkeypatch.setattr("d2lcompute.notebooks.clock._threads", always_waiting)
     monkeypatch.setattr("d2lcompute.notebooks.clock.count_cores", lambda: 1)
     work = iter(range(1000))
     monkeypatch.setattr("d2lcompute.notebooks.clock._work", lambda _: 0.5 * next(work))
