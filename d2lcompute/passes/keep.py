@@ -176,7 +176,8 @@ def is_waiting(module: nn.Module) -> bool:
 
 def is_unfinished(module: nn.Module) -> bool:
     """Tell whether a call will complete the module: a tensor of its own may have no shape yet."""
-    return is_waiting(module) or any(map(is_lazy, tensors_of([module])))
+    held = (*module._parameters.values(), *module._buffers.values())
+    return is_waiting(module) or any(map(is_lazy, held))
 
 
 def as_leaf(stand_in: Tensor, tensor: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ class Memory:
         self._kept.discard(key)
 
     def _keep(self, tensor: Tensor) -> tuple[Tensor, int]:
-        is_plain = type(tensor) in PLAIN  # other types give themselves what `detach` returns
+        is_plain = type(tensor) in PLAIN  # others say in Python what `detach` gives
         unseen = torch._C._DisableTorchDispatch() if is_plain else nullcontext()
         with torch._C.DisableTorchFunction(), unseen:  # this is no step of the net
             for part in _in_parts((tensor,)):
