@@ -176,8 +176,8 @@ def is_waiting(module: nn.Module) -> bool:
 
 def is_unfinished(module: nn.Module) -> bool:
     """Tell whether a call will complete the module: a tensor of its own may have no shape yet."""
-    held = (*module._parameters.values(), *module._buffers.values())
-    return is_waiting(module) or any(map(is_lazy, held))
+    tensors = (*module._parameters.values(), *module._buffers.values())
+    return is_waiting(module) or any(held is not None and is_lazy(held) for held in tensors)
 
 
 def as_leaf(stand_in: Tensor, tensor: Tensor) -> Tensor:
