@@ -160,7 +160,8 @@ def trace(
         then=partial(_finish, net=made.net, names=names, back=back),
     )
     if recorder.error and made.on_meta and wants_values(recorder.error):
-        raise _values_wanted(list(as_calls(recorder.events, names, []))) from recorder.error
+        so_far = list(as_calls(recorder.events, names, []))
+        raise _values_wanted(so_far, recorder.error) from recorder.error
     seconds = _seconds(made, recorder.events) if time and not recorder.error else []
     calls = tuple(as_calls(recorder.events, names, seconds or []))
     return Trace(
@@ -234,12 +235,15 @@ def _seconds(made: Pass, events: Sequence[Event]) -> list[float] | None:
     return [seconds for _, seconds in times] if same else None
 
 
-def _values_wanted(calls: Sequence[Call]) -> ValueError:
+def _values_wanted(calls: Sequence[Call], error: Exception) -> ValueError:
     last = calls[-1]
     block = last if last.is_block or last.parent is None else calls[last.parent]
     step = "" if last.is_block else f"`{last.label}` in "
+    wants = (
+        "takes a tensor that the net does not hold" if "device" in str(error) else "reads values"
+    )
     return ValueError(
-        f"`inputs` must be tensors for this net, got shapes, and {step}{block.type} reads values; "
+        f"`inputs` must be tensors for this net, got shapes, and {step}{block.type} {wants}; "
         f"do trace(net, torch.rand{calls[0].inputs[0]}), say"
     )
 

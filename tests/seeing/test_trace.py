@@ -19,6 +19,8 @@ from d2lcompute.seeing.trace_table import table_of
 NETS = CHAPTER | WELL_KNOWN
 READ_VALUES = {"FixedHiddenMLP", "FancyMLP", "chimera"}
 
+ELSEWHERE = torch.tensor([True, False, True])
+
 
 def build(name):
     return NETS[name]()
@@ -107,6 +109,18 @@ def test_a_net_that_reads_values_wants_tensors(name):
     net, _ = build(name)
     with unchanged(net), pytest.raises(ValueError, match=r"MLP reads values; do trace\(net, torch"):
         d2c.trace(net, (2, 20))
+
+
+def test_a_net_that_takes_a_tensor_from_elsewhere_is_told_so():
+    class Masked(nn.Linear):
+        def forward(self, X):
+            return torch.where(ELSEWHERE, super().forward(X), 0)
+
+    message = (
+        r"got shapes, and `where` in Masked takes a tensor that the net does not hold; do trace"
+    )
+    with pytest.raises(ValueError, match=message):
+        d2c.trace(Masked(3, 3), (2, 3))
 
 
 def test_seven_billion_parameters_need_no_memory():
