@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -161,7 +162,7 @@ def trace(
     )
     if recorder.error and made.on_meta and wants_values(recorder.error):
         so_far = list(as_calls(recorder.events, names, []))
-        raise _values_wanted(so_far, recorder.error) from recorder.error
+        raise _values_wanted(recorder, so_far) from recorder.error
     seconds = _seconds(made, recorder.events) if time and not recorder.error else []
     calls = tuple(as_calls(recorder.events, names, seconds or []))
     return Trace(
@@ -235,16 +236,17 @@ def _seconds(made: Pass, events: Sequence[Event]) -> list[float] | None:
     return [seconds for _, seconds in times] if same else None
 
 
-def _values_wanted(calls: Sequence[Call], error: Exception) -> ValueError:
+def _values_wanted(recorder: Recorder, calls: Sequence[Call]) -> ValueError:
     last = calls[-1]
     block = last if last.is_block or last.parent is None else calls[last.parent]
     step = "" if last.is_block else f"`{last.label}` in "
-    wants = (
-        "takes a tensor that the net does not hold" if "device" in str(error) else "reads values"
-    )
+    is_elsewhere = re.search("(expected|same) device", str(recorder.error))
+    wants = "takes a tensor that the net does not hold" if is_elsewhere else "reads values"
+    takes_floats = recorder.inputs[0].is_floating_point() or recorder.inputs[0].is_complex()
+    values = "torch.rand{}" if takes_floats else "torch.zeros{}.long()"
     return ValueError(
         f"`inputs` must be tensors for this net, got shapes, and {step}{block.type} {wants}; "
-        f"do trace(net, torch.rand{calls[0].inputs[0]}), say"
+        f"do trace(net, {values.format(calls[0].inputs[0])}), say"
     )
 
 

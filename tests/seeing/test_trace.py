@@ -123,6 +123,15 @@ def test_a_net_that_takes_a_tensor_from_elsewhere_is_told_so():
         d2c.trace(Masked(3, 3), (2, 3))
 
 
+def test_a_net_of_tokens_that_reads_values_is_told_to_take_whole_numbers():
+    class Reads(nn.Embedding):
+        def forward(self, tokens):
+            return super().forward(tokens) if tokens.max() < 5 else None
+
+    with pytest.raises(ValueError, match=r"do trace\(net, torch.zeros\(2, 3\).long\(\)\), say"):
+        d2c.trace(Reads(5, 4), torch.zeros(2, 3, dtype=torch.long, device="meta"))
+
+
 def test_seven_billion_parameters_need_no_memory():
     with torch.device("meta"):
         layers = (nn.TransformerEncoderLayer(4096, 32, 16384, batch_first=True) for _ in range(35))
