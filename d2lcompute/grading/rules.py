@@ -22,6 +22,7 @@ DYNAMIC = (
     "importlib.import_module", "sys.modules", "get_ipython", ".__dict__", ".__getattribute__",
     "operator.attrgetter", ".__wrapped__",
 )  # fmt: skip
+LONGEST, MOST_MAGICS = 1 << 18, 20
 HARMLESS = "get_ipython().run_line_magic('matplotlib', 'inline')"
 ATTRIBUTES = ("getattr", "setattr", "delattr", "hasattr")
 
@@ -47,6 +48,8 @@ def find_breaches(
     names: dict[str, str] = {}
     for code in given:
         _learn(_parse(code), names)
+    if max(map(len, cells), default=0) > LONGEST:
+        return [f"a cell has more than {LONGEST:,} characters, which is not allowed here"]
     trees = [_parse(source) for source in cells]
     if not any(tree.body for tree in trees):
         return []
@@ -88,12 +91,23 @@ def lines_before(source: str) -> int:
 
 
 def _parse(source: str) -> ast.Module:
-    """Return the tree of a cell as a notebook runs it, with its magics; empty if it cannot run."""
+    """Return the tree of a cell as a notebook runs it, with its magics; empty if it cannot run.
+
+    Each magic takes as long as reading the whole cell: of one with many, it is one magic.
+    """
     from IPython.core.inputtransformer2 import TransformerManager
+
+    class Reader(TransformerManager):
+        def do_token_transforms(self, lines: list[str]) -> list[str]:
+            for _ in range(MOST_MAGICS):
+                changed, lines = self.do_one_token_transform(lines)
+                if not changed:
+                    return lines
+            return ["get_ipython()"]
 
     flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     try:
-        text = TransformerManager().transform_cell(source).replace(HARMLESS, "None")
+        text = Reader().transform_cell(source).replace(HARMLESS, "None")
         tree = compile(text, "<answer>", "exec", flags)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return ast.Module([], [])

@@ -235,3 +235,18 @@ def test_modules_are_watched_too_and_the_line_is_that_of_the_file(module, cell, 
     ):
         attempt.ask(assignment.checks["c"], [1])
     assert caught.value.details == f"NotAllowedError: {said}, which is not allowed here"
+
+
+@pytest.mark.parametrize(
+    ("source", "breach"),
+    [
+        ("!ls\n" * 2000, "line 1 makes names as it runs"),
+        ("%time 1\n" * 600, "line 1 makes names as it runs"),
+        ("%matplotlib inline\n" * 3 + "nn.Linear(2, 2)", "line 4 uses nn.Linear"),
+        ("x = 1\n" * 50_000, "a cell has more than 262,144 characters"),
+    ],
+    ids=["commands", "magics", "a few harmless ones", "a long cell"],
+)
+def test_a_cell_that_would_take_long_to_read_is_not_read(source, breach):
+    (found,) = find_breaches([source], ["nn.Linear"], [], ["from torch import nn"])
+    assert found == f"{breach}, which is not allowed here"
