@@ -45,7 +45,7 @@ def find_defects(cells: Sequence[NotebookNode]) -> list[str]:
         where = f"{cell.cell_type} cell {numbers[cell.cell_type]} ({first_line})"
         of_cell = _of_cell if cell.cell_type == "code" else _of_prose
         defects += [f"{where}: {defect}" for defect in of_cell(cell)]
-    defects += _of_all([cell for cell in cells if cell.cell_type == "code"])
+    defects += _of_all([cell for cell in cells if cell.cell_type == "code"], _has_written(cells))
     return [*defects, *_of_written(cells)]
 
 
@@ -110,13 +110,19 @@ def find_defects_of_files(paths: Mapping[str, Path]) -> Iterator[str]:
         yield f"the files take {size >> 20} MiB, of at most {LARGEST_FILES >> 20}"
 
 
-def _of_all(code: Sequence[NotebookNode]) -> Iterator[str]:
+def _has_written(cells: Sequence[NotebookNode]) -> bool:
+    """Whether people mark something: then there may be no check, and no code at all."""
+    roles = (WRITTEN, SOLUTION)
+    return any(_role(cell) in roles and _declared(cell).get("points") for cell in cells)
+
+
+def _of_all(code: Sequence[NotebookNode], has_written: bool) -> Iterator[str]:
     for role in ("solution", "check"):
         ids = Counter(_declared(cell).get("id") for cell in code if _role(cell) == role)
         for name, count in ids.items():
             if count > 1 and isinstance(name, str):
                 yield f"{count} {role}s have the id {name}; give each its own"
-        if not ids:
+        if not ids and not (has_written and "check" not in map(_role, code)):
             yield f"no cell has the tag {role}; tag one"
     solutions = {_declared(cell).get("id") for cell in code if _role(cell) == SOLUTION}
     for cell in code:

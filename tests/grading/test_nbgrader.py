@@ -149,6 +149,17 @@ def test_what_nobody_touched_is_not_to_be_marked(marked_by_hand):
     assert result.notes == ()
 
 
+@pytest.mark.parametrize("kept", [["why"], ["draw"], ["table"], ["table", "why"]])
+def test_there_may_be_nothing_but_what_people_mark(tmp_path, kept):
+    cells = [each for each in by_hand() if each.metadata["nbgrader"]["grade_id"] in kept]
+    path = tmp_path / "essay.ipynb"
+    path.write_text(writes(new_notebook(cells=cells)), encoding="utf-8")
+    assert set(load(path).questions) == {*kept}
+    conditions = Conditions(allow_unisolated=True)
+    submission = read(path.read_bytes(), load(path))
+    assert expect(load(path), conditions, [draw_seeds(load(path), "key", submission)]) == [{}]
+
+
 def test_its_release_keeps_code_code(marked_by_hand, tmp_path):
     (found,) = release(read_notebook(tmp_path / "ps2.ipynb"), {}).values()
     assert [each.cell_type for each in found.cells] == ["code", "code", *["markdown"] * 3]
