@@ -25,7 +25,7 @@ WRITTEN = list(make.notebooks())
 NAMES = [name for name, _, _ in WRITTEN]
 RIGHT = {"honest", *(name for name, _, _ in make.mishaps())}
 KINDS = {name.removesuffix("_0").removesuffix("_1") for name in NAMES} - RIGHT
-PATIENT, HASTY = Conditions(seconds=20), Conditions(seconds=2)
+PATIENT, HASTY = Conditions(seconds=20), Conditions(seconds=3)
 # These end by that limit, in two kernels and often more than once; no other comes near it.
 ENDLESS = {
     "another_program", "answers_in_a_child", "carry_out_by_kinds_of_ending", "cleared_without_end",

@@ -24,6 +24,7 @@ CELL_IDS = {name: Cell("", "solution", name).notebook_id for name in HONEST}
 STUB = "def twice(x):\n    ...  # your answer"
 # These break the answer to `flip` as well, since they spoil what every check needs.
 SPOIL_THE_OTHER = {
+    "answers_in_a_child",  # which stays, and reads what the grader sends to its kernel
     "asked_otherwise",
     "asked_under_a_known_seed",
     "broken_stdout",
