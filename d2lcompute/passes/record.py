@@ -18,44 +18,14 @@ from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
 from ..parameters.names import Shape
+from .event import Event, shape, step_name, type_name, writes_or_reads_values
 from .flops import Flops
 from .hooks import Functions, Operators, Run, hooked
 from .keep import Writes
 from .memory import Memory, storage_of
 from .registered import Registered, without_making
 from .statistics import Statistics, can_be_read, statistics
-from .steps import step_name, writes_or_reads_values
 from .values import tensors_in
-
-
-class Event:
-    """One call of a block, or one functional step that a block ran (`block` is None)."""
-
-    name: str = ""
-    inputs: tuple[Shape, ...] = ()
-    sources: tuple[Event | None, ...] = ()  # None: a parameter or a constant
-    ports: tuple[int, ...] = ()  # which of what its source made each input is
-    held: tuple[int, ...] = ()  # ids of the inputs that nothing made, 0 for the others
-    outputs: tuple[Shape, ...] = ()
-    origins: tuple[Event | None, ...] = ()  # what inside made each output
-    parameters: frozenset[int] = frozenset()  # ids of those that it read itself
-    value: bool | int | float | None = None  # what a step that reads values gave
-    flops: int = 0
-    bytes: int = 0  # of its outputs, as far as they are new memory
-    kept: int = 0  # bytes that autograd keeps of what was made inside
-    values: tuple[Statistics | None, ...] = ()  # of each output
-    gradients: Sequence[Statistics | None] = ()  # that came to each output
-    backward_flops: int = 0
-    failed: bool = True
-    first_inside: int = 0  # where in the list of events those inside a block begin
-    first_made: int = 0  # how many storages there were before
-    has_blocks: bool = False
-    is_of_torch: bool = False  # its steps are not shown, if it runs no blocks
-    is_leaf: bool = False
-
-    def __init__(self, parent: Event | None, block: nn.Module | None = None) -> None:
-        self.parent = parent
-        self.block = block
 
 
 class _Made(weakref.ref[Tensor]):
@@ -384,17 +354,3 @@ class Recorder:
 
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     return tensors_in((args, kwargs) if kwargs else args)
-
-
-def shape(tensor: Tensor) -> Shape:
-    """Return the shape as a plain tuple, `(None,)` where there is none yet or no regular one."""
-    try:
-        return tuple(tensor.shape)
-    except RuntimeError:
-        return (None,)
-
-
-def type_name(block: nn.Module) -> str:
-    """Return the name of the class, that of the original for a scripted block."""
-    is_scripted = isinstance(block, torch.jit.ScriptModule)
-    return str(block.original_name if is_scripted else type(block).__name__)

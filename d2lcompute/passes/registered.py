@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.module import (
@@ -18,9 +18,7 @@ from torch.nn.parameter import is_lazy
 from ..parameters.names import walk
 from ..tables import listed
 from ..words.language import _
-
-if TYPE_CHECKING:
-    from .record import Event
+from .event import Event
 
 _MOST = 8  # names to show
 _REGISTRATIONS: tuple[Callable[..., Any], ...] = (

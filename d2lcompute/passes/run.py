@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from ..parameters.names import attributes_of, shape_text, tensors_of, walk
+from .event import Event, type_name
 from .hooks import time_blocks
 from .imagined import Pretence, remembered
 from .inputs import Inputs, kind_of
 from .keep import Writes, kept, undone_on_error
-from .record import Event, Recorder, Watcher, type_name
+from .record import Recorder, Watcher
 from .twin import copy_if_lazy, meta_twin
 from .values import replaced, tensors_in
 

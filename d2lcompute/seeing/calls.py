@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..parameters.names import Shape, attributes_of, walk
-from ..passes.record import Event, shape
+from ..passes.event import Event, shape
 from ..passes.statistics import Statistics
 
 

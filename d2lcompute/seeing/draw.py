@@ -16,8 +16,8 @@ from torch import nn
 
 from ..arguments import written
 from ..parameters.names import walk
+from ..passes.event import Event, shape, type_name
 from ..passes.inputs import Inputs
-from ..passes.record import Event, shape, type_name
 from ..passes.values import replaced, tensors_in
 from .calls import Call, Names, as_calls
 from .parts import check_depth

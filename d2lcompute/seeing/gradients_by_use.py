@@ -23,9 +23,9 @@ from ..arguments import function
 from ..parameters.describe import norm
 from ..parameters.names import slots, walk
 from ..passes.backward import gradients
+from ..passes.event import type_name
 from ..passes.hooks import hooked
 from ..passes.keep import dry_run
-from ..passes.record import type_name
 from ..passes.run import as_written, check_whole
 from ..tables import Report, Table
 from ..words.language import _, marks

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ..arguments import flag, function
 from ..passes.backward import gradients
+from ..passes.event import Event
 from ..passes.inputs import Inputs
-from ..passes.record import Event, Recorder
+from ..passes.record import Recorder
 from ..passes.registered import registered_text
 from ..passes.run import Pass, collector_paused, wants_values
 from ..passes.statistics import plain

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...arguments import function
+from ...passes.event import type_name
 from ...passes.inputs import Inputs
-from ...passes.record import type_name
 from . import failing, modes, registration, signals, state, unreached
 from .findings import Diagnosis, Finding
 from .observe import Seen, observe

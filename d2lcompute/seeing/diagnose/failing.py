@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch.nn.modules.batchnorm import _NormBase
 
 from ...parameters.names import shape_text
-from ...passes.record import type_name
+from ...passes.event import type_name
 from ...words.language import _, mark
 from .findings import Finding
 from .observe import Failure, Seen, is_bad

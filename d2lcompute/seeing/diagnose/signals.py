@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from ...parameters.names import walk
-from ...passes.record import Event
+from ...passes.event import Event
 from ...passes.statistics import Statistics
 from ...words.language import _, mark
 from .findings import Finding

@@ -1,8 +1,15 @@
-"""What a functional step is called: as it reads in code."""
+"""What is noted of a call of a block and of a functional step, and what it is called."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..parameters.names import Shape
+from .statistics import Statistics
 
 OPERATORS = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "remainder": "%", "pow": "**",
@@ -10,6 +17,50 @@ OPERATORS = {
     "and": "&", "or": "|", "xor": "^", "invert": "~", "neg": "-",
 }  # fmt: skip
 READS = {"item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__"}
+
+
+class Event:
+    """One call of a block, or one functional step that a block ran (`block` is None)."""
+
+    name: str = ""
+    inputs: tuple[Shape, ...] = ()
+    sources: tuple[Event | None, ...] = ()  # None: a parameter or a constant
+    ports: tuple[int, ...] = ()  # which of what its source made each input is
+    held: tuple[int, ...] = ()  # ids of the inputs that nothing made, 0 for the others
+    outputs: tuple[Shape, ...] = ()
+    origins: tuple[Event | None, ...] = ()  # what inside made each output
+    parameters: frozenset[int] = frozenset()  # ids of those that it read itself
+    value: bool | int | float | None = None  # what a step that reads values gave
+    flops: int = 0
+    bytes: int = 0  # of its outputs, as far as they are new memory
+    kept: int = 0  # bytes that autograd keeps of what was made inside
+    values: tuple[Statistics | None, ...] = ()  # of each output
+    gradients: Sequence[Statistics | None] = ()  # that came to each output
+    backward_flops: int = 0
+    failed: bool = True
+    first_inside: int = 0  # where in the list of events those inside a block begin
+    first_made: int = 0  # how many storages there were before
+    has_blocks: bool = False
+    is_of_torch: bool = False  # its steps are not shown, if it runs no blocks
+    is_leaf: bool = False
+
+    def __init__(self, parent: Event | None, block: nn.Module | None = None) -> None:
+        self.parent = parent
+        self.block = block
+
+
+def shape(tensor: Tensor) -> Shape:
+    """Return the shape as a plain tuple, `(None,)` where there is none yet or no regular one."""
+    try:
+        return tuple(tensor.shape)
+    except RuntimeError:
+        return (None,)
+
+
+def type_name(block: nn.Module) -> str:
+    """Return the name of the class, that of the original for a scripted block."""
+    is_scripted = isinstance(block, torch.jit.ScriptModule)
+    return str(block.original_name if is_scripted else type(block).__name__)
 
 
 def writes_or_reads_values(func: Any) -> bool:
