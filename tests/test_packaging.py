@@ -107,7 +107,7 @@ def test_the_wheel_holds_all_that_the_package_reads(names):
 def test_a_wheel_can_be_built_from_what_is_uploaded_as_source(tmp_path, names):
     build = [sys.executable, "-m", "hatchling", "build", "-d", tmp_path]
     subprocess.run([*build, "-t", "sdist"], cwd=ROOT, check=True, capture_output=True)
-    shutil.unpack_archive(next(tmp_path.glob("*.tar.gz")), tmp_path)
+    shutil.unpack_archive(next(tmp_path.glob("*.tar.gz")), tmp_path, filter="data")
     source = next(path for path in tmp_path.iterdir() if path.is_dir())
     subprocess.run([*build, "-t", "wheel"], cwd=source, check=True, capture_output=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:

@@ -105,7 +105,7 @@ def _tree(source: str) -> ast.Module:
 def _span(source: str) -> tuple[int, int]:
     """Return the first and the last line of what students do not see."""
     lines = [line.strip() for line in source.splitlines()]
-    if BEGIN not in lines:
+    if BEGIN not in lines or END not in lines:
         return 1, len(lines)
     return lines.index(BEGIN) + 1, len(lines) - lines[::-1].index(END)
 

@@ -73,7 +73,8 @@ class CellMessages:
             if message["parent_header"].get("msg_id") == self._request:
                 self._note(message)
         except Exception as error:
-            text = f"the kernel sent nonsense: {type(error).__name__}: {str(error)[:200]}"
+            # Its words may show what was sent, however deep or large that is.
+            text = f"the kernel sent nonsense: {type(error).__name__}"
             raise ProtocolError(text, self.outputs()) from error
 
     def _note(self, message: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ def test_what_students_see_is_left_alone():
     assert all("x=1" in each.source and "x = 5" in each.source for each in mutants(source))
 
 
-@pytest.mark.parametrize("source", ["%time x = 1", "def f(", "", "\0"])
+@pytest.mark.parametrize("source", ["%time x = 1", "def f(", "", "\0", "### BEGIN SOLUTION"])
 def test_what_is_no_plain_python_has_none(source):
     assert mutants(source) == []
     assert list(echoes(source)) == []

@@ -1,4 +1,5 @@
 import contextlib
+import functools
 
 import pytest
 from hypothesis import given
@@ -82,6 +83,13 @@ def test_nonsense_is_no_crash(session, content):
         read(session, ("stream", content))
 
 
+@pytest.mark.parametrize("depth", [10, 300, 900])
+def test_nonsense_that_is_too_deep_to_be_told_is_no_crash(session, depth):
+    deep = functools.reduce(lambda inner, _: [inner], range(depth), [])
+    with pytest.raises(ProtocolError, match=r"nonsense: [A-Z][a-zA-Z]+$"):
+        read(session, ("display_data", {"data": {"text/plain": deep}, "metadata": {}}))
+
+
 ODD = st.one_of(
     st.none(), st.booleans(), st.integers(-1, 3), st.sampled_from(["", "x", "ok", "text/plain"]),
     st.lists(st.just("x"), max_size=2), st.just({"text/plain": 1}), st.just({"x": [{}]}),
@@ -112,7 +120,8 @@ def test_garbage_is_no_crash(session, frames):
 
 
 def test_a_message_that_another_signed_is_refused(session):
-    with pytest.raises(ProtocolError, match="Signature"):
+    with pytest.raises(ProtocolError, match="nonsense") as caught:
         CellMessages(session, "request", 10_000).take(
             wire(Session(key=b"other"), "status", {"execution_state": "idle"})
         )
+    assert "Signature" in str(caught.value.__cause__)
