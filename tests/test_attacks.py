@@ -28,11 +28,11 @@ KINDS = {name.removesuffix("_0").removesuffix("_1") for name in NAMES} - RIGHT
 PATIENT, HASTY = Conditions(seconds=20), Conditions(seconds=3)
 # These end by that limit, in two kernels and often more than once; no other comes near it.
 ENDLESS = {
-    "another_program", "answers_in_a_child", "carry_out_by_kinds_of_ending", "cleared_without_end",
-    "deep_folders", "displays_without_end", "empty_files", "endless", "endless_in_check",
-    "endless_regex", "error_with_endless_text", "fork_bomb", "full_pipes", "held_forever",
-    "held_lock", "huge_power", "ignored_interrupts", "message_without_an_end", "page_tables",
-    "shell_that_lies", "stopped", "thread_bomb", "warnings_without_end",
+    "another_program", "answers_in_a_child", "broken_stdout", "carry_out_by_kinds_of_ending",
+    "cleared_without_end", "deep_folders", "displays_without_end", "empty_files", "endless",
+    "endless_in_check", "endless_regex", "error_with_endless_text", "fork_bomb", "full_pipes",
+    "held_forever", "held_lock", "huge_power", "ignored_interrupts", "message_without_an_end",
+    "page_tables", "shell_that_lies", "stopped", "thread_bomb", "warnings_without_end",
 }  # fmt: skip
 SECRETS = ("only-the-grader-knows-this-line", "hidden_input")
 

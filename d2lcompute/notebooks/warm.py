@@ -156,7 +156,8 @@ class ForkedProcess:
     def send_signal(self, number: int) -> None:
         """Signal the process, never another one that got its number later."""
         if self.poll() is None:
-            signal.pidfd_send_signal(self._handle, number)
+            with contextlib.suppress(ProcessLookupError):  # it may end meanwhile
+                signal.pidfd_send_signal(self._handle, number)
 
     def kill(self) -> None:
         """End the process at once."""

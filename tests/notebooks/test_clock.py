@@ -25,6 +25,7 @@ def crowded(request):
     yield processes[0].pid
     for process in processes:
         process.kill()
+    for process in processes:
         process.wait()
 
 
