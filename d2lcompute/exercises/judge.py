@@ -141,12 +141,13 @@ def _settings_kept() -> Iterator[None]:
     try:
         yield
         for name, (read, _set) in _SETTINGS.items():
+            found = read()
             fact = _("`{name}` gives {found} after your code, and {before} before it.",
-                     name=name, found=read(), before=before[name])  # fmt: skip
-            expect(read() == before[name], "setting changed", fact)
+                     name=name, found=found, before=before[name])  # fmt: skip
+            expect(found == before[name], "setting changed", fact)
     finally:
         for name, (read, set_back) in _SETTINGS.items():
-            if read() != before[name]:
+            if read() != before[name]:  # to set a default device costs each call of torch a look
                 set_back(before[name])
 
 
