@@ -58,19 +58,30 @@ class Sender:
 NOBODY = Sender("", "")
 
 
-def find_sender(path: PurePosixPath) -> Sender | None:
+def is_of_a_platform(path: PurePosixPath) -> bool:
+    """Say whether a platform named the file, or a folder that it lies in.
+
+    >>> from pathlib import PurePosixPath
+    >>> from d2lcompute.grading.platforms import is_of_a_platform
+    >>> is_of_a_platform(PurePosixPath("Ada Byron_345_assignsubmission_file_/hw.ipynb"))
+    True
+    """
+    return _match_in(path, deep=True) is not None
+
+
+def find_sender(path: PurePosixPath, deep: bool = True) -> Sender | None:
     """Return who handed in a file; None for one that lies beside the submissions.
+
+    A platform's folders may lie `deep` in others only where all that was handed in lies in such:
+    elsewhere students could name a folder so as to hand in for another.
 
     >>> from pathlib import PurePosixPath
     >>> from d2lcompute.grading.platforms import find_sender
     >>> find_sender(PurePosixPath("HW_ada_attempt_2026-11-20-23-58-01_hw.ipynb"))
     Sender(key='HW_ada', name='ada', number='', submitted='2026-11-20T23:58:01', late=False)
     """
-    label = path.parts[0]
-    alone = len(path.parts) == 1 or label.lower().endswith(".zip")  # one that was handed in
-    matches = [_match(label, OF_FILES)] if alone else []
-    matches += [_match(folder, OF_FOLDERS) for folder in path.parts[:-1]]
-    match = next(filter(None, matches), None)
+    label, alone = path.parts[0], _is_alone(path)
+    match = _match_in(path, deep)
     if match is None:
         if len(path.parts) == 1 and not NOTEBOOK.search(label):
             return None
@@ -98,6 +109,19 @@ def sent_as(path: PurePosixPath) -> str:
         return path.name
     rest = path.name[match.end() :]
     return path.name if rest in ("", ".txt") else rest
+
+
+def _is_alone(path: PurePosixPath) -> bool:
+    """Say whether a file, or the zip that it is in, lies at the top, as it was handed in."""
+    return len(path.parts) == 1 or path.parts[0].lower().endswith(".zip")
+
+
+def _match_in(path: PurePosixPath, deep: bool) -> re.Match[str] | None:
+    """Return what a platform wrote into a path, the outermost first."""
+    folders = path.parts[:-1] if deep else path.parts[:-1][:1]
+    matches = [_match(path.parts[0], OF_FILES)] if _is_alone(path) else []
+    matches += [_match(folder, OF_FOLDERS) for folder in folders]
+    return next(filter(None, matches), None)
 
 
 def _match(text: str, patterns: Iterable[re.Pattern[str]]) -> re.Match[str] | None:

@@ -23,7 +23,7 @@ from typing import Any
 from ..notebooks.errors import plain
 from .assignment import SOLUTION, Assignment
 from .nbgrader import declared_id
-from .platforms import NOBODY, NOTEBOOK, Sender, find_sender, readable, sent_as
+from .platforms import NOBODY, NOTEBOOK, Sender, find_sender, is_of_a_platform, readable, sent_as
 from .sources import ARCHIVES, LARGEST, UnreadableError, find_files, read_file
 
 LARGEST_MODULE = 1 << 20
@@ -209,9 +209,12 @@ def _gather(source: Path, assignment: Assignment) -> tuple[list[_Student], list[
     left_out: list[str] = []
     passed_over: defaultdict[str, list[str]] = defaultdict(list)
     with ExitStack() as stack:
-        for path, load in sorted(find_files(source, stack), key=lambda file: os.fsencode(file[0])):
+        files = sorted(find_files(source, stack), key=lambda file: os.fsencode(file[0]))
+        handed_in = [path for path, _ in files if NOTEBOOK.search(path.name) and not _why_not(path)]
+        deep = all(map(is_of_a_platform, handed_in))
+        for path, load in files:
             is_notebook = bool(NOTEBOOK.search(path.name))
-            reason, sender = _why_not(path), find_sender(path)
+            reason, sender = _why_not(path), find_sender(path, deep)
             if reason and is_notebook:
                 passed_over[reason].append(readable(str(path)))
             elif sender and sender.name and not reason:

@@ -176,6 +176,20 @@ LAYOUTS = {
         ["Ada Lovelace_31_assignsubmission_file_hw.ipynb", "Bob_7_assignsubmission_file_h.pdf"],
         {"Ada Lovelace (31)": GOOD, "Bob (7)": f"{NOTHING}: Bob_7_assignsubmission_file_h.pdf"},
     ),
+    "moodle folders in others": (
+        ["groups/A/Ada_31_assignsubmission_file_/x/hw.ipynb",
+         "groups/B/Bob_7_assignsubmission_file_/Ada_31_assignsubmission_file_/hw.ipynb"],
+        {"Ada (31)": GOOD, "Bob (7)": GOOD},
+    ),
+    "students' own folders, one called as by a platform": (
+        ["ada/hw.ipynb", "bob/Ada_31_assignsubmission_file_/hw.ipynb",
+         "eve/12-67 - Ada - Nov 20, 2026 1158 PM/hw.ipynb", "dan/Ada_31_20261120_235800/hw.ipynb"],
+        {"ada": GOOD, "bob": GOOD, "dan": GOOD, "eve": GOOD},
+    ),
+    "one folder called as by a platform beside others of the same student": (
+        ["bob/hw.ipynb", "bob/Ada_31_assignsubmission_file_/hw.ipynb"],
+        {"bob: bob/hw.ipynb": GOOD, "bob: bob/Ada_31_assignsubmission_file_/hw.ipynb": GOOD},
+    ),
     "canvas": (
         ["lovelaceada_1234_567890_hw.ipynb", "roebob_LATE_77_567_hw-1.ipynb", "eve_12_34_x.txt"],
         {"eve (12)": f"{NOTHING}: x.txt", "lovelaceada (1234)": GOOD, "roebob (77, late)": GOOD},
