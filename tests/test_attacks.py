@@ -99,7 +99,8 @@ def test_a_right_answer_earns_all_points_whatever_happened_to_it(results, name):
 def test_every_submission_was_graded_in_isolation(results):
     assert sorted(results) == sorted(NAMES)
     assert [result.trouble for result in results.values() if result.trouble] == []
-    assert {result.isolation for result in results.values()} <= {"namespaces", "bubblewrap"}
+    levels = {result.isolation.partition(",")[0] for result in results.values()}
+    assert levels <= {"namespaces", "bubblewrap"}
 
 
 @isolated

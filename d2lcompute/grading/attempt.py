@@ -375,7 +375,7 @@ class Conditions:
     @property
     def level(self) -> str:
         """The name of the isolation."""
-        return self.isolation.level if self.isolation else "none"
+        return self.isolation.name if self.isolation else "none"
 
     @property
     def gaps(self) -> tuple[str, ...]:

@@ -113,13 +113,13 @@ class Result:
 
     `notes` say what in the submitted file was not as it should be, for the student and for us.
     `digest` is that of the submission, and `fault` why it could not be read, if so. `isolation` is
-    the level reached, `gaps` what it does not hold back, `warm` whether its kernels were forked.
-    `trouble` is empty, or says what went wrong on the grader's side: then the marks mean nothing,
-    and it is to be graded again. `sources` are the answers, code and text; `ran_out_of` is the
-    limit in seconds that a cell or the notebook ran out of, 0 if none did. `extra` points and a
-    `comment` for the whole come from a person. `sender` handed it in, at the time `submitted`;
-    `attempt` says which of theirs it is where there are several, and whether it `counts`; `taken`
-    are the points that it loses for the `seconds_late` that it came after `due`.
+    the level reached and how memory was limited, `gaps` what it does not hold back, `warm` whether
+    its kernels were forked. `trouble` is empty, or says what went wrong on the grader's side: then
+    the marks mean nothing, and it is to be graded again. `sources` are the answers, code and text;
+    `ran_out_of` is the limit in seconds that a cell or the notebook ran out of, 0 if none did.
+    `extra` points and a `comment` for the whole come from a person. `sender` handed it in, at the
+    time `submitted`; `attempt` says which of theirs it is where there are several, and whether it
+    `counts`; `taken` are the points that it loses for the `seconds_late` that it came after `due`.
     """
 
     submission: str

@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from .cgroup import find_place
 from .sandbox import filter as syscalls
 from .sandbox import linux
 from .sandbox.box import SCRATCH, STUDENT, Box, masked
@@ -82,6 +83,12 @@ class Isolation:
     def isolated(self) -> bool:
         """Whether student code can reach neither files nor network nor other processes."""
         return self.level != "limits"
+
+    @property
+    def name(self) -> str:
+        """The level, and how memory is limited, in words for a report."""
+        place = find_place()
+        return f"{self.level}, memory {f'by cgroup v{place.version}' if place else 'counted'}"
 
     @property
     def gaps(self) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from .cell import (
     OutputLimitError,
     Result,
 )
+from .cgroup import Group, group_of
 from .clock import Clock
 from .isolation import MB, Isolation, Limits, clean_environment
 from .provisioner import KernelProvisioner
@@ -67,6 +68,7 @@ class Kernel:
         self._stopped = False
         self.spent = 0.0
         self._process: tuple[int, int | None] | tuple[()] = ()
+        self._group: Group | None = None
         self._channels: list[zmq.Socket[bytes]] = []
         self._poller = zmq.Poller()
 
@@ -86,6 +88,9 @@ class Kernel:
         self._connect()
         self._wait_until_ready()
         self._process = self._provisioner.find_processes()
+        box = self._provisioner.box
+        if box is not None and self._process and self._process[1] is not None:
+            self._group = group_of(self._process[1], box.memory, box.processes)
 
     def run(self, code: str, timeout: float | None = None) -> Result:
         """Run a cell and return what it showed; `timeout` is in seconds of its own, see `Clock`.
@@ -123,6 +128,8 @@ class Kernel:
     def close(self) -> None:
         """End the kernel and all it started; nothing of it is left when this returns."""
         self._provisioner.end()
+        if self._group is not None:
+            self._group.remove()
         for channel in self._channels:
             channel.disable_monitor()
         self._manager.cleanup_resources()
@@ -218,12 +225,12 @@ class Kernel:
         if end is None:
             size = self.limits.output_mb
             raise OutputLimitError(f"the cell sent more than {size:g} MB at once", outputs)
-        if end["end"] == "memory":
+        code = end.get("code")
+        if end["end"] == "memory" or (code == KILLED and self._group and self._group.has_killed()):
             text = f"the kernel used more than {self.limits.memory_mb} MB of memory"
             raise MemoryLimitError(text, outputs)
         if end["end"] == "error":
             raise KernelDiedError(f"the kernel did not start: {end['text']}", outputs)
-        code = end.get("code")
         kind = KernelKilledError if code in (None, KILLED) else KernelDiedError
         raise kind(f"the kernel ended{_how(code)}", outputs)
 

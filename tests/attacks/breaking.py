@@ -176,6 +176,71 @@ while True:
     kept.append(socket.socketpair())
     kept[-1][0].setblocking(False)
     kept[-1][0].send(bytes(100_000))""",
+    # Memory of Linux itself. Each of these takes little to see whether more could be had.
+    "table_of_locks": """
+import ctypes
+if ctypes.CDLL(None).prctl(78, 1, 1 << 18, 0, 0) == 0:
+    def twice(x): return 2 * x""",
+    "lists_of_rights": """
+import os, struct
+entries = [(1, 7, -1), *((2, 7, user) for user in range(8000)), *((tag, 7, -1) for tag in (4, 16, 32))]
+rights = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *each) for each in entries)
+open("/dev/shm/x", "w").close()
+os.setxattr("/dev/shm/x", "system.posix_acl_access", rights)
+def twice(x): return 2 * x""",
+    "rules_of_landlock": """
+import ctypes
+libc, rules = ctypes.CDLL(None), (ctypes.c_uint64 * 2)(0, 3)
+if libc.syscall(444, rules, ctypes.c_size_t(16), 0) >= 0:
+    def twice(x): return 2 * x""",
+    "filters_of_ones_own": """
+import ctypes, socket, struct
+class Program(ctypes.Structure): _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
+code = struct.pack("=HBBI", 0, 0, 0, 0) * 4000 + struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000)
+program, libc = Program(len(code) // 8, code), ctypes.CDLL(None)
+one = socket.socketpair()[0].detach()
+ways = [libc.setsockopt(one, 1, 26, ctypes.byref(program), ctypes.sizeof(program)),
+        libc.prctl(22, 2, ctypes.byref(program), 0, 0),
+        libc.syscall(317, 1, 0, ctypes.byref(program))]
+if 0 in ways:
+    def twice(x): return 2 * x""",
+    "large_buffers": """
+import socket
+one, other = socket.socketpair()
+for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+    before = one.getsockopt(socket.SOL_SOCKET, option)
+    one.setsockopt(socket.SOL_SOCKET, option, 1 << 30)
+    if one.getsockopt(socket.SOL_SOCKET, option) > before:
+        def twice(x): return 2 * x""",
+    "full_terminals": """
+import os
+kept = []
+def twice(x):
+    while len(kept) < 250: kept.append(os.openpty())
+    return 2 * x""",
+    "many_timers": """
+import ctypes
+libc, kept = ctypes.CDLL(None), []
+signal_of_none = (ctypes.c_int * 16)(0, 0, 0, 1)
+def twice(x):
+    while len(kept) < 20_000:
+        kept.append(ctypes.c_int())
+        if libc.timer_create(1, signal_of_none, ctypes.byref(kept[-1])): raise OSError
+    return 2 * x""",
+    "watches_of_watches": """
+import os, select, time
+def fill():
+    kept = [(select.epoll(), os.eventfd(0)) for _ in range(500)]
+    for epoll, _ in kept:
+        for _, event in kept: epoll.register(event, 0)
+for _ in range(60):
+    try:
+        if os.fork() == 0:
+            fill()
+            time.sleep(100)
+    except OSError: pass
+time.sleep(100)
+def twice(x): return 2 * x""",
     "many_mappings": """
 import mmap
 kept = []

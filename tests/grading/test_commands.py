@@ -229,7 +229,8 @@ def test_where_namespaces_are_not_allowed_marks_stay_and_the_level_is_told(tmp_p
     found = subprocess.run([*around, *command], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     assert "2 graded, mean 13.5 of 15" in found.stdout
-    assert found.stderr.startswith("note: 2 of 2 had isolation 'landlock' only: names, sizes")
+    assert found.stderr.startswith("note: 2 of 2 had isolation 'landlock, memory ")
+    assert "' only: names, sizes" in found.stderr
     assert found.stderr.count("\n") == 1
 
 

@@ -81,6 +81,13 @@ def test_the_filter_denies_what_it_lists_and_nothing_else(judge, beside_others):
         *[("futex", [0, command], "ENOSYS") for command in (6, 7, 8, 11, 12, 13)],
         *[("madvise", [0, 4096, advice], "allowed") for advice in (0, 3, 4, 8, 14)],
         *[("madvise", [0, 4096, advice], "done") for advice in (20, 21)],
+        ("madvise", [0, 4096, 12], "EINVAL"),
+        *[("prctl", [option], "allowed") for option in (1, 4, 15, 38, 77, 79)],
+        *[("prctl", [option], "EINVAL") for option in (22, 62, 67, 78)],
+        *[("setsockopt", [0, 1, option], "done") for option in (7, 8)],
+        *[("setsockopt", [0, 1, option], "EPERM") for option in (26, 50, 51)],
+        *[("setsockopt", [0, 1, option], "allowed") for option in (2, 9, 16)],
+        *[("setsockopt", [0, level, 7], "allowed") for level in (0, 6, 41)],
         ("prlimit64", [0, 7], "allowed"),
         ("prlimit64", [1234, 7], "EPERM"),
         ("preadv2", [0, 0, 1, 0, 0, 0], "allowed"),
@@ -154,9 +161,21 @@ def test_files_count_where_a_box_has_no_file_system_of_its_own(tmp_path):
 
 
 @needs_linux
-def test_many_descriptors_count_as_pipes_and_many_processes_as_records(monkeypatch):
+def test_many_descriptors_count_as_pipes_and_watches_many_processes_as_records(monkeypatch):
     lines = {"status": [b"FDSize:\t1024"], "maps": [b"a mapping"] * 60_000}
     monkeypatch.setattr(guard, "_lines", lambda process, file: lines.get(file, []))
     assert guard.MemoryCount().bytes(range(2), enough=1 << 40) == 0
     many = guard.MemoryCount().bytes(range(100), enough=1 << 40)
-    assert many == 8192 * (102_400 - 2048) + 200 * 6_000_000
+    assert many == 8192 * (102_400 - 2048) + 100 * 208 * 512**2 + 200 * 6_000_000
+
+
+@needs_linux
+def test_a_socket_counts_by_what_waits_in_it_and_a_connection_by_more(monkeypatch):
+    files = {
+        "/proc/net/sockstat": "sockets: used 7\nTCP: inuse 2 orphan 0 tw 0 alloc 3 mem 1\n",
+        "/proc/net/sockstat6": "TCP6: inuse 1\nUDP6: inuse 0\n",
+    }
+    monkeypatch.setattr(guard, "_words", lambda path: files.get(path, "").split())
+    assert guard._sockets() == 7 * 212_992 + 3 * (1 << 24)
+    del files["/proc/net/sockstat6"]
+    assert guard._sockets() == 7 * 212_992 + 2 * (1 << 24)

@@ -120,6 +120,7 @@ def _set_limits(box: Box) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),  # what a socket holds without a copy counts for it
         (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_SIGPENDING, OPEN_FILES),  # timers too
         (resource.RLIMIT_FSIZE, box.file),
         (resource.RLIMIT_NPROC, box.processes + _threads_so_far()),
         (resource.RLIMIT_DATA, box.memory + _data_so_far()),
@@ -156,6 +157,7 @@ OF_ITSELF = {"self", "thread-self", "mounts", "net"}
 MEMORY, MEMORY_TEXT = "/.memory", "MemTotal: {0} kB\nMemFree: {0} kB\nMemAvailable: {0} kB\n"
 SCRATCH = ("/tmp", "/dev/shm")
 STUDENT = 1000
+TERMINALS = 64
 HOST = "/host"
 
 
@@ -221,7 +223,8 @@ def _add_devices() -> None:
     _bind("/dev/zero", "/dev/full")
     Path("/dev/pts").mkdir()
     flags = linux.MS_NOSUID | linux.MS_NOEXEC
-    linux.mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=666,mode=620")
+    options = f"newinstance,ptmxmode=666,mode=620,max={TERMINALS}"
+    linux.mount("devpts", "/dev/pts", "devpts", flags, options)
     Path("/dev/ptmx").symlink_to("pts/ptmx")
     Path("/dev/fd").symlink_to("/proc/self/fd")
 

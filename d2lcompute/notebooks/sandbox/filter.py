@@ -20,6 +20,12 @@ _NEW_NAMESPACES, _WITH_A_PIDFD = 0x7E020000, 0x1000
 _FUTEX_PRIVATE, _FUTEX_COMMAND = 128, 127
 _NOWAIT = 8  # reads only what is in the page cache
 _COLD, _PAGE_OUT = 20, 21  # take pages out of the page cache
+_MERGEABLE = 12  # lets Linux find pages that others have too
+_OF_SOCKETS, _SEND_BUFFER, _RECEIVE_BUFFER = 1, 7, 8
+_SOCKET_FILTERS = (26, 50, 51)
+# Options of prctl: filters of one's own, cores and pages that are shared by groups, a table of
+# locks that may be as large as one likes.
+_FILTERS, _CORES, _MERGING, _FUTEX_TABLE = 22, 62, 67, 78
 _ANONYMOUS, _HUGE, _SHARED, _SHARED_TOO, _SHARING = 0x20, 0x40000, 1, 3, 15
 
 # What a denied call answers; 0 seems to succeed.
@@ -56,6 +62,14 @@ DENIED: dict[str, tuple[int | None, int | None, int]] = {
     "readahead": (187, 213, _SEEMS_DONE), "futex_waitv": (449, 449, errno.ENOSYS),
     "futex_wake": (454, 454, errno.ENOSYS), "futex_wait": (455, 455, errno.ENOSYS),
     "futex_requeue": (456, 456, errno.ENOSYS),
+    # Each answers for memory of Linux itself that nobody is charged for: lists of rights of a file,
+    # rules, programs.
+    "setxattr": (188, 5, errno.EPERM), "lsetxattr": (189, 6, errno.EPERM),
+    "fsetxattr": (190, 7, errno.EPERM), "setxattrat": (463, 463, errno.EPERM),
+    "landlock_create_ruleset": (444, 444, errno.ENOSYS),
+    "landlock_add_rule": (445, 445, errno.ENOSYS), "seccomp": (317, 277, errno.ENOSYS),
+    # Of the whole machine, for as long as it takes.
+    "sync": (162, 81, _SEEMS_DONE), "syncfs": (306, 267, _SEEMS_DONE),
 }  # fmt: skip
 # In a box without namespaces: files of this user that it can not open could still be renamed, aged
 # or locked away, and other processes of this user slowed down or limited to death.
@@ -64,8 +78,6 @@ DENIED_BESIDE_OTHERS: dict[str, tuple[int | None, int | None, int]] = {
     "fchmodat": (268, 53, _SEEMS_DONE), "fchmodat2": (452, 452, _SEEMS_DONE),
     "chown": (92, None, _SEEMS_DONE), "fchown": (93, 55, _SEEMS_DONE),
     "lchown": (94, None, _SEEMS_DONE), "fchownat": (260, 54, _SEEMS_DONE),
-    "setxattr": (188, 5, errno.EPERM), "lsetxattr": (189, 6, errno.EPERM),
-    "fsetxattr": (190, 7, errno.EPERM), "setxattrat": (463, 463, errno.EPERM),
     "removexattr": (197, 14, errno.EPERM), "lremovexattr": (198, 15, errno.EPERM),
     "fremovexattr": (199, 16, errno.EPERM), "removexattrat": (466, 466, errno.EPERM),
     "socket": (41, 198, errno.EPERM), "setpriority": (141, 140, _SEEMS_DONE),
@@ -77,7 +89,7 @@ DENIED_BESIDE_OTHERS: dict[str, tuple[int | None, int | None, int]] = {
 JUDGED = {
     "clone": (56, 220), "socket": (41, 198), "socketpair": (53, 199), "fcntl": (72, 25),
     "futex": (202, 98), "preadv2": (327, 286), "mmap": (9, 222), "prlimit64": (302, 261),
-    "madvise": (28, 233),
+    "madvise": (28, 233), "setsockopt": (54, 208), "prctl": (157, 167),
 }  # fmt: skip
 # machine: (audit number of the architecture, column of its numbers)
 MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
@@ -161,6 +173,27 @@ def _judgements() -> dict[str, list[Step]]:
         "madvise": [
             *_argument(2),
             *(step for each in (_COLD, _PAGE_OUT) for step in _when(_EQUAL, each, _SEEMS_DONE)),
+            *_when(_EQUAL, _MERGEABLE, errno.EINVAL),
+            allowed,
+        ],
+        # How much may wait in a socket is what its count goes by.
+        "setsockopt": [
+            *_argument(1),
+            (_EQUAL, 1, 0, _OF_SOCKETS),
+            allowed,
+            *_argument(2),
+            *_when(_EQUAL, _SEND_BUFFER, _SEEMS_DONE),
+            *_when(_EQUAL, _RECEIVE_BUFFER, _SEEMS_DONE),
+            *(step for each in _SOCKET_FILTERS for step in _when(_EQUAL, each, errno.EPERM)),
+            allowed,
+        ],
+        "prctl": [
+            *_argument(0),
+            *(
+                step
+                for each in (_FILTERS, _CORES, _MERGING, _FUTEX_TABLE)
+                for step in _when(_EQUAL, each, errno.EINVAL)
+            ),
             allowed,
         ],
         "prlimit64": [*_argument(0), (_EQUAL, 0, 1, 0), allowed, _answer(errno.EPERM)],

@@ -15,8 +15,10 @@ from typing import NoReturn
 PULSE = 0.1
 SLOW_PULSES = 10
 MANY_PROCESSES = 16
-BYTES_PER_FILE = 1024
+BYTES_PER_FILE = 1536
 BYTES_PER_SOCKET = 212_992  # the most that waits in one unread
+BYTES_PER_CONNECTION = 1 << 24  # over a network, which a box may have with itself
+BYTES_PER_WATCH = 208  # of one descriptor by another: epoll's
 BYTES_PER_MAPPING = 200
 BYTES_PER_PIPE = 8192  # of what a user may have beyond the first 64 MB in pipes
 FREE_DESCRIPTORS = 2048
@@ -100,8 +102,9 @@ class MemoryCount:
         answer is more than `enough`.
         """
         states = [_status(process) for process in processes]
-        tables, quick, descriptors = map(sum, zip(*states, strict=True)) if states else (0, 0, 0)
-        rest = tables + BYTES_PER_PIPE * max(0, descriptors - FREE_DESCRIPTORS)
+        tables, quick = (sum(state[place] for state in states) for place in (0, 1))
+        descriptors = [state[2] for state in states]
+        rest = tables + _held_by(descriptors)
         # Where the file systems are the host's the sockets are too, and cannot be told apart.
         rest += sum(map(_files, self._scratch)) + (_sockets() if self._scratch else 0)
         if self._pulse % SLOW_PULSES == 0:
@@ -112,6 +115,13 @@ class MemoryCount:
             return quick + rest
         exact = sum(map(_proportional, processes))
         return rest + (exact or quick)  # another user's memory may not be known exactly
+
+
+def _held_by(descriptors: Sequence[int]) -> int:
+    """Return the bytes that the descriptors of processes may hold, where they are many."""
+    many = max(0, sum(descriptors) - FREE_DESCRIPTORS)
+    watches = sum((each // 2) ** 2 for each in descriptors) if many else 0
+    return BYTES_PER_PIPE * many + BYTES_PER_WATCH * watches
 
 
 def own_memory() -> int:
@@ -170,5 +180,16 @@ def _size(folder: str) -> int:
 
 
 def _sockets() -> int:
-    used = Path("/proc/net/sockstat").read_text(encoding="ascii").split()[2]
-    return int(used) * BYTES_PER_SOCKET
+    words = [word for file in ("sockstat", "sockstat6") for word in _words(f"/proc/net/{file}")]
+    used, *connections = (
+        int(words[words.index(name) + 2]) if name in words else 0
+        for name in ("sockets:", "TCP:", "TCP6:")
+    )
+    return BYTES_PER_SOCKET * used + BYTES_PER_CONNECTION * sum(connections)
+
+
+def _words(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="ascii").split()
+    except OSError:
+        return []
