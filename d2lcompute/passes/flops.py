@@ -35,10 +35,9 @@ class Flops:
 
     def count(self, func: Any, args: Any, kwargs: Any, result: Any, weights: set[int]) -> None:
         """Add what an operator has computed; `weights` tell the memory of matrices."""
-        operator = getattr(func, "overloadpacket", func)
-        formula = FORMULAS.get(operator) or flop_registry.get(operator) or _by_name(operator)
+        operator, formula = getattr(func, "overloadpacket", func), formula_of(func)
         if formula is None:
-            if weights and not _is_no_product(func) and _reads(args, kwargs, weights):
+            if weights and not is_no_product(func) and _reads(args, kwargs, weights):
                 self.uncounted[str(operator).replace("aten.", "")] += 1
         elif not _is_plain(args):
             self.total += _of_several(formula, args, kwargs, result)
@@ -49,6 +48,12 @@ class Flops:
             if key not in self._known:
                 self._known[key] = int(formula(*args, **kwargs, out_val=result))
             self.total += self._known[key]
+
+
+def formula_of(func: Any) -> Formula | None:
+    """Return what tells the FLOPs of an operator, None if it is not known to have any."""
+    operator = getattr(func, "overloadpacket", func)
+    return FORMULAS.get(operator) or flop_registry.get(operator) or _by_name(operator)
 
 
 def _of_several(formula: Formula, args: Any, kwargs: Any, result: Any) -> int:
@@ -94,7 +99,7 @@ def _entries(tensor: Tensor) -> int:
 def _is_plain(args: Sequence[Any]) -> bool:
     for argument in args:
         if isinstance(argument, Tensor) and (
-            argument.is_complex() or argument.is_nested or is_sparse(argument)
+            argument.layout is not torch.strided or argument.is_complex() or argument.is_nested
         ):
             return False
     return True
@@ -186,7 +191,7 @@ def _by_name(operator: Any) -> Formula | None:
 
 
 @cache
-def _is_no_product(func: Any) -> bool:
+def is_no_product(func: Any) -> bool:
     """Whether an operator moves, scales, compares or sums up: nobody counts that."""
     schema = getattr(func, "_schema", None)
     if schema is None:

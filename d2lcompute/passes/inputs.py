@@ -84,10 +84,9 @@ class Inputs:
 
     def on_meta(self, net: nn.Module) -> Arguments:
         """Return arguments without data, of the type of the net where only a shape is given."""
-        dtype, _ = kind_of(net)
         return self._arguments(
             lambda tensor: _like(_without_data(tensor), tensor),
-            lambda shape: torch.empty(shape, dtype=dtype, device="meta"),
+            lambda shape: torch.empty(shape, dtype=kind_of(net)[0], device="meta"),
         )
 
     def for_real(self, net: nn.Module) -> Arguments:
@@ -95,9 +94,9 @@ class Inputs:
 
         They are cut off from the graph that the caller's tensors are a part of.
         """
-        dtype, device = kind_of(net)
 
         def noise(shape: tuple[int, ...]) -> Tensor:
+            dtype, device = kind_of(net)
             generator = torch.Generator().manual_seed(0)
             values = torch.randn(shape, generator=generator, device="cpu", dtype=torch.float32)
             return values.to(device, dtype)
@@ -122,7 +121,8 @@ class Inputs:
         items = replaced(self._items(), on_tensor, None if self.as_given else on_shape)
         named = {name: items[name] for name in self.named}
         args = [items[index] for index in range(len(self.args))]
-        return args, {**named, **replaced({**self.untouched}, on_tensor)}
+        untouched = replaced({**self.untouched}, on_tensor) if self.untouched else {}
+        return args, {**named, **untouched}
 
 
 def _without_data(tensor: Tensor) -> Tensor:

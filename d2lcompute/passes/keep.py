@@ -14,14 +14,17 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
+from ..parameters.memory import PLAIN
 from ..parameters.names import attributes_of, tensors_of, walk
 from .deferred import deferral_of
 from .hooks import Functions, Operators
 from .memory import gives_new_memory, storage_of
-from .random_states import generator_state, random_states_kept
+from .random_states import generator_state, is_function_of, random_states_kept, run_torch_alone
 from .values import contents, slots_of, tensors_in
 
 CONTAINERS = {dict, OrderedDict, list, set}
+_HOLDERS = {*CONTAINERS, tuple}
+_LAYERS = "torch.nn.", f"{__package__}."  # whose functions call no others
 _ORDINARY = {"torch", "collections", "types", "random", "numpy"}
 _PLAIN = {
     type(None), bool, int, float, complex, str, bytes,
@@ -64,14 +67,17 @@ def kept(
     modules = [module for _, module in walk(net)]
     states = _States(modules, values)
     tensors = tensors_of(modules)
-    learning = {id(module): module for module in modules if learns and is_unfinished(module)}
-    fixed = [module for module in modules if id(module) not in learning]
-    writes = Writes([*tensors_of(fixed), *states.tensors], strangers)
-    writes.leave(tensors_of(learning.values()))
-    leaves = _gradients_kept([*tensors, *states.tensors])
+    unfinished = [module for module in modules if is_unfinished(module)]
+    learning = {id(module) for module in unfinished if learns}
+    fixed = tensors_of(m for m in modules if id(m) not in learning) if learning else tensors
+    writes = Writes([*fixed, *states.tensors], strangers)
+    writes.leave(tensors_of(unfinished) if learns else ())
     with torch._C.DisableTorchFunction():  # which lazy tensors ask at each attribute
-        random = random_states_kept({tensor.device for tensor in tensors})
-    with random, leaves, _late(modules, writes) as learned:
+        devices = {tensor.device for tensor in tensors}
+    only_torch = not strangers and states.are_of_torch and run_torch_alone(modules, tensors)
+    random = random_states_kept(devices, only_torch=only_torch)
+    with random, _gradients_kept([*tensors, *states.tensors]):
+        learned = _watch_late(unfinished, writes)
         try:
             yield writes
         finally:
@@ -136,7 +142,7 @@ class Writes:
 
     def before_operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Copy what an operator is about to write to."""
-        for index, name in _written(func):
+        for index, name in written_by(func):
             self.save(tensors_in(args[index] if index < len(args) else kwargs.get(name)))
 
     def undo(self) -> None:
@@ -218,9 +224,11 @@ class _State:
         self.kind = type(holder)
         self.values = dict(getattr(holder, "__dict__", {}))
         self.slots = slots_of(holder)
-        held = (*self.values.values(), *self.slots.values())
-        found = [value for value in held if type(value) in CONTAINERS]
-        self.contents = [(value, value.copy() if value else ()) for value in found]
+        self.contents = [
+            (value, value.copy() if value else ())
+            for value in (*self.values.values(), *self.slots.values())
+            if type(value) in CONTAINERS
+        ]
 
     def restore(self) -> None:
         """Put everything back, but for the values of tensors."""
@@ -239,11 +247,13 @@ class _State:
 class _States:
     """What modules and other values hold, and all that can be reached from there.
 
-    `tensors` are those among it that are neither parameters nor buffers.
+    `tensors` are those among it that are neither parameters nor buffers. All of it `are_of_torch`
+    if it is tensors, containers and functions of torch's layers.
     """
 
     def __init__(self, modules: Sequence[nn.Module], values: Iterable[Any]) -> None:
         self.tensors: list[Tensor] = []
+        self.are_of_torch = True
         self._modules = [_State(module) for module in modules]
         self._below: list[Callable[[], object]] = []
         self._entered: set[int] = set()
@@ -271,10 +281,12 @@ class _States:
         if isinstance(value, Tensor):
             if not is_lazy(value):
                 self.tensors.append(value)
+            self.are_of_torch &= type(value) in PLAIN
             return
         if id(value) in self._entered or isinstance(value, nn.Module):
             return
         self._entered.add(id(value))
+        self.are_of_torch &= type(value) in _HOLDERS or is_function_of(value, *_LAYERS)
         undo = self._undo_of(value)
         if undo:
             self._below.append(undo)
@@ -323,13 +335,11 @@ def _gradients_kept(tensors: Iterable[Tensor]) -> Iterator[None]:
             leaf.grad = gradient
 
 
-@contextmanager
-def _late(modules: Sequence[nn.Module], writes: Writes) -> Iterator[Callable[[], set[int]]]:
+def _watch_late(unfinished: Sequence[nn.Module], writes: Writes) -> Callable[[], set[int]]:
     """Watch over the tensors of lazy layers as soon as they have them, right before `forward`.
 
-    What it yields tells the ids of the layers that are complete by then.
+    What it returns ends that and tells the ids of the layers that are complete by then.
     """
-    unfinished = [module for module in modules if is_unfinished(module)]
 
     def note(module: nn.Module, inputs: object) -> None:
         if not is_unfinished(module):  # else it gets its first values in `forward`
@@ -342,11 +352,11 @@ def _late(modules: Sequence[nn.Module], writes: Writes) -> Iterator[Callable[[],
             handle.remove()
         return {id(module) for module in unfinished if not is_unfinished(module)}
 
-    yield learned
+    return learned
 
 
 @cache
-def _written(func: Any) -> tuple[tuple[int, str], ...]:
+def written_by(func: Any) -> tuple[tuple[int, str], ...]:
     """Return place and name of the arguments that an operator writes to.
 
     Torch does not declare that the operators of batch normalization write to running statistics.

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from ..parameters.memory import PLAIN, parts_of
+from .hooks import is_composite
 from .values import tensors_in
 
 
@@ -112,6 +113,16 @@ def storage_of(tensor: Tensor) -> int:
         return int(tensor.untyped_storage()._cdata)
     except (RuntimeError, NotImplementedError, ValueError):  # sparse; lazy; wrapped by a transform
         return 0
+
+
+@cache
+def gives_a_view(func: Any) -> bool:
+    """Whether all that an operator gives is in the memory of what it takes, as that is."""
+    schema = getattr(func, "_schema", None)
+    if schema is None or not schema.returns or is_composite(func):  # which may copy after all
+        return False
+    aliases = [one.alias_info for one in schema.returns]
+    return all(alias is not None and not alias.is_write for alias in aliases)
 
 
 @cache

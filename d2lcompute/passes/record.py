@@ -19,10 +19,10 @@ from torch.utils.hooks import RemovableHandle
 
 from ..parameters.names import Shape
 from .event import Event, shape, step_name, type_name, writes_or_reads_values
-from .flops import Flops
+from .flops import Flops, formula_of, is_no_product
 from .hooks import Functions, Operators, Run, hooked
-from .keep import Writes
-from .memory import Memory, storage_of
+from .keep import Writes, written_by
+from .memory import Memory, gives_a_view, storage_of
 from .registered import Registered, without_making
 from .statistics import Statistics, can_be_read, statistics
 from .values import tensors_in
@@ -34,6 +34,17 @@ class _Made(weakref.ref[Tensor]):
     __slots__ = ("maker", "port")
     maker: Event
     port: int
+
+
+class _Operator:
+    """What an operator has to be looked at for: most of them for little, and again and again."""
+
+    __slots__ = ("computes", "makes", "writes")
+
+    def __init__(self, func: Any) -> None:
+        self.writes = bool(written_by(func))
+        self.computes = formula_of(func) is not None or not is_no_product(func)
+        self.makes = not gives_a_view(func)
 
 
 class Watcher(Protocol):
@@ -93,6 +104,7 @@ class Recorder:
         self._marks: list[tuple[int, Event | None]] = [(0, None)]  # who runs from which node on
         self._makers: dict[int, _Made] = {}  # by the id of the tensor, which is used again later
         self._shapes: dict[tuple[Shape, ...], tuple[Shape, ...]] = {}
+        self._operators: dict[Any, _Operator] = {}
         self._block: Event | None = None  # the innermost that is running
         self._user: Event | None = None  # that or a step of it
         self._exits = ExitStack()
@@ -159,13 +171,16 @@ class Recorder:
     def _run_operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._is_apart:
             return func(*args, **kwargs)
-        if self._writes:
+        known = self._operators.get(func) or self._operators.setdefault(func, _Operator(func))
+        if known.writes and self._writes:
             self._writes.before_operator(func, args, kwargs)
         with torch._C.DisableTorchFunction():  # or compiled blocks would show their operators
             result = self._compute(func, args, kwargs) if self._compute else func(*args, **kwargs)
             if self._steps:
-                self.flops.count(func, args, kwargs, result, self._weights)
-                self.memory.note(func, result, (args, kwargs))
+                if known.computes:
+                    self.flops.count(func, args, kwargs, result, self._weights)
+                if known.makes:
+                    self.memory.note(func, result, (args, kwargs))
                 if self._block and self._user is self._block and not self._block.is_leaf:
                     self._read(args)  # no function of torch called it: in compiled blocks
         return result

@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import is_lazy
 
 from ..parameters.names import attributes_of, shape_text, tensors_of, walk
 from .event import Event, type_name
 from .hooks import time_blocks
 from .imagined import Pretence, remembered
-from .inputs import Inputs, kind_of
+from .inputs import Inputs
 from .keep import Writes, kept, undone_on_error
+from .random_states import random_states_kept
 from .record import Recorder, Watcher
 from .twin import copy_if_lazy, meta_twin
 from .values import replaced, tensors_in
@@ -43,19 +45,20 @@ class Pass:
     def __init__(
         self, net: nn.Module, inputs: Inputs, *, imagined: bool | None = None, learns: bool = False
     ) -> None:
-        check_whole(net)
+        modules = check_whole(net)
+        held = tensors_of(modules)
         self.inputs = inputs
-        self.on_meta = _needs_no_values(net, inputs) if imagined is None else imagined
-        self._is_twin = bool(imagined) or (self.on_meta and not _is_on_meta(net))
+        self.on_meta = _needs_no_values(held, inputs) if imagined is None else imagined
+        self._is_twin = bool(imagined) or (self.on_meta and not _is_on_meta(modules, held))
         self._touched: list[Tensor] = []
-        self._device = _place(net)
+        self._device = _place(held)
         self._pretence: Pretence | None = None
         self._fakes: dict[int, Tensor] = {}
         if self._is_twin:
             self.net = meta_twin(net)
             _leave_unfilled(self.net)
         else:
-            self.net = net if learns else copy_if_lazy(net)
+            self.net = net if learns or not any(map(is_lazy, held)) else copy_if_lazy(net)
         self._learns = learns
 
     @property
@@ -70,15 +73,17 @@ class Pass:
         steps: bool = True,
         values: bool = False,
         watch: Callable[[], Watcher] | None = None,
+        grown: Callable[[nn.Module], object] | None = None,
         then: Callable[[Recorder, Any], object] | None = None,
     ) -> Recorder:
         """Make the pass and return what was recorded.
 
-        `watched`, `steps` and `values` are as for `Recorder`, and `watch` makes its watcher. `then`
-        is shown the recorder and the output; nothing of what it does to the net stays either.
+        `watched`, `steps` and `values` are as for `Recorder`, and `watch` makes its watcher.
+        `grown` is shown a net to which the pass has added something. `then` is shown the recorder
+        and the output; nothing of what it does to the net stays either.
         """
         options: dict[str, Any] = {"watched": watched, "steps": steps, "values": values}
-        make = partial(self._record, options, watch, then)
+        make = partial(self._record, options, watch, grown, then)
         had_compiler = _COMPILER in sys.modules
         is_open = bool(self.inputs.tensors() and self.inputs.shapes())
         recorder = self._try_shapes(make) if is_open else make()
@@ -128,6 +133,7 @@ class Pass:
         self,
         options: dict[str, Any],
         watch: Callable[[], Watcher] | None,
+        grown: Callable[[nn.Module], object] | None,
         then: Callable[[Recorder, Any], object] | None,
     ) -> Recorder:
         with self._scope() as (args, kwargs, writes):
@@ -142,8 +148,11 @@ class Pass:
                 **{**options, "watched": watched},
             )
             output = recorder.call(self.net, args, kwargs)
+            if grown and recorder.registered:
+                grown(self.net)
             if then:
-                with writes.watching() if writes else nullcontext():
+                watching = writes.watching() if writes else nullcontext()
+                with random_states_kept(), watching:  # a pass need not have kept all of them
                     then(recorder, output)
             recorder.release()
             self._touched = writes.touched if writes else []
@@ -164,8 +173,8 @@ class Pass:
         with (
             collector_paused(),
             as_written(),
-            place,
             putting_back as writes,
+            place,
             pretending as self._fakes,
         ):
             if self._pretence:
@@ -187,21 +196,34 @@ def _rename(events: Iterable[Event], ids: Mapping[int, int]) -> None:
         event.held = tuple([ids.get(key, key) for key in event.held])
 
 
-def check_whole(net: nn.Module) -> None:
-    """Refuse a net whose parameters are elsewhere: they come and go while it runs."""
-    for name, module in walk(net):
-        held = [p for p in module._parameters.values() if p is not None]
-        if any(map(_is_sharded, map(type, (module, *held)))):
-            raise ValueError(
-                f"`net` must hold all of its parameters, got {_called(name, module)}, whose are "
-                f"spread over processes; do look at the net before it is sharded"
-            )
-        is_away = "_hf_hook" in vars(module) and any(p.is_meta for p in held)
-        if is_away or any(hasattr(p, "ds_id") for p in held):
-            raise ValueError(
-                f"`net` must hold all of its parameters, got {_called(name, module)}, whose a hook "
-                f"brings and takes away again; do look at the net before it is offloaded"
-            )
+def check_whole(net: nn.Module) -> list[nn.Module]:
+    """Return all modules of a net, or refuse one whose parameters come and go while it runs."""
+    found = list(walk(net))
+    modules = [module for _, module in found]
+    tensors = tensors_of(modules)
+    is_suspect = (
+        any(map(_is_sharded, {*map(type, modules), *map(type, tensors)}))
+        or any("_hf_hook" in vars(module) for module in modules)
+        or any(hasattr(tensor, "ds_id") for tensor in tensors)
+    )
+    for name, module in found if is_suspect else ():
+        _check_whole(name, module)
+    return modules
+
+
+def _check_whole(name: str, module: nn.Module) -> None:
+    held = [p for p in module._parameters.values() if p is not None]
+    if any(map(_is_sharded, map(type, (module, *held)))):
+        raise ValueError(
+            f"`net` must hold all of its parameters, got {_called(name, module)}, whose are "
+            f"spread over processes; do look at the net before it is sharded"
+        )
+    is_away = "_hf_hook" in vars(module) and any(p.is_meta for p in held)
+    if is_away or any(hasattr(p, "ds_id") for p in held):
+        raise ValueError(
+            f"`net` must hold all of its parameters, got {_called(name, module)}, whose a hook "
+            f"brings and takes away again; do look at the net before it is offloaded"
+        )
 
 
 def _leave_unfilled(twin: nn.Module) -> None:
@@ -209,13 +231,17 @@ def _leave_unfilled(twin: nn.Module) -> None:
     for _, module in walk(twin):
         if isinstance(module, LazyModuleMixin) and type(module).__module__.startswith("torch.nn."):
             vars(module)["reset_parameters"] = lambda: None
-            vars(module)["initialize_parameters"] = partial(_unseen, module.initialize_parameters)
+            vars(module)["initialize_parameters"] = _unseen(module.initialize_parameters)
 
 
-def _unseen(run: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-    """Run what takes three times as long if somebody looks at functions and operators."""
-    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
-        run(*args, **kwargs)
+def _unseen(run: Callable[..., None]) -> Callable[..., None]:
+    """Return what takes a third of the time of `run`, as nobody looks at its operators."""
+
+    def run_unseen(*args: Any, **kwargs: Any) -> None:
+        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+            run(*args, **kwargs)
+
+    return run_unseen
 
 
 @cache
@@ -293,24 +319,22 @@ def wants_values(error: Exception) -> bool:
     return bool(re.search(r"(?<![a-z])(type)?meta\b", str(error), re.IGNORECASE))
 
 
-def _place(net: nn.Module) -> torch.device:
+def _place(held: Sequence[Tensor]) -> torch.device:
     """Return where a net computes; one without data would on an accelerator, if there is one."""
-    device = kind_of(net)[1]
+    device = held[0].device if held else torch.device("cpu")
     if device.type == "meta":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     return device
 
 
-def _needs_no_values(net: nn.Module, inputs: Inputs) -> bool:
+def _needs_no_values(held: Sequence[Tensor], inputs: Inputs) -> bool:
     """Whether to run on the meta device: for shapes alone, meta tensors and meta nets."""
     given = inputs.tensors()
     only_shapes = not given and bool(inputs.shapes())
-    held = tensors_of(module for _, module in walk(net))
     return only_shapes or any(tensor.is_meta for tensor in (*given, *held))
 
 
-def _is_on_meta(net: nn.Module) -> bool:
-    modules = [module for _, module in walk(net)]
+def _is_on_meta(modules: Sequence[nn.Module], held: Sequence[Tensor]) -> bool:
     attributes = [value for module in modules for _name, value in attributes_of(module)]
-    held = [*tensors_of(modules), *attributes]
-    return all(tensor.is_meta for tensor in held if isinstance(tensor, Tensor))
+    tensors = [*held, *(value for value in attributes if isinstance(value, Tensor))]
+    return all(tensor.is_meta for tensor in tensors)

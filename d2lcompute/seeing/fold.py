@@ -18,7 +18,7 @@ T = TypeVar("T")
 LONGEST_UNIT = 32
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Run(Generic[T]):
     """`items` that are `count` times as many as those of the `unit` that repeats."""
 
@@ -77,7 +77,9 @@ def fold(
             run = Run(count, items[start : start + length * count])
             if is_worth is None or is_worth(run):
                 found.append(run)
-        best = max(found, key=lambda run: len(run.items) - len(run.unit))
+        best = found[0]
+        if len(found) > 1:
+            best = max(found, key=lambda run: len(run.items) - len(run.unit))
         yield best
         start += len(best.items)
 

@@ -124,7 +124,7 @@ class _Folding:
         root = Part((0,))
         opening = [root]
         for part in opening:  # which grows meanwhile: nets may be too deep for recursion
-            if not part.is_loop:
+            if not part.is_loop and self._wiring.inside[part.calls[0]]:
                 columns = zip(*(self._wiring.inside[call] for call in part.calls), strict=True)
                 part.parts = list(self._folded(list(columns)))
             opening += part.parts

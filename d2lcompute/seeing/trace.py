@@ -154,12 +154,12 @@ def trace(
             "`loss_fn` must come with a backward pass, got backward=False; do backward=True"
         )
     made = Pass(net, Inputs.of(inputs, named_inputs, forward_kwargs))
-    back = partial(_go_back, loss_fn=loss_fn) if backward else None
     names = Names(made.net)
     recorder = made.record(
         [parameter for _name, parameter in names.parameters.values()],
         values=values,
-        then=partial(_finish, net=made.net, names=names, back=back),
+        grown=names.look_at,
+        then=partial(_go_back, loss_fn=loss_fn) if backward else None,
     )
     if recorder.error and made.on_meta and wants_values(recorder.error):
         so_far = list(as_calls(recorder.events, names, []))
@@ -179,20 +179,6 @@ def trace(
         depth=depth,
         registered=recorder.registered.names,
     )
-
-
-def _finish(
-    recorder: Recorder,
-    output: Any,
-    net: nn.Module,
-    names: Names,
-    back: Callable[[Recorder, Any], None] | None,
-) -> None:
-    """Do what has to be done while the net is as the pass has left it."""
-    if recorder.registered:
-        names.look_at(net)
-    if back:
-        back(recorder, output)
 
 
 def _go_back(recorder: Recorder, output: Any, loss_fn: Callable[[Any], Tensor] | None) -> None:

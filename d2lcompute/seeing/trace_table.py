@@ -38,9 +38,10 @@ def table_of(calls: Sequence[Call], notes: Sequence[str], depth: int | str | Non
     rows = [tree.row(part) for _indent, part in shown]
     hidden = sum(call.depth > deepest for call in calls) if depth is None else 0
     text = _('{count:,} calls deeper inside are not shown; depth="all" shows them', count=hidden)
+    columns = list(zip(*rows, strict=True)) or [()] * len(HEADERS)
     filled = [
-        i < ALWAYS or header in HIDDEN or any(row[i] is not None for row in rows)
-        for i, header in enumerate(HEADERS)
+        i < ALWAYS or header in HIDDEN or column.count(None) < len(column)
+        for i, (header, column) in enumerate(zip(HEADERS, columns, strict=True))
     ]
     return Table(
         tuple(compress(HEADERS, filled)),
@@ -77,18 +78,18 @@ class _Tree:
             return (head, *[None] * (len(HEADERS) - 1))
         calls = [self._calls[position] for position in part.calls]
         seconds = [call.seconds for call in calls if call.seconds is not None]
+        counts = [(call.flops, call.backward_flops, call.bytes, call.kept) for call in calls]
+        sums = [sum(column) or None for column in zip(*counts, strict=True)]
         return (
             head,
             _grown(calls[0].inputs, calls[-1].inputs),
             _grown(calls[0].outputs, calls[-1].outputs),
             _parameter_count(calls) or None,
-            sum(call.flops for call in calls) or None,
-            sum(call.backward_flops for call in calls) or None,
+            *sums[:2],
             *_values(calls),
             round(1e6 * sum(seconds)) if seconds else None,
             _("; ").join(self._remarks(part)) or None,
-            sum(call.bytes for call in calls) or None,
-            sum(call.kept for call in calls) or None,
+            *sums[2:],
         )
 
     def path(self, part: Part) -> str:
@@ -143,14 +144,16 @@ def _grown(first: Sequence[Shape], last: Sequence[Shape]) -> Shown:
 
 def _held(call: Call) -> list[str]:
     """Return what the net calls the buffers and constants that a step was given."""
-    names = dict.fromkeys(name for name in call.held if name and name not in call.parameters)
-    return [] if call.is_block else list(names)
+    held = () if call.is_block else call.held
+    return list(dict.fromkeys(name for name in held if name and name not in call.parameters))
 
 
 def _values(calls: Sequence[Call]) -> list[object]:
     """Return what there is to say about the first output, and about its gradient."""
     seen = [call.values[0] for call in calls if call.values and call.values[0]]
     back = [call.gradients[0] for call in calls if call.gradients and call.gradients[0]]
+    if not (seen or back):
+        return [None] * 5
     return [
         _first_to_last([one.mean for one in seen]),
         _first_to_last([one.deviation for one in seen]),

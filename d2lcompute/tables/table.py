@@ -165,9 +165,14 @@ def _data(value: object) -> Any:
 
 
 def _numeric(column: Sequence[object]) -> bool:
-    data = [value.value if isinstance(value, Shown) else value for value in column]
-    values = [value for value in data if value is not None and value != ""]
-    return bool(values) and all(isinstance(value, int | float) for value in values)
+    found = False
+    for value in column:
+        value = value.value if isinstance(value, Shown) else value
+        if isinstance(value, int | float):
+            found = True
+        elif value is not None and value != "":
+            return False
+    return found
 
 
 def _lines(cells: Sequence[str]) -> Iterable[Sequence[str]]:
@@ -179,7 +184,7 @@ def _lines(cells: Sequence[str]) -> Iterable[Sequence[str]]:
 
 def _text_column(column: Sequence[str], side: str) -> list[str]:
     """Return a column with its header, the first cell, underlined, and all of one width."""
-    widths = [display_width(cell) for cell in column]
+    widths = [*map(len if "".join(column).isascii() else display_width, column)]
     width = max(widths[0] + 2, *widths)
     blanks = [" " * (width - one) for one in widths]
     parts = (blanks, column) if side == "right" else (column, blanks)
