@@ -26,6 +26,17 @@ def test_using_the_library_loads_nothing_that_only_pictures_files_or_kernels_nee
     assert modules_after(code) & HEAVY == set()
 
 
+def test_a_step_on_a_practice_device_loads_nothing_of_torch_that_only_clusters_need():
+    code = """
+import torch
+import d2lcompute as d2c
+d2c.practice_gpus(1)
+net = d2c.dense(1, in_units=2).to("practice")
+net(torch.ones(3, 2, device="practice")).sum().backward()
+"""
+    assert "sympy" not in modules_after(code)  # which torch.distributed.tensor brings
+
+
 def test_running_notebooks_loads_no_torch_beside_that_of_their_kernels():
     assert modules_after("import d2lcompute.notebooks.plugin") & {"torch", "safetensors"} == set()
 

@@ -9,6 +9,7 @@ import re
 import sys
 import sysconfig
 import unicodedata
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -69,12 +70,24 @@ def plain(text: str, longest: int = 500) -> str:
     return kept if len(kept) <= longest else f"{kept[:longest]} ..."
 
 
-def _show(shell: Any, kind: type, error: Exception, traceback: TracebackType, **_: Any) -> None:
+def _show(shell: Any, kind: type, error: Any, traceback: TracebackType, **_: Any) -> None:
     error.__suppress_context__ = True
     error.__cause__ = None
-    shell.showtraceback((kind, error, own_frames(traceback) or traceback), tb_offset=0)
+    if not hasattr(kind, "_render_traceback_"):
+        # For its history IPython asks again, and would format all frames, with torch's long files.
+        lines = cache(partial(_lines_of_last, shell))
+        error._render_traceback_ = lambda: lines(shell.InteractiveTB.mode, shell.colors)
+    shell.showtraceback((kind, error, own_frames(traceback) or traceback))
 
 
+def _lines_of_last(shell: Any, *_: str) -> list[str]:
+    """Return how the error looks that IPython is about to show, of which it has told `sys`."""
+    error = sys.last_type, sys.last_value, sys.last_traceback
+    lines: list[str] = shell.InteractiveTB.structured_traceback(*error, tb_offset=0)
+    return lines
+
+
+@cache
 def _is_of_a_library(filename: str) -> bool:
     libraries = (sysconfig.get_path(name) or "" for name in ("stdlib", "purelib", "platlib"))
     places = (Path(place) for place in (*libraries, sys.prefix, str(_PACKAGE)) if place)

@@ -25,14 +25,21 @@ PRELOAD = (
     "IPython.core.oinspect", "IPython.core.pylabtools", "IPython.extensions.storemagic",
     "ipykernel.debugger", "tornado.platform.asyncio",
     # Not the inline backend: it looks for its kernel when it is imported.
-    "numpy.random", "matplotlib.backends.backend_agg", "matplotlib.pyplot",
+    "numpy.random", "matplotlib.backends.backend_agg", "matplotlib.pyplot", "PIL.GifImagePlugin",
+    "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
+    # The first error.
+    "pygments.formatters.html", "pygments.formatters.terminal256", "pygments.lexers.python",
+    "stack_data.core",
     # The first optimizer imports it, which takes longer than the rest of a notebook.
     "torch._dynamo",
     # What notebooks that use d2lcompute import of it: a fifth of a second for each.
-    "d2lcompute.devices.practice.registry", "d2lcompute.devices.transfers",
-    "d2lcompute.exercises.check", "d2lcompute.files.save_load", "d2lcompute.lazy",
-    "d2lcompute.seeing.compare", "d2lcompute.seeing.diagnose", "d2lcompute.seeing.gradients_by_use",
+    "d2lcompute.blocks", "d2lcompute.devices.devices", "d2lcompute.devices.practice.registry",
+    "d2lcompute.devices.transfers", "d2lcompute.exercises.check", "d2lcompute.exercises.predict",
+    "d2lcompute.files.save_load", "d2lcompute.layers", "d2lcompute.lazy",
+    "d2lcompute.notebooks.errors", "d2lcompute.parameters.tie", "d2lcompute.seeing.compare",
+    "d2lcompute.seeing.diagnose", "d2lcompute.seeing.draw", "d2lcompute.seeing.gradients_by_use",
     "d2lcompute.seeing.picture.artists", "d2lcompute.seeing.plot", "d2lcompute.tables.html",
+    "safetensors.torch", "xxhash",
 )  # fmt: skip
 PATIENCE_SECONDS = 600.0  # one that ends is noticed at once; on a busy machine it takes its time
 # What libraries read once, when they are loaded: a fork cannot have other values.

@@ -9,7 +9,9 @@ import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 from d2lcompute.notebooks.errors import own_frames, plain
 
@@ -25,11 +27,17 @@ Mine()(torch.rand(2, 2))
 """
 
 
-def shown(*cells):
-    """The last cell's error, as text without colours."""
+def all_shown(*cells):
+    """The errors of the cells, as text without colours."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(one) for one in cells])
     NotebookClient(notebook, allow_errors=True, kernel_name="python3").execute()
-    return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(notebook.cells[-1].outputs[0].traceback))
+    errors = ["\n".join(cell.outputs[0].traceback) for cell in notebook.cells if cell.outputs]
+    return [re.sub(r"\x1b\[[0-9;]*m", "", error) for error in errors]
+
+
+def shown(*cells):
+    """The last cell's error, as text without colours."""
+    return all_shown(*cells)[-1]
 
 
 def test_an_error_shows_the_lines_of_the_reader_alone():
@@ -39,6 +47,44 @@ def test_an_error_shows_the_lines_of_the_reader_alone():
     assert re.search(r"RuntimeError: .*mat1 and mat2 shapes .* \(2x2 and 3x4\)$", text)
     assert "site-packages" not in text
     assert text.count("Cell In[2]") == 2
+
+
+def test_an_error_looks_the_same_when_it_is_asked_for_again_and_has_all_frames_to_debug():
+    first, again, verbose, frames = all_shown(
+        "%load_ext d2lcompute",
+        CELL,
+        "%tb",
+        "%tb Verbose",
+        "import sys, traceback\n"
+        "raise ValueError(traceback.extract_tb(sys.last_value.__traceback__)[-1].filename)",
+    )
+    assert again == first
+    assert "X=tensor(" in verbose
+    assert "site-packages" in frames.splitlines()[-1]
+
+
+def test_the_history_keeps_of_an_error_what_was_shown():
+    shell = InteractiveShell(config=Config(HistoryManager={"enabled": False}))
+    for cell in ("%load_ext d2lcompute", CELL):
+        shell.run_cell(cell, store_history=True)
+    kept = getattr(shell.history_manager, "exceptions", None)
+    if kept is None:
+        pytest.skip("this IPython keeps no errors")
+    (error,) = kept.values()
+    text = plain("".join(error["traceback"]), longest=5000)
+    assert "----> 8 Mine()(torch.rand(2, 2))" in text
+    assert "site-packages" not in text
+
+
+def test_an_error_that_shows_itself_does_so():
+    own = """
+class Own(Exception):
+    def _render_traceback_(self):
+        return ["my own words"]
+
+raise Own
+"""
+    assert shown("%load_ext d2lcompute", own) == "my own words"
 
 
 def test_without_the_extension_all_frames_are_shown_again():

@@ -27,12 +27,22 @@ _ELEMENTWISE = ("aten::fill_", "aten::masked_fill", "aten::mse_loss", "aten::smo
 
 
 class Kernel:
-    """Runs one operator on the CPU and puts its results on the device of its arguments."""
+    """Runs one operator on the CPU and puts its results on the device of its arguments.
 
-    def __init__(self, operator: Any) -> None:
+    `find` returns the operator, and is called at the first run: of 1,500 few are ever run.
+    """
+
+    operator: Any = None
+    simple = False  # before that the general way is taken
+
+    def __init__(self, find: Callable[[], Any]) -> None:
+        self.find = find
+
+    def look_up(self) -> None:
+        """Note what there is to know about the operator."""
+        operator = self.find()
         schema = operator._schema
         kinds = [str(argument.type) for argument in schema.arguments]
-        self.operator = operator
         self.run: Callable[..., Any] = operator._op
         self.names = [argument.name for argument in schema.arguments]
         tensors = [i for i, kind in enumerate(kinds) if "Tensor" in kind]
@@ -41,12 +51,13 @@ class Kernel:
         self.outputs = [argument.name for argument in schema.arguments if argument.is_out]
         self.changes_first = [r.alias_info is not None for r in schema.returns] == [True]
         self.random = torch.Tag.nondeterministic_seeded in operator.tags
-        self.simple = not self.random and "sparse" not in schema.name
         self.special = frozenset(
             argument.name
             for argument, kind in zip(schema.arguments, kinds, strict=True)
             if argument.kwarg_only and ("Tensor" in kind or "Device" in kind)
         )
+        self.operator = operator
+        self.simple = not self.random and "sparse" not in schema.name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the operator; anything unusual goes the general way."""
@@ -67,6 +78,8 @@ class Kernel:
 
     def general(self, args: Any, kwargs: Any) -> Any:
         """Run the operator on tensors of one device, or raise torch's error if there are more."""
+        if self.operator is None:
+            self.look_up()
         # Neither what listens to Python's calls nor the CPU's autocast has a part in this.
         with torch._C.DisableTorchFunction(), torch._C._ExcludeDispatchKeyGuard(_CPU_AUTOCAST):
             homes: set[int] = set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -62,9 +62,8 @@ def _guard() -> Any:
 
 def _kernels() -> dict[str, dict[str, _Function]]:
     """Return the kernels by dispatch key and name."""
-    names = torch._C._dispatch_get_all_op_names()
-    names = [name.removeprefix("aten::") for name in names if name.startswith("aten::")]
-    plain = {name: Kernel(_operator(name)) for name in names if _has(name, "CPU") or _whole(name)}
+    whole = filter(_whole, _of_aten(torch._C._dispatch_get_all_op_names()))
+    plain = _computing([*_registered("CPU"), *whole])
     views = {
         name: functools.partial(_operator(name)._handle.redispatch_boxed, CPU_KEYS)
         for name in _VIEWS
@@ -77,9 +76,21 @@ def _kernels() -> dict[str, dict[str, _Function]]:
         "CPU": {"_pin_memory": _unpinned},
     }
     for layout in ("Sparse", "SparseCsr"):
-        computing = {name: Kernel(_operator(name)) for name in names if _has(name, layout + "CPU")}
+        computing = _computing(_registered(layout + "CPU"))
         kernels[layout + "PrivateUse1"] = computing | structural_kernels(layout)
     return kernels
+
+
+def _computing(names: Iterable[str]) -> dict[str, _Function]:
+    return {name: Kernel(functools.partial(_operator, name)) for name in names}
+
+
+def _registered(key: str) -> list[str]:
+    return _of_aten(torch._C._dispatch_get_registrations_for_dispatch_key(key))
+
+
+def _of_aten(names: Iterable[str]) -> list[str]:
+    return [name.removeprefix("aten::") for name in names if name.startswith("aten::")]
 
 
 def _refuse(operator: Any, *args: Any, **kwargs: Any) -> Any:
@@ -97,7 +108,7 @@ class _Fallback:
 
     def __call__(self, operator: Any, *args: Any, **kwargs: Any) -> Any:
         if operator not in self.kernels:
-            self.kernels[operator] = Kernel(operator)
+            self.kernels[operator] = Kernel(lambda: operator)
         return self.kernels[operator](*args, **kwargs)
 
 
@@ -105,10 +116,6 @@ def _whole(name: str) -> bool:
     packet = name.partition(".")[0]
     lists = packet.startswith("_foreach_") and packet != "_foreach_copy_"  # which may cross devices
     return lists or packet in _WHOLE
-
-
-def _has(name: str, key: str) -> bool:
-    return torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", key)
 
 
 def _operator(name: str) -> Any:

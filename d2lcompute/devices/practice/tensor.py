@@ -29,6 +29,7 @@ _alias = torch.ops.aten.alias.default._handle.redispatch_boxed
 _point_at = torch._C._construct_storage_from_data_pointer
 _many_threads = torch._C._is_multithreading_enabled
 _inference = torch.is_inference_mode_enabled
+_no_dispatch_by_class = torch._C._DisableTorchDispatch
 _this_thread = threading.local()
 
 
@@ -116,8 +117,7 @@ def _device(index: int) -> torch.device:
 
 
 class _Blank(Tensor):
-    # The one question that it is asked: may it take the place of another tensor?
-    __torch_dispatch__: Any = classmethod(lambda cls, func, types, args=(), kwargs=None: True)
+    __torch_dispatch__: Any = None  # torch wants the name alone: nothing is asked by it
 
 
 @functools.cache
@@ -133,7 +133,9 @@ def _empty(index: int, dtype: torch.dtype, inference: bool) -> Tensor:
             _Blank, (0,), dtype=dtype, device=_device(index)
         )
         tensor = torch.empty(0, dtype=dtype, device=CPU)
-        tensor.data = blank
+        # Dispatch by class would import all of torch.distributed.tensor, which takes half a second.
+        with _no_dispatch_by_class():
+            tensor.data = blank
     return tensor
 
 
