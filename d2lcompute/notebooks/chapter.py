@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .isolation import count_cores
+from .warm import WarmProcess, start_warm_process
 
 LANGUAGES = ("en", "zh")
 _EXERCISE = "d2c.check("  # what a cell of an exercise ends in
@@ -103,14 +104,18 @@ def validate(
     in all notebooks. `warm` forks the kernels where that pays. Returns a `Validation` a notebook.
     Raises `RuntimeError` where pytest could not run at all.
     """
+    jobs = min(count_cores(), len(notebooks))
+    # It imports torch while pytest and nbval are imported here.
+    started = start_warm_process(jobs, count_cores()) if warm else None
     import pytest
 
     results = {path: Validation(_name(path), path.parent.name) for path in notebooks}
     options = ["-p", "nbval", "-p", "pytest_d2l", "--continue-on-collection-errors", "--d2l"]
     options += ["--d2l-warm"] if warm else []
-    options += [f"--d2l-jobs={min(count_cores(), len(notebooks))}"]
-    recorder = _Recorder(results, on_cell)
-    status, said = run_session(folder(), [*options, *map(str, notebooks)], recorder)
+    recorder = _Recorder(results, on_cell, started)
+    with started if isinstance(started, WarmProcess) else contextlib.nullcontext():
+        arguments = [*options, f"--d2l-jobs={jobs}", *map(str, notebooks)]
+        status, said = run_session(folder(), arguments, recorder)
     if status == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
@@ -126,11 +131,21 @@ class _Recorder:
     """A pytest plugin that keeps, for each notebook, what its cells gave."""
 
     def __init__(
-        self, results: dict[Path, Validation], on_cell: Callable[[Validation, int], None]
+        self,
+        results: dict[Path, Validation],
+        on_cell: Callable[[Validation, int], None],
+        started: WarmProcess | str | None,
     ) -> None:
         self.results = results
         self.on_cell = on_cell
+        self.started = started
         self.total = 0
+
+    def pytest_cmdline_main(self, config: Any) -> None:
+        if self.started is not None:
+            from .plugin import STARTED
+
+            config.stash[STARTED] = self.started
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         self.total = len(items)

@@ -5,7 +5,6 @@ Registered by `pytest_d2l`, which holds the options, where `--d2l` is given.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter, defaultdict
@@ -24,7 +23,7 @@ from .errors import plain
 from .isolation import Limits, count_cores
 from .kernel import Kernel, start_kernel
 from .outputs import Manner, difference
-from .warm import NotWarmError, WarmProcess
+from .warm import WarmProcess, start_warm_process
 
 LONGEST_NAME = 60
 TAIL = 2000
@@ -259,15 +258,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
 def pytest_configure(config: pytest.Config) -> None:
     """Start the warm process, which imports while the notebooks are collected."""
     option = config.option
-    if not option.d2l_warm or option.collectonly or _only_distributes(config):
+    was_started = STARTED in config.stash
+    if was_started or not option.d2l_warm or option.collectonly or _only_distributes(config):
         return
-    shared = {"OMP_NUM_THREADS": str(max(1, count_cores() // option.d2l_jobs))}
-    environment = os.environ if option.d2l_jobs == 1 else shared | os.environ
-    try:
-        config.stash[STARTED] = warm_process = WarmProcess(environment=environment)
-        config.add_cleanup(warm_process.close)
-    except NotWarmError as reason:
-        config.stash[STARTED] = str(reason)
+    config.stash[STARTED] = started = start_warm_process(option.d2l_jobs, count_cores())
+    if isinstance(started, WarmProcess):
+        config.add_cleanup(started.close)
 
 
 def _only_distributes(config: pytest.Config) -> bool:

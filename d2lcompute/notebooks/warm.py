@@ -133,6 +133,15 @@ class WarmProcess:
                 raise NotWarmError(f"the warm process was started with another {name}")
 
 
+def start_warm_process(jobs: int, cores: int) -> WarmProcess | str:
+    """Return a process for so many kernels side by side, which share the cores; or why not."""
+    shared = {} if jobs == 1 else {"OMP_NUM_THREADS": str(max(1, cores // jobs))}
+    try:
+        return WarmProcess(environment=shared | os.environ)
+    except NotWarmError as reason:
+        return str(reason)
+
+
 class ForkedProcess:
     """The part of `subprocess.Popen` that `jupyter_client` uses, for a process not our child."""
 
