@@ -14,6 +14,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -25,6 +26,7 @@ from .comparison import Tolerances, compare, difference
 
 # Elsewhere a kernel is for one trial, which runs in the kernel itself.
 FORKS = sys.platform == "linux"
+ANOTHER = "the answer to other inputs"
 INSTEAD: tuple[Any, ...] = (None, 0, 0.0, False, "", [], {})
 
 Counts = list[tuple[str, str, int, int]]
@@ -101,15 +103,18 @@ class _Bench:
         return passed
 
     def disturb(self) -> Counts:
-        """Count what passes of the reference's answers with one part changed."""
+        """Count what passes of the reference's answers with one part changed, or to other seeds."""
         expected = self._expect({part.check for part in self._parts if part.check})
         passed, tried = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
         tolerances = {part.check: part.tolerances for part in self._parts}
         for name, answers in expected.items():
-            for value in map(decode, answers):
-                for what, got, wanted in _disturbed(value, tolerances[name] is None):
-                    tried[name, what] += 1
-                    passed[name, what] += difference(got, wanted, tolerances[name]) is None
+            values = list(map(decode, answers))
+            swapped = ((ANOTHER, *pair) for pair in pairwise(values))
+            strict = tolerances[name] is None
+            changed = (each for value in values for each in _disturbed(value, strict))
+            for what, got, wanted in chain(swapped, changed):
+                tried[name, what] += 1
+                passed[name, what] += difference(got, wanted, tolerances[name]) is None
         return [(*key, passed[key], tried[key]) for key in tried]
 
     def _expect(self, checks: set[str]) -> dict[str, list[str]]:

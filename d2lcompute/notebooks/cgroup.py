@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -19,7 +19,11 @@ from pathlib import Path
 
 PREFIX = "d2lcompute-"
 END_SECONDS = 5.0
-_numbers = itertools.count()
+# The counts, by version, that say that a group came to its limit and that a process was ended.
+SHORTAGE = {
+    1: (("memory.failcnt", ""), ("memory.oom_control", "oom_kill")),
+    2: (("memory.events", "oom"), ("memory.events", "oom_kill")),
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,7 @@ class Group:
         Raises `OSError`.
         """
         if self.version == 1:
-            self._write("memory.limit_in_bytes", memory)
-            self._write_if_there("memory.memsw.limit_in_bytes", memory)  # with what is swapped out
+            self._write("memory.limit_in_bytes", memory)  # what is swapped out is counted
         else:
             self._write("memory.max", memory)
             self._write_if_there("memory.swap.max", 0)
@@ -48,11 +51,12 @@ class Group:
         self._write("cgroup.procs", process)
 
     def has_killed(self) -> bool:
-        """Say whether Linux ended a process of the group since there was no memory left in it."""
-        file = "memory.oom_control" if self.version == 1 else "memory.events"
+        """Say whether Linux ended a process of the group since there was no memory left in it.
+
+        Where the whole machine has none left, that is no fault of the group.
+        """
         with contextlib.suppress(OSError):
-            lines = (self.folder / file).read_text(encoding="ascii").splitlines()
-            return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
+            return all(self._count(*each) for each in SHORTAGE[self.version])
         return False
 
     def remove(self) -> None:
@@ -68,6 +72,10 @@ class Group:
                 self._write_if_there("cgroup.kill", 1)
             for line in (self.folder / "cgroup.procs").read_text(encoding="ascii").split():
                 os.kill(int(line), signal.SIGKILL)
+
+    def _count(self, file: str, name: str) -> int:
+        words = (self.folder / file).read_text(encoding="ascii").split()
+        return int(words[words.index(name) + 1 if name else 0])
 
     def _write(self, file: str, value: int) -> None:
         # Never a new file: outside of a tree of groups there is none.
@@ -109,7 +117,8 @@ def find_place() -> Group | None:
 
 
 def _make(place: Group, process: int, memory: int, processes: int) -> Group | None:
-    folder = place.folder / f"{PREFIX}{os.getpid()}-{next(_numbers)}"
+    # A box can read its name, which must not tell how many there were before.
+    folder = place.folder / f"{PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
     group = Group(folder, place.version)
     try:
         folder.mkdir()

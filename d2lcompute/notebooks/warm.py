@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
@@ -231,7 +232,9 @@ def send_request(channel: socket.socket, request: Mapping[str, Any], status: soc
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listeners.append(listener)
             listener.setblocking(False)
-            listener.bind(f"{connection['ip']}-{connection[name]}")
+            path = f"{connection['ip']}-{connection[name]}"
+            Path(path).unlink(missing_ok=True)  # of a warm process that could not be asked
+            listener.bind(path)
             listener.listen()
         data = json.dumps(request).encode()
         descriptors = [status.fileno(), *(listener.fileno() for listener in listeners)]

@@ -1,4 +1,4 @@
-"""The shipped assignment's checks are strong; three that were weak once would be found today.
+"""The shipped assignment's checks are strong; some that were weak once would be found today.
 
 `d2lcompute examine chapters/assignment/reference.md` asks the same under thousands of seeds.
 """
@@ -74,6 +74,16 @@ other.load_state_dict(saved)
 names = [name for name, _ in net.named_parameters()]
 d2c.grading.answer([names, saved, X.grad, other(X[0].double()), net.eval()(X[1]), net(X[1])])
 """
+ALWAYS_THE_SAME = """
+torch.manual_seed(0)
+X, block = torch.randn(2, 4), Gated(nn.Linear(4, 4))
+d2c.set_data(block.gate, torch.rand(()))
+d2c.grading.answer(block(X))
+"""
+ONLY_A_SHAPE = """
+X, layer = torch.randn(4, 6, 5), nn.Linear(5, 5)
+d2c.grading.answer([list(Settle(layer, steps)(X[0]).shape) for steps in (1, 3)])
+"""
 # A value is 0 far more often than `torch.randn` draws one, and still rarely.
 ROUNDED = """
 # values that are rounded
@@ -92,6 +102,14 @@ FORMER = {
     "zeros that are drawn by chance": (
         ("sparse", "sparse-distribution", FORMER_SPARSE, ROUNDED),
         "check sparse-distribution fails a right answer, 'also-right: values that are rounded'",
+    ),
+    "inputs that never change": (
+        ("gated", "gated-training", ALWAYS_THE_SAME, ""),
+        "check gated-training passes the answer to other inputs",
+    ),
+    "a shape alone": (
+        ("settle", "settle-steps", ONLY_A_SHAPE, ""),
+        "check settle-steps passes the answer to other inputs",
     ),
     "a result that is cut off from the graph": (
         ("running-center", "running-center-saved", FORMER_CENTER, ""),

@@ -110,6 +110,19 @@ def test_groups_of_a_grader_that_was_killed_are_removed_by_the_next_one():
 
 
 @needs_groups
+def test_the_name_of_a_group_tells_nothing_of_those_before():
+    names = set()
+    for _ in range(2):
+        with boxed_kernel("namespaces") as boxed:
+            named = printed(boxed.run("print(open('/proc/self/cgroup').read())"))
+            names |= {
+                line.rpartition("-")[2] for line in named.splitlines() if "d2lcompute" in line
+            }
+    assert {len(name) for name in names} == {16}
+    assert len(names) == 2
+
+
+@needs_groups
 def test_what_is_left_in_a_group_ends_with_it():
     with subprocess.Popen(["sleep", "1000"]) as sleeper:
         group_of(sleeper.pid, 1 << 30, 16).remove()
@@ -170,17 +183,37 @@ def test_without_proc_there_is_no_place(tmp_path):
     assert list(cgroup._places(tmp_path / "no", tmp_path / "no")) == []
 
 
+EVENTS = "low 0\nhigh 0\nmax 9\noom {}\noom_kill {}\noom_group_kill 0\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "files", "killed"),
+    [
+        (1, {"memory.failcnt": "7", "memory.oom_control": "under_oom 0\noom_kill 1\n"}, True),
+        (1, {"memory.failcnt": "7", "memory.oom_control": "under_oom 0\noom_kill 0\n"}, False),
+        (1, {"memory.failcnt": "0", "memory.oom_control": "under_oom 0\noom_kill 1\n"}, False),
+        (2, {"memory.events": EVENTS.format(3, 2)}, True),
+        (2, {"memory.events": EVENTS.format(3, 0)}, False),
+        (2, {"memory.events": EVENTS.format(0, 1)}, False),
+        (1, {}, False),
+        (2, {}, False),
+    ],
+)
+def test_who_was_ended_for_want_of_memory_elsewhere_took_none_here(
+    tmp_path, version, files, killed
+):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert Group(tmp_path, version).has_killed() is killed
+
+
 def test_a_group_of_the_second_version_is_written_as_its_files_want(tmp_path):
-    names = ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "memory.events")
+    names = ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max")
     for name in names:
         (tmp_path / name).write_text("")
     group = Group(tmp_path, 2)
     group.limit(1000, 10)
-    assert [(tmp_path / name).read_text() for name in names[:4]] == ["1000", "0", "1", "10"]
-    (tmp_path / "memory.events").write_text("oom 3\noom_kill 0\noom_group_kill 0\n")
-    assert not group.has_killed()
-    (tmp_path / "memory.events").write_text("oom 3\noom_kill 2\noom_group_kill 1\n")
-    assert group.has_killed()
+    assert [(tmp_path / name).read_text() for name in names] == ["1000", "0", "1", "10"]
     for name in ("pids.max", "memory.swap.max"):
         (tmp_path / name).unlink()
     group.limit(1000, 10)

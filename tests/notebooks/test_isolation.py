@@ -313,6 +313,33 @@ def test_each_level_works_or_says_why_not_in_one_line(around):
         assert levels["namespaces"] == "PermissionError: [Errno 1] unshare: Operation not permitted"
 
 
+CROWDED = """
+import resource, sys
+sys.path.insert(0, {helpers!r})
+from boxes import boxed_kernel, printed
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+with boxed_kernel("namespaces") as greedy:
+    assert greedy.run({greedy!r}, 60).error.text.startswith("[Errno 109]")
+    with boxed_kernel("namespaces") as neighbour:
+        print(neighbour.why_cold, printed(neighbour.run("1 + 1")))
+"""
+# What is on its way between processes counts for the user, who is the grader too.
+GREEDY = """
+import socket
+kept = []
+while True:
+    kept.append(socket.socketpair())
+    for _ in range(20): socket.send_fds(kept[-1][0], [b"x"], [0] * 250)
+"""
+
+
+def test_descriptors_on_their_way_in_one_box_hold_up_no_other_s_kernel():
+    isolation_on("namespaces")
+    helpers = str(Path(__file__).parents[1] / "helpers")
+    script = CROWDED.format(helpers=helpers, greedy=GREEDY)
+    assert said_by(*ONE_USER, sys.executable, "-c", script) == ["None 2"]
+
+
 BESIDE_OTHERS = """
 import json, os, sys
 from pathlib import Path

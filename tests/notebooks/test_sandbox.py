@@ -166,7 +166,7 @@ def test_many_descriptors_count_as_pipes_and_watches_many_processes_as_records(m
     monkeypatch.setattr(guard, "_lines", lambda process, file: lines.get(file, []))
     assert guard.MemoryCount().bytes(range(2), enough=1 << 40) == 0
     many = guard.MemoryCount().bytes(range(100), enough=1 << 40)
-    assert many == 8192 * (102_400 - 2048) + 100 * 208 * 512**2 + 200 * 6_000_000
+    assert many == 8192 * (102_400 - 2048) + 100 * 1024 * 512**2 + 200 * 6_000_000
 
 
 @needs_linux

@@ -8,9 +8,11 @@ import textwrap
 import psutil
 import pytest
 import torch
-from boxes import printed, shared_warm_process, warm_kernel
+from boxes import isolation_on, printed, shared_warm_process, warm_kernel
 from waiting import PATIENCE, wait_for_the_end_of, wait_until
 
+from d2lcompute.notebooks import warm
+from d2lcompute.notebooks.isolation import clean_environment
 from d2lcompute.notebooks.kernel import start_kernel
 from d2lcompute.notebooks.warm import PRELOAD, ForkedProcess, NotWarmError, WarmProcess
 
@@ -165,6 +167,23 @@ def test_a_warm_process_that_was_killed_is_told_and_the_kernel_is_cold():
         with start_kernel(warm_process=warm_process) as kernel:
             assert "the warm process" in kernel.why_cold
             assert printed(kernel.run("6 * 7")) == "42"
+
+
+def test_a_kernel_that_could_not_be_asked_for_starts_cold(monkeypatch):
+    send, sent = warm.socket.send_fds, []
+
+    def fail_once(*arguments):
+        sent.append(arguments)
+        if len(sent) == 1:
+            raise OSError("too many are on their way")
+        return send(*arguments)
+
+    monkeypatch.setattr(warm.socket, "send_fds", fail_once)
+    with WarmProcess(("torch",), clean_environment()) as process:
+        boxed = start_kernel(isolation_on("namespaces"), process)
+        with boxed as kernel:
+            assert "too many are on their way" in kernel.why_cold
+            assert printed(kernel.run("1 + 1")) == "2"
 
 
 def test_a_variable_that_was_read_already_is_no_longer_ours_to_set():

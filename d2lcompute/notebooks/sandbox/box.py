@@ -18,7 +18,10 @@ from . import filter as syscalls
 from . import linux
 from .guard import MemoryCount, guard
 
-OPEN_FILES = 1024
+SIGNALS = 1024
+# Who is not root shares with the grader what a user may have on the way between processes, which is
+# as many as one may open; a grader may mostly open 1,024.
+OPEN_FILES = 512
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def _set_limits(box: Box) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),  # what a socket holds without a copy counts for it
         (resource.RLIMIT_NOFILE, OPEN_FILES),
-        (resource.RLIMIT_SIGPENDING, OPEN_FILES),  # timers too
+        (resource.RLIMIT_SIGPENDING, SIGNALS),  # and timers
         (resource.RLIMIT_FSIZE, box.file),
         (resource.RLIMIT_NPROC, box.processes + _threads_so_far()),
         (resource.RLIMIT_DATA, box.memory + _data_so_far()),
