@@ -1,6 +1,7 @@
 import doctest
 import gc
 import os
+from collections import Counter
 
 import pytest
 import torch
@@ -14,14 +15,26 @@ collect_ignore = [
     "tests/submissions",  # graded by test_assignment.py
     "chapters/assignment",  # with stubs in place of solutions, the checks must fail
 ]
+# Few tests that take a minute or more: begun last, they would leave one worker alone with them.
+LONG = {
+    "test_attacks.py", "test_assignment.py", "test_plugin.py", "test_strength.py",
+    "test_platforms.py", "test_commands.py", "test_docs.py", "test_term.py",
+}  # fmt: skip
 
 
 def pytest_configure(config):
     """Share the cores among the workers of pytest-xdist: threads without a core wait for others."""
+    config.option.loadscopereorder = False  # it sorts by the number of tests alone
     if workers := getattr(config, "workerinput", {}).get("workercount"):
         threads = max(1, torch.get_num_threads() // workers)
         torch.set_num_threads(threads)
         os.environ["OMP_NUM_THREADS"] = str(threads)  # kernels and commands that tests start
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes long, then with files of many tests."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.name not in LONG, -tests[item.path]))
 
 
 def pytest_collection_finish():
