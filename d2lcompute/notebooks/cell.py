@@ -57,9 +57,7 @@ class CellMessages:
     def outputs(self) -> tuple[NotebookNode, ...]:
         """Return what was shown so far, as nbformat's outputs; adjacent prints are one."""
         return tuple(
-            new_output("stream", name=node.name, text="".join(node.text))
-            if node.output_type == "stream"
-            else node
+            NotebookNode(node, text="".join(node.text)) if node.output_type == "stream" else node
             for node in self._shown
         )
 

@@ -136,6 +136,7 @@ class _Recorder:
         on_cell: Callable[[Validation, int], None],
         started: WarmProcess | str | None,
     ) -> None:
+        self.folder = folder()
         self.results = results
         self.on_cell = on_cell
         self.started = started
@@ -152,13 +153,13 @@ class _Recorder:
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
-            path = folder() / report.nodeid
+            path = self.folder / report.nodeid
             self.results[path].failures.append(str(report.longrepr))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         from .plugin import COLD, SECONDS
 
-        path = folder() / report.nodeid.partition("::")[0]
+        path = self.folder / report.nodeid.partition("::")[0]
         result = self.results[path]
         if report.failed:
             result.failures.append(str(report.longrepr))
