@@ -121,7 +121,10 @@ class Isolation:
 def clean_environment() -> dict[str, str]:
     """Return the environment that student code may see: no token, no secret, no name."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    return kept | {"USER": "student", "LOGNAME": "student", "PYTHONDONTWRITEBYTECODE": "1"}
+    kept |= {"USER": "student", "LOGNAME": "student", "PYTHONDONTWRITEBYTECODE": "1"}
+    if PACKAGE.parent.name not in PACKAGE_FOLDERS:  # as from a checkout by PYTHONPATH
+        kept["PYTHONPATH"] = str(PACKAGE.parent)
+    return kept
 
 
 def find_isolation(warm: bool = False) -> Isolation:
@@ -294,6 +297,7 @@ SYSTEM = (
 )  # fmt: skip
 OF_A_PREFIX = ("bin", "lib", "lib32", "lib64", "pyvenv.cfg")
 PACKAGE_FOLDERS = ("site-packages", "dist-packages")
+PACKAGE = Path(__file__).absolute().parent.parent  # d2lcompute itself, wherever it lies
 
 
 @functools.cache
@@ -335,7 +339,7 @@ def _wanted() -> Iterator[Path]:
     for prefix in (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix):
         yield from (Path(prefix, part) for part in OF_A_PREFIX)
     yield from (Path(path) for path in sys.path if Path(path).name in PACKAGE_FOLDERS)
-    yield Path(__file__).absolute().parent.parent  # d2lcompute itself, wherever it lies
+    yield PACKAGE
 
 
 def _is_root_link(path: Path) -> bool:

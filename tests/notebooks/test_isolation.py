@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -510,3 +511,15 @@ def test_a_link_into_what_is_seen_hides_nothing(tmp_path):
 def test_nothing_is_shown_twice():
     inside = list(isolation.shown())
     assert not [(a, b) for a in inside for b in inside if a != b and Path(a).is_relative_to(b)]
+
+
+@pytest.mark.parametrize("level", ["bubblewrap", "namespaces"])
+def test_a_box_finds_the_package_where_this_process_has_it(tmp_path, level):
+    isolation_on(level)
+    shutil.copytree(isolation.PACKAGE, tmp_path / "d2lcompute")
+    code = "from d2lcompute.notebooks import isolation as here; print(here.PACKAGE)"
+    code += f"; print(here.why_not({level!r}))"
+    variables = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, env=variables, cwd="/", capture_output=True, text=True)
+    assert found.stdout.splitlines() == [str(tmp_path / "d2lcompute"), "None"], found.stderr
