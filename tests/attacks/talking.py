@@ -146,6 +146,12 @@ def number():
 last = quietly(number)
 def say(): return [os.waitpid(os.fork() or os._exit(0), 0) for _ in range(30)]
 def hear(): return last and number() - last > 30""",
+    "count_of_sockets": """
+kept = []
+def count(): return int(open("/proc/net/sockstat").read().split("alloc ")[1].split()[0])
+before = count()
+def say(): kept.extend(socket.socket() for _ in range(300))
+def hear(): return count() - before > 400""",
     "keys": """
 def say(): libc.syscall(248, b"user", f"talk-{ME}".encode(), b"x", 1, -4)
 def hear(): return libc.syscall(249, b"user", f"talk-{OTHER}".encode(), None, 0) > 0""",

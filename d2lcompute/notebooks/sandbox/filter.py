@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import platform
 import struct
+from itertools import chain
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
@@ -93,7 +94,9 @@ JUDGED = {
 }  # fmt: skip
 # machine: (audit number of the architecture, column of its numbers)
 MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16}
+FAMILIES = {"AF_UNIX": 1, "AF_NETLINK": 16}
+# There is no network to reach, and Linux counts their sockets over the whole machine.
+OF_A_NETWORK = {"AF_INET": 2, "AF_INET6": 10}
 LOCKING = {"F_SETLK": 6, "F_SETLKW": 7, "F_OFD_SETLK": 37, "F_OFD_SETLKW": 38}
 # Above the commands of POSIX are leases, watches and hints, which belong to the file itself.
 FIRST_OF_LINUX = 1024
@@ -133,7 +136,8 @@ def _judgements() -> dict[str, list[Step]]:
     allowed = (_RETURN, 0, 0, _ALLOW)
     families = [step for number in FAMILIES.values() for step in [(_EQUAL, 0, 1, number), allowed]]
     commands = [step for number in OF_A_DESCRIPTOR for step in [(_EQUAL, 0, 1, number), allowed]]
-    sockets = [*_argument(0), *families, _answer(errno.EAFNOSUPPORT)]
+    networks = (_when(_EQUAL, number, errno.ENETUNREACH) for number in OF_A_NETWORK.values())
+    sockets = [*_argument(0), *families, *chain(*networks), _answer(errno.EAFNOSUPPORT)]
     return {
         "clone": [
             *_argument(0),

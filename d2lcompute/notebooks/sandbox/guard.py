@@ -17,7 +17,6 @@ SLOW_PULSES = 10
 MANY_PROCESSES = 16
 BYTES_PER_FILE = 1536
 BYTES_PER_SOCKET = 212_992  # the most that waits in one unread
-BYTES_PER_CONNECTION = 1 << 24  # over a network, which a box may have with itself
 # Of one descriptor by another: epoll's. It takes a fifth of that, but who is not root shares with
 # the grader what a user may have of them.
 BYTES_PER_WATCH = 1024
@@ -182,16 +181,5 @@ def _size(folder: str) -> int:
 
 
 def _sockets() -> int:
-    words = [word for file in ("sockstat", "sockstat6") for word in _words(f"/proc/net/{file}")]
-    used, *connections = (
-        int(words[words.index(name) + 2]) if name in words else 0
-        for name in ("sockets:", "TCP:", "TCP6:")
-    )
-    return BYTES_PER_SOCKET * used + BYTES_PER_CONNECTION * sum(connections)
-
-
-def _words(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="ascii").split()
-    except OSError:
-        return []
+    used = Path("/proc/net/sockstat").read_text(encoding="ascii").split()[2]
+    return int(used) * BYTES_PER_SOCKET
