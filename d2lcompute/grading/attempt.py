@@ -374,7 +374,7 @@ class Conditions:
 
     @property
     def level(self) -> str:
-        """The name of the isolation."""
+        """The name of the isolation, and how memory is limited."""
         return self.isolation.name if self.isolation else "none"
 
     @property

@@ -116,7 +116,7 @@ def hear():
     "count_of_open_files": """
 kept = []
 def count(): return int(open("/proc/sys/fs/file-nr").read().split()[0])
-def say(): kept.extend(os.open("/dev/null", 0) for _ in range(500))
+def say(): kept.extend(os.open("/dev/null", 0) for _ in range(300))
 def hear(): return count() > 0""",
     "free_memory": """
 class Memory(ctypes.Structure):
