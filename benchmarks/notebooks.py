@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 
+from d2lcompute.notebooks.chapter import find
 from d2lcompute.notebooks.isolation import clean_environment, find_isolation
 from d2lcompute.notebooks.kernel import start_kernel
 from d2lcompute.notebooks.warm import WarmProcess
@@ -33,7 +35,8 @@ def pytest_runtest_logfinish(nodeid):
     ends[nodeid.partition("::")[0]] = time.perf_counter()
 def pytest_sessionfinish():
     first, *others = ends.values()
-    pathlib.Path("seconds.txt").write_text(str((others[-1] - first) / len(others)))
+    if others:
+        pathlib.Path("seconds.txt").write_text(str((others[-1] - first) / len(others)))
 """
 OURS = "pytest --d2l --d2l-warm"
 WAYS = {OURS: ("--d2l", "--d2l-warm"), "nbval": ("--nbval", "--nbval-current-env")}
@@ -50,6 +53,7 @@ def cases(quick):
         seconds_in_a_box(warm_process)  # the first waits for the warm process
         yield one_more(partial(next_one, folder, few), warm_process)
         yield alone(partial(validate, folder, 1))
+        yield section(Path(folder, "section"))
         yield all_of_them(partial(validate, folder, many), many)
         yield chapter(["blocks", "--lang", "en"] if quick else [])
         yield memory(warm_process)
@@ -81,17 +85,32 @@ def alone(run):
             peer("nbval", lambda: run(*WAYS["nbval"])),
             peer("nbmake", lambda: run(*NBMAKE), needs="nbmake", rounds=ROUNDS),
         ),
-        (Target(OURS, 0.7, "nbval"),),
+        (Target(OURS, 0.7, "nbval", why="most of it is to import nbval and torch, as for nbval"),),
         headline="validate one torch notebook",
     )
 
 
+def section(folder):
+    (notebook,) = find(["blocks"], ["en"])
+    folder.mkdir()
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="ascii")
+    shutil.copy(notebook, folder)  # away from the checkout's conftest.py, which imports torch
+    return Case(
+        "one section of the chapter, alone",
+        (
+            ours("d2lcompute run", partial(run_chapter, "blocks", "--lang", "en")),
+            ours("pytest --d2l", partial(run_pytest, folder, notebook.name, "--d2l")),
+            peer("nbval", partial(run_pytest, folder, notebook.name, *WAYS["nbval"])),
+        ),
+        (Target("d2lcompute run", 0.7, "nbval"),),
+        headline="validate one section of the chapter",
+    )
+
+
 def chapter(sections):
-    command = [sys.executable, "-m", "d2lcompute", "run", *sections]
-    run = partial(subprocess.run, command, check=True, capture_output=True)
     return Case(
         "the chapter",
-        (ours("d2lcompute run", run, rounds=ROUNDS),),
+        (ours("d2lcompute run", partial(run_chapter, *sections), rounds=ROUNDS),),
         (Target("d2lcompute run", 15),),
         headline="validate the chapter in both languages",
     )
@@ -140,9 +159,17 @@ def write(folder, count):
 
 
 def validate(folder, count, *options):
-    names = [f"notebook_{number}.ipynb" for number in range(count)]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *names]
+    run_pytest(folder, *(f"notebook_{number}.ipynb" for number in range(count)), *options)
+
+
+def run_pytest(folder, *arguments):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+def run_chapter(*arguments):
+    command = [sys.executable, "-m", "d2lcompute", "run", *arguments]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def next_one(folder, count, *options):
