@@ -20,7 +20,7 @@ _NORMS = (
     nn.LazyInstanceNorm1d, nn.LazyInstanceNorm2d, nn.LazyInstanceNorm3d,
 )  # fmt: skip
 
-_OWN = frozenset(vars(nn.Module()))
+OWN = frozenset(vars(nn.Module()))
 
 # None stands for a size that is not known yet.
 Shape = tuple["int | None", ...]
@@ -83,7 +83,7 @@ def tensors_of(modules: Iterable[nn.Module]) -> list[Tensor]:
 
 def attributes_of(module: nn.Module) -> list[tuple[str, Any]]:
     """Return what a module holds by name, without what every module has."""
-    return [(name, value) for name, value in vars(module).items() if name not in _OWN]
+    return [(name, value) for name, value in vars(module).items() if name not in OWN]
 
 
 def slots(net: nn.Module) -> Iterator[Slot]:

@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
 from ..parameters.memory import PLAIN
-from ..parameters.names import attributes_of, tensors_of, walk
+from ..parameters.names import OWN, tensors_of, walk
 from .deferred import deferral_of
 from .hooks import Functions, Operators
 from .memory import gives_new_memory, storage_of
@@ -67,7 +67,7 @@ def kept(
     modules = [module for _, module in walk(net)]
     states = _States(modules, values)
     tensors = tensors_of(modules)
-    unfinished = [module for module in modules if is_unfinished(module)]
+    unfinished = _unfinished(modules, tensors)
     learning = {id(module) for module in unfinished if learns}
     fixed = tensors_of(m for m in modules if id(m) not in learning) if learning else tensors
     writes = Writes([*fixed, *states.tensors], strangers)
@@ -182,8 +182,12 @@ def is_waiting(module: nn.Module) -> bool:
 
 def is_unfinished(module: nn.Module) -> bool:
     """Tell whether a call will complete the module: a tensor of its own may have no shape yet."""
-    tensors = (*module._parameters.values(), *module._buffers.values())
-    return is_waiting(module) or any(held is not None and is_lazy(held) for held in tensors)
+    return is_waiting(module) or any(map(is_lazy, tensors_of([module])))
+
+
+def _unfinished(modules: Sequence[nn.Module], tensors: Iterable[Tensor]) -> list[nn.Module]:
+    some = any(map(is_lazy, tensors)) or any(map(is_waiting, modules))
+    return [module for module in modules if is_unfinished(module)] if some else []
 
 
 def as_leaf(stand_in: Tensor, tensor: Tensor) -> Tensor:
@@ -217,18 +221,16 @@ def undone_on_error(net: nn.Module) -> Iterator[None]:
 class _State:
     """What an object or a container holds, and the way back to it."""
 
-    __slots__ = ("contents", "holder", "kind", "slots", "values")
+    __slots__ = ("empty", "filled", "holder", "kind", "slots", "values")
 
     def __init__(self, holder: Any) -> None:
         self.holder = holder
         self.kind = type(holder)
         self.values = dict(getattr(holder, "__dict__", {}))
         self.slots = slots_of(holder)
-        self.contents = [
-            (value, value.copy() if value else ())
-            for value in (*self.values.values(), *self.slots.values())
-            if type(value) in CONTAINERS
-        ]
+        held = [v for v in (*self.values.values(), *self.slots.values()) if type(v) in CONTAINERS]
+        self.filled = [(container, container.copy()) for container in held if container]
+        self.empty = [container for container in held if not container]  # most of a module's are
 
     def restore(self) -> None:
         """Put everything back, but for the values of tensors."""
@@ -239,9 +241,11 @@ class _State:
             vars(self.holder).update(self.values)
         for name, value in self.slots.items():
             object.__setattr__(self.holder, name, value)  # also of a class that is frozen
-        for container, content in self.contents:
-            if container or content:
-                _refill(container, content)
+        for container, content in self.filled:
+            _refill(container, content)
+        for container in self.empty:
+            if container:
+                container.clear()
 
 
 class _States:
@@ -260,9 +264,9 @@ class _States:
         values = list(values)
         known = [*modules, *values]
         self._packages = {_package(type(value)) for value in known} | _ORDINARY
-        for module in modules:
-            for _name, value in attributes_of(module):
-                if type(value) not in _PLAIN:
+        for state in self._modules:
+            for name, value in state.values.items():
+                if type(value) not in _PLAIN and name not in OWN:
                     self._enter(value)
         for value in values:
             self._enter(value)

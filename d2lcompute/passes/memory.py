@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import cache, partial
 from itertools import accumulate
@@ -58,6 +58,10 @@ class Memory:
                 self._changes.append((self.made, size))
                 self.made += 1
 
+    def end(self) -> None:
+        """Look no more at what ends: the pass is over, and all of it will."""
+        self._refs.clear()
+
     def leave_out(self, tensor: Tensor) -> None:
         """Count the memory of a tensor among the given from now on: it is a parameter."""
         for key in map(storage_of, _in_parts([tensor])):
@@ -89,7 +93,7 @@ class Memory:
         is_plain = type(tensor) in PLAIN  # others say in Python what `detach` gives
         unseen = torch._C._DisableTorchDispatch() if is_plain else nullcontext()
         with torch._C.DisableTorchFunction(), unseen:  # this is no step of the net
-            for part in _in_parts((tensor,)):
+            for part in _parts(tensor):
                 key = storage_of(part)
                 if key and key not in self._kept and key not in self._given:
                     self._kept.add(key)
@@ -101,10 +105,13 @@ class Memory:
 def _in_parts(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
     """Yield the tensors that have memory of their own: those that a sparse one consists of."""
     for tensor in tensors:
-        if type(tensor) in PLAIN and tensor.layout is torch.strided:
-            yield tensor
-        else:
-            yield from parts_of(tensor) or [tensor]
+        yield from _parts(tensor)
+
+
+def _parts(tensor: Tensor) -> Sequence[Tensor]:
+    if type(tensor) in PLAIN and tensor.layout is torch.strided:
+        return (tensor,)
+    return parts_of(tensor) or (tensor,)
 
 
 def storage_of(tensor: Tensor) -> int:

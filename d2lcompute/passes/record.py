@@ -124,6 +124,7 @@ class Recorder:
 
     def __exit__(self, *error: object) -> None:
         self._exits.close()
+        self.memory.end()
 
     def call(self, net: nn.Module, args: Iterable[Any], kwargs: dict[str, Any]) -> Any:
         """Return what the net gives; an error that ends the pass is kept in `error`."""
@@ -250,7 +251,7 @@ class Recorder:
             return
         self._block = self._user = event.parent
         self._end(event)
-        if event.is_of_torch and not event.has_blocks:
+        if event.is_of_torch and not event.has_blocks and len(self.events) > event.first_inside:
             self._hide_inside(event)
         if len(rest) < 2:  # with one thing only, None, `forward` has raised
             self.failure = self.failure or event
@@ -291,10 +292,11 @@ class Recorder:
     def _connect(self, event: Event, inputs: list[Tensor]) -> None:
         event.inputs += self._shapes_of(inputs)
         if self._steps:
-            made = [(tensor, self._making(tensor)) for tensor in inputs]
-            event.sources += tuple([found.maker if found else None for _, found in made])
-            event.ports += tuple([found.port if found else 0 for _, found in made])
-            event.held += tuple([0 if found else id(tensor) for tensor, found in made])
+            for tensor in inputs:
+                made = self._making(tensor)
+                event.sources += (made.maker if made else None,)
+                event.ports += (made.port if made else 0,)
+                event.held += (0 if made else id(tensor),)
 
     def _shapes_of(self, tensors: list[Tensor]) -> tuple[Shape, ...]:
         """Return the shapes, the same object for the same ones: there are few, and many calls."""

@@ -45,8 +45,7 @@ class Pass:
     def __init__(
         self, net: nn.Module, inputs: Inputs, *, imagined: bool | None = None, learns: bool = False
     ) -> None:
-        modules = check_whole(net)
-        held = tensors_of(modules)
+        modules, held = check_whole(net)
         self.inputs = inputs
         self.on_meta = _needs_no_values(held, inputs) if imagined is None else imagined
         self._is_twin = bool(imagined) or (self.on_meta and not _is_on_meta(modules, held))
@@ -196,8 +195,8 @@ def _rename(events: Iterable[Event], ids: Mapping[int, int]) -> None:
         event.held = tuple([ids.get(key, key) for key in event.held])
 
 
-def check_whole(net: nn.Module) -> list[nn.Module]:
-    """Return all modules of a net, or refuse one whose parameters come and go while it runs."""
+def check_whole(net: nn.Module) -> tuple[list[nn.Module], list[Tensor]]:
+    """Return modules and tensors of a net, or refuse one whose parameters come and go in a pass."""
     found = list(walk(net))
     modules = [module for _, module in found]
     tensors = tensors_of(modules)
@@ -208,7 +207,7 @@ def check_whole(net: nn.Module) -> list[nn.Module]:
     )
     for name, module in found if is_suspect else ():
         _check_whole(name, module)
-    return modules
+    return modules, tensors
 
 
 def _check_whole(name: str, module: nn.Module) -> None:

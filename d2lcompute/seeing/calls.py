@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -150,14 +149,14 @@ def as_calls(events: Sequence[Event], names: Names, seconds: Iterable[float]) ->
     read = [names.read(event) for event in events]
     counts = _parameter_counts(events, read, names)
     clock = iter(seconds)
-    nth: Counter[int] = Counter()  # by id: a block need not be hashable
+    nth: dict[int, int] = {}  # by id: a block need not be hashable
     depths: dict[Event | None, int] = {None: -1}
     for position, event in enumerate(events):
         block, caller = event.block, None if event.parent is None else event.parent.block
         depths[event] = depths[event.parent] + 1
         lazy = names.lazy.pop(id(block), [])
         is_block = block is not None  # an empty nn.Sequential is one, and false
-        nth[id(block)] += is_block
+        nth[id(block)] = number = nth.get(id(block), 0) + 1
         yield Call(
             depth=depths[event],
             parent=positions[event.parent] if event.parent else None,
@@ -171,7 +170,7 @@ def as_calls(events: Sequence[Event], names: Names, seconds: Iterable[float]) ->
             origins=tuple([_position(one, len(events), positions) for one in event.origins]),
             ports=event.ports,
             held=tuple([names.held.get(key, "") for key in event.held]),
-            nth=nth[id(block)] if is_block else 1,
+            nth=number if is_block else 1,
             parameters=tuple(sorted([names.parameters[i][0] for i in read[position]])),
             parameter_count=counts[event],
             lazy=bool(lazy),
