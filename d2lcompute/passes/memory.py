@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from itertools import accumulate
 from typing import Any
@@ -35,13 +35,9 @@ class Memory:
         self._kept: set[int] = set()
         self._refs: dict[int, weakref.ref[Any]] = {}
 
-    def watch(self, exits: ExitStack) -> bool:
-        """Look at what autograd keeps until `exits` close, unless somebody around forbids it."""
-        try:
-            exits.enter_context(saved_tensors_hooks(self._keep, _given_back))
-        except RuntimeError:
-            return False
-        return True
+    def watching(self) -> AbstractContextManager[None]:
+        """Look at what autograd keeps, where it `can_watch`."""
+        return saved_tensors_hooks(self._keep, _given_back)
 
     def note(self, func: Any, result: Any, read: Any) -> None:
         """Count what an operator has given, if its memory is new: not that of what it has read."""
@@ -120,6 +116,19 @@ def storage_of(tensor: Tensor) -> int:
         return int(tensor.untyped_storage()._cdata)
     except (RuntimeError, NotImplementedError, ValueError):  # sparse; lazy; wrapped by a transform
         return 0
+
+
+def can_watch() -> bool:
+    """Whether nobody around forbids to look at what autograd keeps."""
+    try:
+        with saved_tensors_hooks(_unchanged, _unchanged):
+            return True
+    except RuntimeError:
+        return False
+
+
+def _unchanged(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from operator import itemgetter
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from .event import Event, shape, step_name, type_name, writes_or_reads_values
 from .flops import Flops, formula_of, is_no_product
 from .hooks import Functions, Operators, Run, hooked
 from .keep import Writes, written_by
-from .memory import Memory, gives_a_view, storage_of
+from .memory import Memory, can_watch, gives_a_view, storage_of
 from .registered import Registered, without_making
 from .statistics import Statistics, can_be_read, statistics
 from .values import tensors_in
@@ -60,7 +60,7 @@ class Watcher(Protocol):
 
 
 class Recorder:
-    """Record what runs inside `with recorder:` on this thread, also if it raises.
+    """Record what a call of a net runs on this thread, also if it raises.
 
     `inputs` are the tensors that the net takes, `watched` those whose reading is noted. `writes` is
     told what is about to be written to. `registered` is what `forward` adds to the net, the
@@ -107,34 +107,26 @@ class Recorder:
         self._operators: dict[Any, _Operator] = {}
         self._block: Event | None = None  # the innermost that is running
         self._user: Event | None = None  # that or a step of it
-        self._exits = ExitStack()
-
-    def __enter__(self) -> Recorder:
-        with ExitStack() as exits:
-            exits.enter_context(hooked(self._enter_block, self._leave_block))
-            exits.enter_context(self.registered.watching())
-            if self._writes or self._steps or self._compute:
-                exits.enter_context(Operators(self._run_operator))
-            if self._writes or self._steps or self.watcher:
-                exits.enter_context(Functions(self._run_function))
-            if self._steps and self.saves:
-                self.saves = self.memory.watch(exits)
-            self._exits = exits.pop_all()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._exits.close()
-        self.memory.end()
 
     def call(self, net: nn.Module, args: Iterable[Any], kwargs: dict[str, Any]) -> Any:
         """Return what the net gives; an error that ends the pass is kept in `error`."""
+        see_operators = self._writes or self._steps or self._compute
+        see_functions = self._writes or self._steps or self.watcher
+        self.saves = self.saves and can_watch()
         try:
-            with self:
+            with (
+                hooked(self._enter_block, self._leave_block),
+                self.registered.watching(),
+                Operators(self._run_operator) if see_operators else nullcontext(),
+                Functions(self._run_function) if see_functions else nullcontext(),
+                self.memory.watching() if self._steps and self.saves else nullcontext(),
+            ):
                 return net(*args, **kwargs)
         except Exception as error:
             self.error = error
             return None
         finally:
+            self.memory.end()
             self.registered.find_names(net)
             if self.registered:
                 self.events = without_making(self.events, {*self.registered})

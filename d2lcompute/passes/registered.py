@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -68,10 +68,12 @@ class Registered:
                 if is_lazy(held):
                     self._unsized[id(held)] = held
 
-        with ExitStack() as exits:
-            for register in _REGISTRATIONS:
-                exits.callback(register(note).remove)
+        handles = [register(note) for register in _REGISTRATIONS]
+        try:
             yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def enter(self, block: nn.Module) -> None:
         """Add all parameters of a lazy block: those with a shape may get new values as well."""

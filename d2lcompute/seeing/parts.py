@@ -68,13 +68,17 @@ def title(calls: Sequence[Call], part: Part) -> str:
         return part.repeats()
     labels = list(dict.fromkeys(calls[position].label for position in sorted(part.calls)))
     first = calls[part.calls[0]]
-    if not first.is_block:
-        return labels[0] if len(labels) == 1 else _to(labels[0], labels[-1])
-    leaves = list(dict.fromkeys(label.rpartition(".")[2] for label in labels))
-    label = labels[0] if len(labels) == 1 else leaves[0]  # if it hangs at several places
-    if len(leaves) > 1:
-        label = labels[0].removesuffix(leaves[0]) + _span(leaves)
+    label = labels[0] if len(labels) == 1 else _spanned(labels, first.is_block)
     return f"{label}: {first.type}" if first.name else label
+
+
+def _spanned(labels: Sequence[str], are_blocks: bool) -> str:
+    if not are_blocks:
+        return _to(labels[0], labels[-1])
+    leaves = list(dict.fromkeys(label.rpartition(".")[2] for label in labels))
+    if len(leaves) == 1:  # if it hangs at several places
+        return leaves[0]
+    return labels[0].removesuffix(leaves[0]) + _span(leaves)
 
 
 def calls_text(calls: Sequence[Call], part: Part) -> str:

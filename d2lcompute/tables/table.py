@@ -71,15 +71,17 @@ class Table(Rows[Sequence[object]]):
 
     def shown(self) -> Table:
         """Return the table without its hidden columns."""
-        return (
-            self.select([h for h in self.headers if h not in self.hidden]) if self.hidden else self
-        )
+        names = [header for header in self.headers if header not in self.hidden]
+        return self._only(names) if self.hidden else self
 
     def select(self, names: Sequence[str]) -> Table:
         """Return the table with the columns of these names alone, see `Report.columns`."""
         known = f"among {', '.join(self.headers)}"
         for name in names:
             one_of("names", name, self.headers, what=known)
+        return self._only(names)
+
+    def _only(self, names: Sequence[str]) -> Table:
         places = [self.headers.index(name) for name in names]
         rows = [[row[place] for place in places] for row in self.rows]
         return replace(self, headers=tuple(names), rows=rows, hidden=())
