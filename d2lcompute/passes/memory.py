@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from itertools import accumulate
@@ -98,10 +98,9 @@ class Memory:
             return tensor.detach(), 0 if tensor.is_inference() else tensor._version
 
 
-def _in_parts(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield the tensors that have memory of their own: those that a sparse one consists of."""
-    for tensor in tensors:
-        yield from _parts(tensor)
+def _in_parts(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return the tensors that have memory of their own: those that a sparse one consists of."""
+    return [part for tensor in tensors for part in _parts(tensor)]
 
 
 def _parts(tensor: Tensor) -> Sequence[Tensor]:

@@ -203,7 +203,10 @@ def _parameter_counts(
     found: dict[Event, set[int]] = {}
 
     def add(event: Event, more: set[int], size: int) -> None:
-        held = found.get(event, set())
+        held = found.setdefault(event, more)
+        if held is more:
+            counts[event] = size
+            return
         if len(held) < len(more):  # the smaller set joins the larger one: depth costs nothing
             held, more, counts[event], found[event] = more, held, size, more
         new = more - held
