@@ -230,7 +230,7 @@ class _State:
         self.slots = slots_of(holder)
         held = [v for v in (*self.values.values(), *self.slots.values()) if type(v) in CONTAINERS]
         self.filled = [(container, container.copy()) for container in held if container]
-        self.empty = [container for container in held if not container]  # most of a module's are
+        self.empty = [container for container in held if not container]  # most, in a module
 
     def restore(self) -> None:
         """Put everything back, but for the values of tensors."""

@@ -55,7 +55,7 @@ class Memory:
                 self.made += 1
 
     def end(self) -> None:
-        """Look no more at what ends: the pass is over, and all of it will."""
+        """Stop counting what goes out of use: after a pass all of it does, one by one."""
         self._refs.clear()
 
     def leave_out(self, tensor: Tensor) -> None:
