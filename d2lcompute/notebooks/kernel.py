@@ -44,6 +44,7 @@ ARGUMENTS = ["--HistoryManager.enabled=False"]
 # One that fails to start ends, which is noticed at once; on a busy machine it takes its time.
 STARTUP_SECONDS = 600.0
 PULSE = 0.25
+LOOK = 0.05  # between looks at one's own memory, each of which takes longer than a message
 FAREWELL_SECONDS = 5.0
 INTERRUPT_SECONDS = 2.0
 MOST_LATE = 100  # messages that were sent in time, perhaps, and are read when it is over
@@ -178,13 +179,15 @@ class Kernel:
         seconds: float,
         clock: Clock,
     ) -> bool:
-        most, late = own_memory() + MOST_WAITING, MOST_LATE
+        most, late, looked = own_memory() + MOST_WAITING, MOST_LATE, time.monotonic()
         while not done(cell):
             if self._stopped:
                 raise KernelKilledError("the kernel was stopped", cell.outputs())
-            if own_memory() > most:
-                text = "the cell sent more than the grader can hold"
-                raise OutputLimitError(text, cell.outputs())
+            if time.monotonic() > looked + LOOK:
+                looked = time.monotonic()
+                if own_memory() > most:
+                    text = "the cell sent more than the grader can hold"
+                    raise OutputLimitError(text, cell.outputs())
             left = seconds - clock.elapsed()
             ready = dict(self._poller.poll(int(1000 * min(max(left, 0), PULSE)) + 1))
             waiting = [channel for channel in self._channels if channel in ready]
