@@ -173,7 +173,10 @@ class _Recorder:
             self.on_cell(result, self.total)
 
 
-OPTIONS = ("-p", "no:cacheprovider", "--noconftest", "--capture=no", "--color=no")
+UNUSED = "cacheprovider", "logging", "threadexception", "unraisableexception"  # parts of pytest
+OPTIONS = (
+    *(f"-pno:{name}" for name in UNUSED), "--noconftest", "--capture=no", "--color=no",
+)  # fmt: skip
 
 
 def run_session(root: Path, arguments: Sequence[str], plugin: object) -> tuple[int, str]:
