@@ -339,6 +339,8 @@ def _why_not(path: PurePosixPath) -> str:
         return "in __MACOSX"
     if ".ipynb_checkpoints" in path.parts:
         return "in .ipynb_checkpoints"
+    if path.parts[0] == "__pycache__":  # of a module that lies beside the submissions
+        return "in __pycache__"
     hidden = any(part.startswith(".") for part in path.parts[:-1])
     return "in hidden folders" if hidden else ""
 

@@ -196,8 +196,9 @@ LAYOUTS = {
     ),
     "rubbish": (
         ["ada/hw.ipynb", "ada/.ipynb_checkpoints/hw.ipynb", "__MACOSX/ada/hw.ipynb", "._b.ipynb",
-         ".git/config", ".git/x.ipynb", "bob.ipynb"],
-        {"ada": GOOD, "bob": GOOD},
+         ".git/config", ".git/x.ipynb", "bob.ipynb", "__pycache__/make.cpython-311.pyc",
+         "eve/__pycache__/helper.cpython-311.pyc"],
+        {"ada": GOOD, "bob": GOOD, "eve": f"{NOTHING}: helper.cpython-311.pyc"},
     ),
     "names like others'": (
         ["x.IPYNB", ".hidden.ipynb", "__init__.ipynb", "X.ipynb", ".ipynb"],

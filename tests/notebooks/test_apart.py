@@ -9,7 +9,7 @@ from boxes import boxed_kernel, printed
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are no boxes but on Linux")
 SHARED = "/usr/bin/env"
 SETUP = f"""
-import ctypes, fcntl, os, re, resource, select, socket, struct, threading, time
+import ctypes, fcntl, os, re, resource, select, socket, struct, threading, time, warnings
 libc = ctypes.CDLL(None, use_errno=True)
 PATHS = {SHARED!r}, "/dev/null", "/dev/zero", "/dev/urandom", "/proc/stat"
 files = [open(path, "rb", 0) for path in PATHS]
@@ -130,6 +130,7 @@ WATCHES = {
                 except OSError: pass
         """,
     "numbers of processes": """
+        warnings.simplefilter("ignore")  # from 3.12 on Python warns of a fork beside threads
         child = os.fork()
         if child == 0: os._exit(0)
         try: found = os.fstat(os.pidfd_open(child)).st_ino
