@@ -120,6 +120,8 @@ class Attempt:
             raise NoAnswerError("the kernel sent nonsense", _details(error)) from error
         except KernelError as error:
             raise NoAnswerError(f"no answer: {error}") from error
+        if result.error is not None and result.error.name == "MemoryError":
+            self.close()  # which may still hold so much that nothing else would run in it
         return _read(result, len(seeds), go_on)
 
     def finish(self) -> None:
@@ -148,8 +150,7 @@ class Attempt:
         """End the kernel; the next check runs in a new one."""
         if self._kernel is not None:
             self._kernel.close()
-        self._kernel = None
-        self._position, self._previous = 0, -1
+        self._kernel, self._position, self._previous = None, 0, -1
 
     def __enter__(self) -> Attempt:
         return self

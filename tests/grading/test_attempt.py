@@ -162,6 +162,20 @@ def test_too_much_memory_is_no_accident():
 LATE = "fail(KernelDiedError('the kernel ended'), began=False)"
 
 
+def test_what_a_check_filled_is_emptied_before_the_next():
+    first, second = check("held.append(f())", "1"), check("answer(len(held))", "2")
+    cells = code("held = ['from the beginning']"), solution("f"), first, second
+    source = """def f():
+        held.append("much")
+        raise MemoryError"""
+    attempt = attempt_of(*cells, f=source)
+    with pytest.raises(NoAnswerError, match="the check ended in an error") as caught:
+        ask(attempt, first)
+    assert caught.value.details == "MemoryError:"
+    assert ask(attempt, second) == 1
+    assert FakeKernel.started == 2
+
+
 def test_what_ends_the_kernel_a_moment_later_is_to_blame_and_not_what_runs_then():
     cells = solution("a"), solution("deadly"), code(f"if 'deadly' in dir(): {LATE}")
     first, second = check("answer(a)", "1"), check("answer(b)", "2")
