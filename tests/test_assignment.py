@@ -222,6 +222,6 @@ def test_marks_are_the_same_on_a_cluster_that_loses_a_worker(graded, regraded, l
         while victims:
             os.kill(victims.pop(), signal.SIGKILL)
 
-    workers = Workers(partial(cluster, local_cluster.scheduler_address), 1000)
+    workers = Workers(partial(cluster, local_cluster.scheduler_address), 4)
     assert regraded(workers, show=kill) == marks(graded)
     assert not victims

@@ -348,10 +348,10 @@ def pytest_(
 
 def _workers(jobs: int | None, scheduler: str | None) -> Workers:
     from ..notebooks.isolation import count_cores
-    from .grade import Workers, cluster, processes
+    from .grade import Workers, cluster, count_threads, processes
 
     if scheduler is not None:
-        # More than any cluster takes at once; each submission in flight costs little memory.
-        return Workers(lambda: cluster(scheduler), width=1000)
+        # While a thread grades one, the next is on its way.
+        return Workers(lambda: cluster(scheduler), width=2 * count_threads(scheduler))
     count = jobs or count_cores()
     return Workers(lambda: processes(count), width=count)

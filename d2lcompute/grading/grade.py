@@ -231,6 +231,14 @@ def cluster(address: str) -> Iterator[Executor]:
         yield executor
 
 
+def count_threads(address: str) -> int:
+    """Return how much the Dask cluster at `address` does at once; raises `OSError` as `cluster`."""
+    from distributed import Client
+
+    with Client(address) as client:
+        return sum(client.ncores().values()) or 1
+
+
 def _begin(watched: Connection, threads: int) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who waits for the results

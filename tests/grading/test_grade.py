@@ -14,7 +14,7 @@ from waiting import PATIENCE, wait_for_the_end_of
 from d2lcompute.grading import grade as grading
 from d2lcompute.grading.assignment import Assignment, Cell
 from d2lcompute.grading.attempt import Conditions
-from d2lcompute.grading.grade import Workers, cluster, grade, processes
+from d2lcompute.grading.grade import Workers, cluster, count_threads, grade, processes
 from d2lcompute.grading.results import Journal, Mark, Result
 from d2lcompute.grading.submissions import Submission
 from d2lcompute.notebooks.isolation import count_cores
@@ -27,15 +27,22 @@ TWO_THREADS = partial(ThreadPoolExecutor, 2)
 def run(tmp_path, monkeypatch):
     """Grade submissions by name with a function in place of a kernel, and return the results."""
 
-    def start(names, task, start=TWO_THREADS, width=2, on_progress=lambda _: None, expected=dict):
-        monkeypatch.setattr(grading, "expect", lambda a, c, seeds: [expected(own) for own in seeds])
+    def results_of(
+        names, task, start=TWO_THREADS, width=2, on_progress=lambda _: None, expected=dict
+    ):
+        def expect(assignment, conditions, seeds):
+            results_of.asked.append(len(seeds))
+            return [expected(own) for own in seeds]
+
+        results_of.asked = []
+        monkeypatch.setattr(grading, "expect", expect)
         monkeypatch.setattr(grading, "grade_submission", lambda a, c, one, answers: task(one))
         journal = Journal.start(tmp_path, HOMEWORK)
         submissions = [Submission(name) for name in names]
         grade(HOMEWORK, submissions, journal, Conditions(), Workers(start, width), on_progress)
         return Journal.open(tmp_path).results
 
-    return start
+    return results_of
 
 
 def passed(submission):
@@ -158,12 +165,13 @@ def test_a_reference_that_always_does_grades_nobody_and_comes_to_an_end(run):
     assert {result.trouble for result in results} == {"the grading process died twice"}
 
 
-@pytest.mark.parametrize("width", [1, 2, 5, 1000])
-def test_the_reference_is_asked_a_few_times_for_many(run, width):
-    asked = []
+@pytest.mark.parametrize(
+    ("width", "asked"), [(1, [25, 25, 10]), (2, [25, 25, 10]), (5, [12] * 5), (1000, [1] * 60)]
+)
+def test_the_reference_runs_a_few_times_for_many(run, width, asked):
     names = [f"{number:03}" for number in range(60)]
-    results = run(names, passed, width=width, expected=lambda seeds: asked.append(seeds) or seeds)
-    assert len(asked) == len(results) == 60
+    assert len(run(names, passed, width=width)) == 60
+    assert run.asked == asked
 
 
 def test_without_submissions_nothing_is_started(run):
@@ -218,6 +226,10 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
         started.kill()
     assert found
     wait_for_the_end_of(found)
+
+
+def test_a_cluster_is_given_as_much_as_it_does_at_once(local_cluster):
+    assert count_threads(local_cluster.scheduler_address) == 2
 
 
 def test_a_worker_of_a_cluster_that_dies_costs_a_retry(local_cluster):

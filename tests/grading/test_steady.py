@@ -72,4 +72,4 @@ def test_in_one_process(graded):
 
 
 def test_on_a_cluster(graded, local_cluster):
-    assert graded(partial(cluster, local_cluster.scheduler_address), 1000) == [EARNED]
+    assert graded(partial(cluster, local_cluster.scheduler_address), 4) == [EARNED]
