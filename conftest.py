@@ -18,7 +18,7 @@ collect_ignore = [
 # Few tests that take a minute or more: begun last, they would leave one worker alone with them.
 LONG = {
     "test_attacks.py", "test_assignment.py", "test_plugin.py", "test_strength.py",
-    "test_platforms.py", "test_commands.py", "test_docs.py", "test_term.py",
+    "test_platforms.py", "test_commands.py", "test_docs.py", "test_term.py", "test_random_nets.py",
 }  # fmt: skip
 
 
@@ -60,3 +60,4 @@ def doctest_begins_alike(request, tmp_path_factory, monkeypatch):
         torch.manual_seed(0)
         if "practice" in test.docstring:
             gc.collect()  # what other tests have left counts there
+            gc.freeze()

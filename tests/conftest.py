@@ -97,6 +97,7 @@ def practice():
     if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
         pytest.skip(f"torch {torch.__version__} has no devices in Python")
     gc.collect()  # what other tests have left counts, and may go at any time
+    gc.freeze()  # and what is in use is passed over by the next one's
     yield d2c.practice_gpus(2)
     d2c.practice_gpus(0)
 
