@@ -21,7 +21,7 @@ LEVELS = 24, 300
 # functions; hooks (which call made what) have the rest. It is 0.3 more for a net with code of its
 # own, as only then Python's and numpy's random states are kept and given back (numpy copies its
 # own number by number). No other one does any of this, but for the table and the hooks. On the
-# 1,000 blocks it is 0.78 in all: 0.2 are operators, 0.15 calls as data, 0.1 putting back.
+# 1,000 blocks it is 0.8 to 1 in all: 0.2 are operators, 0.15 calls as data, 0.1 putting back.
 WHY = {
     "trace": "it looks at operators and data flow and puts the net back, which others do not",
     "infer_shapes": "it works on a copy on meta, where a small layer costs more than on the CPU",
