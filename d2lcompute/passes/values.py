@@ -30,12 +30,9 @@ def tensors_in(value: Any) -> list[Tensor]:
     """
     if isinstance(value, Tensor):
         return [value]
+    if type(value) is tuple and all(isinstance(item, Tensor) for item in value):
+        return list(value)  # mostly it is the arguments of a layer: tensors and nothing else
     found: list[Tensor] = []
-    if type(value) is tuple:  # mostly it is the arguments of a layer: tensors and nothing else
-        found = [item for item in value if isinstance(item, Tensor)]
-        if len(found) == len(value):
-            return found
-        found = []
     _collect(value, found, set())
     return found
 
