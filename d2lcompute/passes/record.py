@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch._C._autograd import _get_sequence_nr
 from torch.autograd.graph import Node
 from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.hooks import RemovableHandle
 
 from ..parameters.names import Shape
@@ -100,7 +101,6 @@ class Recorder:
         self.flops, self.backward_flops = Flops(), Flops()
         self.memory = Memory([*inputs, *watched])
         self._handles: list[RemovableHandle] = []
-        self._is_apart = False  # what runs now is our own
         self._marks: list[tuple[int, Event | None]] = [(0, None)]  # who runs from which node on
         self._makers: dict[int, _Made] = {}  # by the id of the tensor, which is used again later
         self._shapes: dict[tuple[Shape, ...], tuple[Shape, ...]] = {}
@@ -162,8 +162,6 @@ class Recorder:
         return result
 
     def _run_operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._is_apart:
-            return func(*args, **kwargs)
         known = self._operators.get(func) or self._operators.setdefault(func, _Operator(func))
         if known.writes and self._writes:
             self._writes.before_operator(func, args, kwargs)
@@ -182,7 +180,7 @@ class Recorder:
         if self._writes:
             self._writes.before_function(func, args)
         if self.watcher:
-            with torch._C.DisableTorchFunction():
+            with torch._C.DisableTorchFunction(), _disable_current_modes():
                 self.watcher.see(func, args, kwargs, self._block.block if self._block else None)
         if not self._steps:
             return func(*args, **kwargs)
@@ -255,7 +253,8 @@ class Recorder:
             self._connect(event, given)
         self._finish(event, outputs)
         if self.watcher:
-            self.watcher.left(event, [*tensors_in(args), *given], outputs)
+            with _disable_current_modes():
+                self.watcher.left(event, [*tensors_in(args), *given], outputs)
 
     def _hide_inside(self, event: Event) -> None:
         """Drop the steps of one of torch's own layers, which would be noise."""
@@ -325,11 +324,8 @@ class Recorder:
         found[port] = self._statistics(gradient)
 
     def _statistics(self, tensor: Tensor) -> Statistics | None:
-        self._is_apart = True
-        try:
+        with _disable_current_modes():  # what is computed here is our own, and no step of the net
             return statistics(tensor)
-        finally:
-            self._is_apart = False
 
     def _made(self, tensors: list[Tensor], event: Event) -> None:
         for port, tensor in enumerate(tensors):

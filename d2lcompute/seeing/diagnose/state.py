@@ -214,14 +214,14 @@ def cut(net: nn.Module) -> Iterator[Finding]:
     shared = {id(e.tensor) for group in tied_entries(slots(net)) for e in group}
     for entry in distinct(entries(net)):
         tensor = entry.tensor
-        if _is_trained_table(entry) and id(tensor) not in shared and _is_drawn(tensor):
+        if _is_trained_table(entry) and id(tensor) not in shared:
             beginning = tuple(tensor.detach().reshape(-1)[:8].tolist())
             key = tensor.shape, tensor.dtype, tensor.device, beginning
             alike.setdefault(key, []).append(entry)
     for group in alike.values():
         same = [one for one in group if torch.equal(one.tensor, group[0].tensor)]
         kinds = list(dict.fromkeys(type(one.module).__name__ for one in same))
-        if len(kinds) > 1:
+        if len(kinds) > 1 and _is_drawn(same[0].tensor):
             names = tuple(entry.name for entry in same)
             yield Finding(
                 mark("tie cut"),
