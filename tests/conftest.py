@@ -112,7 +112,7 @@ def chinese():
 
 @pytest.fixture(autouse=True)
 def seeded():
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # for devices torch would write down the whole stack
 
 
 @pytest.fixture

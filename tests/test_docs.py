@@ -1,6 +1,7 @@
 """The documentation: the reference has every public name, and the pages lead somewhere."""
 
 import html.parser
+import importlib.metadata
 import importlib.util
 import re
 import subprocess
@@ -11,6 +12,8 @@ from urllib.parse import unquote
 import pytest
 
 import d2lcompute as d2c
+from d2lcompute.seeing.picture.sketch import ROOM
+from docs import pictures as sheet
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -140,3 +143,26 @@ def test_both_languages_can_be_searched(site):
     script = (folder / "zh" / "_static" / "language_data.js").read_text(encoding="utf-8")
     assert "window.Stemmer = EnglishStemmer;" in script
     assert "splitQuery" in script
+
+
+def is_pinned(package):
+    """Whether a package has the version with which everything is tried."""
+    pinned = (sheet.FOLDER.parent / "constraints.txt").read_text(encoding="utf-8")
+    return f"{package}=={importlib.metadata.version(package)}" in pinned
+
+
+@pytest.mark.parametrize(("name", "title"), [(name, title) for name, title, *_ in sheet.SHEET])
+def test_the_sheet_in_the_documentation_is_up_to_date(name, title):
+    drawn = sheet.drawing_of(name)
+    svg = (sheet.FOLDER / "pictures" / f"{name}.svg").read_text(encoding="utf-8")
+    page = (sheet.FOLDER / "pictures.md").read_text(encoding="utf-8")
+    changes_with_releases = name in ("bert", "t5", "swin") and not is_pinned("transformers")
+    if not changes_with_releases:
+        assert drawn._repr_svg_() == svg
+        assert sheet.passage(name, title, drawn) in page
+    assert drawn._scene.width <= ROOM[0] + 1  # with its margins and its legend
+    assert drawn._scene.height <= ROOM[1] + 1.5
+
+
+def test_the_sheet_is_small():
+    assert sum(path.stat().st_size for path in (sheet.FOLDER / "pictures").iterdir()) < 500_000

@@ -1,7 +1,6 @@
 """What `draw` gives: SVG that can be read everywhere, its words, and figures."""
 
 import base64
-import importlib.metadata
 import io
 import json
 import pathlib
@@ -187,30 +186,6 @@ def test_what_is_saved_is_the_picture_alone(tmp_path):
     assert (tmp_path / "on_axes.png").read_bytes() == (tmp_path / "alone.png").read_bytes()
 
 
-def is_pinned(package):
-    """Whether a package has the version with which everything is tried."""
-    pinned = (sheet.FOLDER.parent / "constraints.txt").read_text(encoding="utf-8")
-    return f"{package}=={importlib.metadata.version(package)}" in pinned
-
-
-@pytest.mark.parametrize(("name", "title"), [(name, title) for name, title, *_ in sheet.SHEET])
-def test_the_sheet_in_the_documentation_is_up_to_date(name, title):
-    drawn = sheet.drawing_of(name)
-    svg = (sheet.FOLDER / "pictures" / f"{name}.svg").read_text(encoding="utf-8")
-    page = (sheet.FOLDER / "pictures.md").read_text(encoding="utf-8")
-    if name not in ("bert", "t5", "swin") or is_pinned(
-        "transformers"
-    ):  # steps change with releases
-        assert drawn._repr_svg_() == svg
-        assert sheet.passage(name, title, drawn) in page
-    assert drawn._scene.width <= ROOM[0] + 1  # with its margins and its legend
-    assert drawn._scene.height <= ROOM[1] + 1.5
-
-
-def test_the_sheet_is_small():
-    assert sum(path.stat().st_size for path in (sheet.FOLDER / "pictures").iterdir()) < 500_000
-
-
 # ------------------------------------------------------------------------------------ its words
 
 
@@ -313,27 +288,6 @@ def test_a_picture_folds_until_it_can_be_read_on_a_slide(name):
         whole = d2c.draw(net, *inputs, depth="all")
         assert "levels are open" not in whole.alt
         assert len(whole.alt) > len(drawn.alt)
-
-
-PAGE = 17.0  # inches: that of a tabloid
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("family", ["T5", "Whisper", "Llama", "ViT"])
-def test_families_fit_on_a_page_with_two_levels_open(family):
-    transformers = pytest.importorskip("transformers", reason="comes with the extra `test`")
-    with torch.device("meta"):
-        net = getattr(transformers, f"{family}Model")(getattr(transformers, f"{family}Config")())
-        tokens = torch.zeros(1, 16, dtype=torch.long)
-        inputs = {
-            "T5": {"input_ids": tokens, "decoder_input_ids": tokens[:, :5]},
-            "Whisper": {"input_features": torch.zeros(1, 80, 3000), "decoder_input_ids": tokens},
-            "Llama": {"input_ids": tokens},
-            "ViT": {"pixel_values": torch.zeros(1, 3, 224, 224)},
-        }[family]
-    drawn = d2c.draw(net.eval(), depth=2, **inputs)
-    assert "stopped here" not in drawn.alt
-    assert max(drawn._scene.width, drawn._scene.height) < PAGE
 
 
 def test_what_is_asked_for_is_drawn():
