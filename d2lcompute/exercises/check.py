@@ -1,15 +1,21 @@
-"""Check an answer, and list the exercises."""
+"""Check an answer, list the exercises and which of them have passed, and show another way."""
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from ..arguments import flag
 from ..tables import Shown, Table, printable
 from ..words.language import _, marks
-from .exercise import Exercise, exercises, find, hints_for
+from .exercise import SOLUTION, Exercise, exercises, find, hints_for
 from .judge import Verdict, judge
-from .progress import note, passed
 
 # The causes where it helps to read once more what is wanted.
 _UNCLEAR = {
@@ -80,7 +86,7 @@ def _lead_on(exercise: Exercise) -> None:
     """Say where another way can be seen, and what comes next."""
     _say(_("see"), _("`solution({name!r})` shows another way", name=exercise.name))
     names = [one.name for one in exercises()]
-    done = passed()
+    done = _passed()
     place = names.index(exercise.name)
     left = [name for name in (*names[place:], *names[:place]) if name not in done]
     if left:
@@ -91,3 +97,119 @@ def _lead_on(exercise: Exercise) -> None:
 
 def _say(label: str, text: str) -> None:
     print(printable(f"  {label}  {text}"))
+
+
+def progress(*, reset: bool = False) -> Table:
+    """Return the table of all exercises and of those that passed, in any notebook or language.
+
+    >>> d2c.progress()
+    exercise                    state
+    --------------------------  -------
+    blocks.list
+    blocks.parallel
+    ...
+    0 of 41 exercises passed
+
+    It counts for the person: what passed is remembered in the user's data folder, wherever a
+    notebook stands. `reset` forgets all of it. Predictions are counted apart.
+    """
+    if flag("reset", reset):
+        _file().unlink(missing_ok=True)
+    done = _passed()
+    rows = [
+        (one.name, Shown("passed", _("passed")) if one.name in done else None)
+        for one in exercises()
+    ]
+    count = sum(state is not None for _name, state in rows)
+    notes = [_("{count} of {total} exercises passed", count=count, total=len(rows))]
+    guesses = _predicted()
+    if guesses:
+        right = sum(guesses.values())
+        notes.append(_("{count} of {total} predictions right", count=right, total=len(guesses)))
+    return Table(marks("exercise", "state"), rows, notes=notes)
+
+
+def _passed() -> set[str]:
+    """Return the names of the exercises that passed."""
+    return {str(one["passed"]) for one in _notes() if "passed" in one}
+
+
+def _predicted() -> dict[str, bool]:
+    """Return for every prediction that was made whether the first guess was right."""
+    first: dict[str, bool] = {}
+    for one in _notes():
+        if "predicted" in one:
+            first.setdefault(str(one["predicted"]), bool(one["right"]))
+    return first
+
+
+def note(**facts: object) -> None:
+    """Remember that something passed or was predicted; where that is impossible, go on."""
+    file = _file()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as opened:  # a line at once: notebooks share the file
+            opened.write(json.dumps(facts) + "\n")
+    except OSError as error:
+        print(_("Your progress could not be written down: {error}", error=error))
+
+
+def _notes() -> list[Mapping[str, object]]:
+    """Return what was remembered; a line that was cut off or tampered with is left out."""
+    try:
+        lines = _file().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [read for line in lines if isinstance(read := _read(line), dict)]
+
+
+def _read(line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _file() -> Path:
+    """Return the file in the user's data folder, where the operating system has it."""
+    home = Path.home()
+    folders = {
+        "win32": Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"),
+        "darwin": home / "Library" / "Application Support",
+    }
+    usual = folders.get(sys.platform, home / ".local" / "share")
+    return Path(os.environ.get("XDG_DATA_HOME") or usual, "d2lcompute", "progress.jsonl")
+
+
+@dataclass(frozen=True, repr=False)
+class Solution:
+    """Code that solves an exercise; a notebook shows it in colours."""
+
+    name: str
+    code: str
+
+    def __repr__(self) -> str:
+        return printable(self.code.rstrip())
+
+    def _repr_markdown_(self) -> str:
+        return f"```python\n{self.code}```"
+
+
+def solution(name: str) -> Solution | None:
+    """Return another way to solve an exercise that you have passed.
+
+    >>> d2c.solution("blocks.factory")
+    blocks.factory is not passed yet: `check("blocks.factory", ...)` gives hints that lead there.
+
+    `name` is `"section.exercise"`. The code is one of many right answers, to compare with yours.
+
+    Returns a `Solution` that shows itself, and None, with a word on it, before the exercise is
+    passed. Raises `ValueError` for an exercise that does not exist.
+    """
+    exercise = find(name)
+    if name not in _passed():
+        text = _("{name} is not passed yet: `check({name!r}, ...)` gives hints that lead there.",
+                 name=name)  # fmt: skip
+        print(printable(text.replace("'", '"')))
+        return None
+    return Solution(name, exercise.material.answers[SOLUTION][0])

@@ -8,8 +8,8 @@ from typing import Any
 from ..arguments import one_of
 from ..tables import printable
 from ..words.language import _
+from .check import note
 from .exercise import SECTIONS, Prediction, predictions
-from .progress import note
 
 _guesses: dict[str, int] = {}  # of this process alone: a notebook that is run anew begins anew
 
