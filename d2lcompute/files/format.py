@@ -1,28 +1,33 @@
-"""The safetensors format, and what a file of ours adds to it: structure, ties and checksums.
+"""The safetensors format, what a file of ours adds to it, and how a file is written all at once.
 
 A safetensors file is the length of its header (8 bytes, little-endian), the header (JSON: dtype,
 shape and place of each tensor, and `__metadata__`, which maps strings to strings), and the bytes
 of the tensors without a gap. A file of ours keeps two strings in the metadata: the checksum of
-everything before the first tensor, and a JSON object with the rest of what it knows.
+everything before the first tensor, and a JSON object with the rest of what it knows. A reader
+finds the old file or the new one, whole.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
 import json
 import os
-from collections.abc import Callable, Hashable, Iterable, Mapping
+import secrets
+import stat
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from ..arguments import check_path
+from ..arguments import check_path, written
 from ..parameters.memory import extent
 from .nest import flatten
-from .replace import replacing
 from .report import AnyPath, FileError, FileReport, Part
 
 Item = TypeVar("Item")
@@ -111,7 +116,7 @@ def write(path: AnyPath, data: Any, argument: str = "data") -> None:
     if begin > LONGEST_HEADER:
         reason = f"a table of contents of {begin:,} bytes for {len(tensors):,} tensors"
         raise _unwritten(path, argument, reason, "stack them, or save several files")
-    with replacing(path) as file:
+    with _replacing(path) as file:
         file.seek(begin)
         with ThreadPoolExecutor(1) as pool:
             for name in _in_order(stored):
@@ -210,3 +215,59 @@ def _bytes(path: AnyPath, argument: str, name: str, tensor: Tensor) -> memoryvie
 def _write_all(file: BinaryIO, data: memoryview) -> None:
     while data:
         data = data[file.write(data) :]
+
+
+@contextlib.contextmanager
+def _replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a file to write that takes the place of `path` when the block ends without an error.
+
+    The bytes go to a temporary file in the same folder, which is on the disk before it is renamed:
+    a crash at any moment leaves what was there before or what is new, never a part. A symbolic
+    link stays one, and the file it points to is replaced. A hard link keeps the old content: only
+    writing into the old file could change it, and that is not done at one moment. A new file has
+    the permissions that the umask gives; one that was there keeps its own.
+    """
+    with written(path) as target:
+        mode = _permissions(target)
+        temporary = target.with_name(f".d2lcompute-{secrets.token_hex(8)}.tmp")
+        try:
+            # Nobody may read the new bytes, not even for a moment, who could not read the old.
+            temporary.touch(0o666 if mode is None else 0o600, exist_ok=False)
+            with temporary.open("r+b", buffering=0) as file:
+                yield file
+                if mode is not None:
+                    temporary.chmod(mode)
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
+def _permissions(target: Path) -> int | None:
+    """Return those of the file that is there, None if there is none, or say why it must stay."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a device, a pipe or a socket")
+    if not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "it is read-only")
+    return stat.S_IMODE(mode)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the renaming itself on the disk, where the system knows how and allows it."""
+    if os.name == "nt":
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
+                raise

@@ -10,9 +10,8 @@ from torch import Tensor
 from ..arguments import some
 from ..tables import listed
 from ..words.language import _, ngettext
-from .report import AnyPath, FileError, FileReport, Part, refusal
+from .report import AnyPath, FileError, FileReport, Part, Rename, refusal
 
-Rename = Mapping[str, str] | Callable[[str], str] | None
 # What torch.compile, FSDP and activation checkpointing put into the names of what they wrap.
 _WRAPPERS = "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."
 

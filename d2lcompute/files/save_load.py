@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from ..arguments import as_device, check_path, flag
-from .advice import complaint
 from .fit import fit
 from .format import write
-from .names import Rename, check_rename, find
+from .names import check_rename, find
 from .read import read
-from .report import AnyPath, FileError, FileReport, FitReport, Match
+from .report import AnyPath, FileError, FileReport, FitReport, Match, Rename, complaint
 from .restore import restore, state_of
 
 

@@ -12,9 +12,9 @@ from torch.nn.parameter import is_lazy
 
 from ..files.fit import fit, kind_of
 from ..files.format import repeats
-from ..files.names import Rename, check_rename, find
+from ..files.names import check_rename, find
 from ..files.read import read
-from ..files.report import AnyPath, FitReport
+from ..files.report import AnyPath, FitReport, Rename
 from ..files.restore import state_of
 from ..words.language import _, ngettext
 from .compare_traces import compare_traces
