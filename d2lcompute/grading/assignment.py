@@ -25,20 +25,27 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from .defects import ALSO_RIGHT as ALSO_RIGHT
-from .defects import BEGIN as BEGIN
-from .defects import CHECK as CHECK
-from .defects import DRAWS as DRAWS
-from .defects import END as END
-from .defects import HIDDEN_CHECK as HIDDEN_CHECK
-from .defects import OTHERS as OTHERS
-from .defects import RULES as RULES
-from .defects import SOLUTION as SOLUTION
-from .defects import TAGS as TAGS
-from .defects import WRITTEN as WRITTEN
-from .defects import WRONG as WRONG
-from .defects import find_defects, find_defects_of_all, find_defects_of_files, rules_of_modules
-from .nbgrader import CODE_STUB, TEXT_STUB, adopt
+from .cells import ALSO_RIGHT as ALSO_RIGHT
+from .cells import BEGIN as BEGIN
+from .cells import CHECK as CHECK
+from .cells import (
+    CODE_STUB,
+    TEXT_STUB,
+    adopt,
+    find_defects,
+    find_defects_of_all,
+    find_defects_of_files,
+    rules_of_modules,
+)
+from .cells import DRAWS as DRAWS
+from .cells import END as END
+from .cells import HIDDEN_CHECK as HIDDEN_CHECK
+from .cells import OTHERS as OTHERS
+from .cells import RULES as RULES
+from .cells import SOLUTION as SOLUTION
+from .cells import TAGS as TAGS
+from .cells import WRITTEN as WRITTEN
+from .cells import WRONG as WRONG
 from .platforms import read_time
 from .rules import called_names, find_breaches
 

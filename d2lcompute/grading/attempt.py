@@ -35,7 +35,7 @@ from .submissions import NEXT_CELL
 # Before the student's code can leave no memory for it.
 PREPARE = "from d2lcompute.grading.answers import prepare as _; _()"
 PUT = "from d2lcompute.grading.answers import put as _; _({files!r})"
-WATCH = "from d2lcompute.grading.watching import watch as _; _({answers!r})"
+WATCH = "from d2lcompute.grading.rules import watch as _; _({answers!r})"
 MODULE = "from d2lcompute.grading.answers import put_module as _; _({name!r}, {source!r})"
 ASK = "from d2lcompute.grading.answers import ask as _; _({seeds}, {source!r}, {go_on})"
 TRIES = 2

@@ -180,7 +180,7 @@ def grade(
     from .assignment import load
     from .attempt import Conditions, NotIsolatedError
     from .grade import grade as grade_all
-    from .replay import keep_reference
+    from .grade import keep_reference
     from .report import settle
     from .results import Journal
     from .submissions import find
@@ -257,8 +257,8 @@ def replay(
     """
     require("grading")
     from .attempt import Conditions, NotIsolatedError
-    from .replay import find_reference
-    from .replay import replay as make_again
+    from .grade import find_reference
+    from .grade import replay as make_again
     from .results import Journal
 
     try:
@@ -320,11 +320,11 @@ def gradescope(
     """
     require("grading")
     from .assignment import load
-    from .gradescope import build
+    from .course import autograder_zip
 
     with defects():
         assignment = load(reference)
-    to.write_bytes(build(reference, assignment, allow_unisolated))
+    to.write_bytes(autograder_zip(reference, assignment, allow_unisolated))
     print(to)
 
 

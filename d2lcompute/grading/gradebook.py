@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .formats import read_rows, shown, to_csv
 from .platforms import read_time
 from .results import Heading, Result
-from .sheets import read_rows, shown, to_csv
 
 GIVEN, FILLED = "gradebook.csv", "gradebook-filled.csv"
 CANVAS_IDS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Root Account", "Section")

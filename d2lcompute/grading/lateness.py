@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .formats import read_table
 from .platforms import read_time
-from .sheets import read_table
 
 if TYPE_CHECKING:
     from .results import Heading, Result

@@ -22,9 +22,8 @@ from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
 
-from .markup import visible
+from .formats import read_table, shown, to_number, to_text, visible, write
 from .results import Heading, Mark, Result, whole_lines
-from .sheets import read_table, shown, to_number, to_text, write
 
 TABLE, KEPT = "marking.csv", "marking.jsonl"
 ANONYMOUS, KEY = "anonymous", "anonymous.key"

@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from importlib.resources import files
 
-from .alike import Alike
-from .markup import Element, tag, to_html, visible
-from .questions import Cluster, Question, questions
+from .formats import Element, tag, to_html, visible
+from .overview import Alike, Cluster, Question, questions
 from .results import Heading, Mark, Outcome, Result
 from .submissions import NEXT_CELL
 

@@ -10,14 +10,13 @@ from itertools import chain, count
 from pathlib import Path
 from xml.etree import ElementTree
 
-from . import gradebook, lateness, marking, questions
-from .alike import Alike, find_alike
+from . import gradebook, lateness, marking, overview
+from .formats import Element, tag, to_text, write
 from .marking import Marking
-from .markup import Element, tag
+from .overview import Alike, find_alike
 from .page import render
 from .platforms import NOBODY
 from .results import Heading, Journal, Mark, Result
-from .sheets import to_text, write
 
 LONGEST_NAME = 200
 
@@ -88,7 +87,7 @@ def write_reports(heading: Heading, settled: Settled, folder: Path) -> list[Path
     files = {
         "report.html": render(heading, results, settled.alike, settled.notes),
         "marks.csv": to_csv(heading, results),
-        "questions.csv": questions.to_csv(questions.questions(heading, results)),
+        "questions.csv": overview.to_csv(overview.questions(heading, results)),
         "report.json": to_json(heading, results),
         "junit.xml": to_junit(heading, results),
     }

@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 
 from .assignment import Assignment, Cell
 from .attempt import Conditions
-from .defects import find_defects_of_all, find_defects_of_files
+from .cells import find_defects_of_all, find_defects_of_files
 from .judge import Draw, Expected, expect, grade_submission
 from .results import TO_BE_MARKED, Result
 from .submissions import find

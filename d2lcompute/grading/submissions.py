@@ -22,7 +22,7 @@ from typing import Any
 
 from ..notebooks.errors import plain
 from .assignment import SOLUTION, Assignment
-from .nbgrader import declared_id
+from .cells import declared_id
 from .platforms import NOBODY, NOTEBOOK, Sender, find_sender, is_of_a_platform, readable, sent_as
 from .sources import ARCHIVES, LARGEST, UnreadableError, find_files, read_file
 

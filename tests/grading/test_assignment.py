@@ -12,7 +12,7 @@ from d2lcompute.grading.assignment import (
     parse,
     read_notebook,
 )
-from d2lcompute.grading.defects import find_defects
+from d2lcompute.grading.cells import find_defects
 
 TWO = Assignment(
     (

@@ -10,9 +10,9 @@ from nbformat.v4 import new_code_cell, new_notebook
 from d2lcompute.grading.assignment import Assignment, AssignmentError, Cell, parse
 from d2lcompute.grading.attempt import HAND_IN, Conditions
 from d2lcompute.grading.examine import examine, findings
+from d2lcompute.grading.grade import keep_reference
 from d2lcompute.grading.judge import draw_seeds, expect, grade_submission
 from d2lcompute.grading.release import release, write
-from d2lcompute.grading.replay import keep_reference
 from d2lcompute.grading.submissions import LARGEST_MODULE, Submission, find
 
 HELPER = "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION\n"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from waiting import PATIENCE
 
-from d2lcompute.grading.alike import Alike
-from d2lcompute.grading.markup import tag, to_html
+from d2lcompute.grading.formats import tag, to_html
+from d2lcompute.grading.overview import Alike
 from d2lcompute.grading.page import render
 from d2lcompute.grading.results import TO_BE_MARKED, Heading, Mark, Outcome, Result
 

@@ -21,7 +21,7 @@ from d2lcompute.notebooks.cell import (
 
 NOT_HERE = (  # what would change this process
     "from d2lcompute.grading.answers import prepare",
-    "from d2lcompute.grading.watching import watch",
+    "from d2lcompute.grading.rules import watch",
 )
 ERRORS = (KernelDiedError, KernelKilledError, MemoryLimitError, CellTimeoutError, ProtocolError)
 

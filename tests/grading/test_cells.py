@@ -7,11 +7,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, writes
 from d2lcompute.grading import marking
 from d2lcompute.grading.assignment import load, read_notebook
 from d2lcompute.grading.attempt import Conditions
+from d2lcompute.grading.formats import read_table
 from d2lcompute.grading.judge import draw_seeds, expect, grade_submission
 from d2lcompute.grading.page import render
 from d2lcompute.grading.release import release
 from d2lcompute.grading.results import Heading
-from d2lcompute.grading.sheets import read_table
 from d2lcompute.grading.submissions import read
 
 SQUARES = """def squares(n):

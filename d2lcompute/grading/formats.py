@@ -1,12 +1,18 @@
-"""Tables that people and platforms write, as CSV: in whatever encoding a spreadsheet leaves it."""
+"""Tables and markup that nothing in a text can break: CSV, elements for the page and for JUnit.
+
+Tables are read as people and platforms write them, in whatever encoding a spreadsheet leaves them.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element as Element
 
 LONGEST_CELL = 30_000  # a spreadsheet cuts off what is longer than 32,767 characters
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -31,7 +37,7 @@ def read_rows(path: Path) -> list[list[str]]:
 def decode(data: bytes) -> str:
     """Return the text of a file that a spreadsheet wrote.
 
-    >>> from d2lcompute.grading.sheets import decode
+    >>> from d2lcompute.grading.formats import decode
     >>> [decode("张三,5".encode(encoding)) for encoding in ("utf-8-sig", "gbk", "utf-16")]
     ['张三,5', '张三,5', '张三,5']
     """
@@ -79,7 +85,7 @@ def to_csv(rows: Iterable[Sequence[str]]) -> str:
 def shown(value: object) -> str:
     """Return a cell's text as it is written: numbers short, no formulas, not too long.
 
-    >>> from d2lcompute.grading.sheets import shown, typed
+    >>> from d2lcompute.grading.formats import shown, typed
     >>> [shown(value) for value in (2.50, None, "=1+1", -1.0)]
     ['2.5', '', "'=1+1", '-1']
     >>> typed("'=1+1")
@@ -121,3 +127,48 @@ def write(path: Path, text: str) -> Path:
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
     return path
+
+
+Child = Element | str
+
+
+def tag(name: str, /, *children: Child | None, **attributes: str | None) -> Element:
+    """Return an element; `class_` and `data_name` become class and data-name, None is left out.
+
+    >>> from d2lcompute.grading.formats import tag, to_html
+    >>> to_html(tag("p", "a < b ", tag("b", "c"), " & d", class_="small"))
+    '<p class="small">a &lt; b <b>c</b> &amp; d</p>'
+    """
+    given = {key: value for key, value in attributes.items() if value is not None}
+    element = Element(name, {key.rstrip("_").replace("_", "-"): given[key] for key in given})
+    for child in children:
+        if isinstance(child, str):
+            _add_text(element, child)
+        elif child is not None:
+            element.append(child)
+    return element
+
+
+def to_html(element: Element) -> str:
+    """Return the element's text."""
+    return ElementTree.tostring(element, encoding="unicode", method="html")
+
+
+def _add_text(element: Element, text: str) -> None:
+    if len(element):
+        element[-1].tail = (element[-1].tail or "") + text
+    else:
+        element.text = (element.text or "") + text
+
+
+def visible(code: str) -> str:
+    r"""Return code with what cannot be seen, and what turns text around, as escapes.
+
+    >>> from d2lcompute.grading.formats import visible
+    >>> print(visible("x = 1\u202e\n    y"))
+    x = 1\u202e
+        y
+    """
+    hidden = (unicodedata.category(char)[0] == "C" and char not in "\n\t" for char in code)
+    pairs = zip(code, hidden, strict=True)
+    return "".join(ascii(char)[1:-1] if is_hidden else char for char, is_hidden in pairs)

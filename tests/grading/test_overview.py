@@ -1,3 +1,5 @@
+import csv
+import io
 from collections import Counter
 from itertools import combinations
 
@@ -5,8 +7,101 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2lcompute.grading import alike
-from d2lcompute.grading.alike import find_alike
+from d2lcompute.grading import overview
+from d2lcompute.grading.formats import shown
+from d2lcompute.grading.overview import find_alike, questions, to_csv
+from d2lcompute.grading.results import TO_BE_MARKED, Heading, Mark, Result
+
+HEADING = Heading("Homework", "digest", {"easy": 2.0, "hard": 4.0, "odd": 4.0, "why": 3.0})
+
+
+def result(name, easy, hard, odd, details="", **more):
+    marks = (
+        Mark("easy", 2.0, easy, False, "" if easy else "no answer", seconds=0.5),
+        Mark("hard", 4.0, hard, True, "" if hard else "differs", details, seconds=1.5),
+        Mark("odd", 4.0, odd, False, "" if odd else "no answer"),
+        Mark("why", 3.0, False, False, TO_BE_MARKED, written=True),
+    )
+    return Result(name, "d", marks, **more)
+
+
+CLASS = [
+    result("a", True, True, False),
+    result("b", True, True, False),
+    result("c", True, True, False),
+    result("d", True, False, True, "by 0.25 at (1,)"),
+    result("e", True, False, True, "by 1e-07 at (12,)"),
+    result("f", True, False, True, "another shape"),
+]
+
+
+@pytest.fixture
+def found():
+    return {each.name: each for each in questions(HEADING, CLASS)}
+
+
+def test_each_question_has_its_numbers(found):
+    hard = found["hard"]
+    assert (hard.answers, hard.full, hard.mean, hard.seconds) == (6, 3, 2.0, 1.5)
+    assert (hard.rate, hard.hidden) == (0.5, True)
+
+
+def test_discrimination_is_the_correlation_with_the_rest():
+    class_ = [result("a", True, True, True), result("b", True, True, False)]
+    class_ += [result("c", True, False, True), result("d", False, False, False)]
+    (hard,) = [each for each in questions(HEADING, class_) if each.name == "hard"]
+    # Its points are 4, 4, 0, 0; those of the rest 6, 2, 6, 0, with a mean of 3.5.
+    assert hard.discrimination == pytest.approx(4 / (16 * 27) ** 0.5)
+
+
+def test_questions_that_teach_nothing_are_told_to_their_author(found):
+    assert found["easy"].discrimination is None
+    assert found["easy"].remark == "all pass: it tells nobody apart"
+    assert found["odd"].discrimination == pytest.approx(-1.0)
+    assert found["odd"].remark == "who does well elsewhere fails here: is the check right?"
+    nobody = questions(HEADING, [result(name, False, True, True) for name in "abcde"])
+    assert nobody[0].remark.startswith("nobody passes")
+
+
+def test_a_question_without_relation_to_the_others_is_not_called_wrong():
+    class_ = [
+        result(f"{number}", number % 2, number // 2 % 2, number // 4 % 2) for number in range(8)
+    ]
+    easy = questions(HEADING, [*class_, result("9", True, False, False)])[0]
+    assert easy.correlation == -0.13
+    assert easy.remark == ""
+    (hard,) = [each for each in questions(HEADING, class_) if each.name == "hard"]
+    assert shown(hard.correlation) == "0"
+
+
+def test_few_answers_say_nothing_yet():
+    assert questions(HEADING, [result("a", True, True, True)])[0].remark == ""
+
+
+def test_wrong_answers_are_gathered_whatever_their_numbers(found):
+    clusters = [(one.said, one.submissions) for one in found["hard"].wrong]
+    assert clusters == [
+        ("differs: by 0.25 at (1,)", ("d", "e")),
+        ("differs: another shape", ("f",)),
+    ]
+
+
+def test_what_is_not_marked_or_does_not_count_is_left_out(found):
+    assert "why" not in found
+    more = [
+        *CLASS,
+        result("g", False, False, False, counts=False),
+        result("h", 0, 0, 0, trouble="x"),
+    ]
+    assert questions(HEADING, more) == questions(HEADING, CLASS)
+
+
+def test_the_table_has_a_row_for_each():
+    rows = list(csv.DictReader(io.StringIO(to_csv(questions(HEADING, CLASS)))))
+    assert [row["question"] for row in rows] == ["easy", "hard", "odd"]
+    assert rows[1]["wrong answers"].splitlines()[0] == "2: differs: by 0.25 at (1,)"
+    assert rows[0]["remark"] == "all pass: it tells nobody apart"
+
 
 LONG = """
 class Settle(nn.Module):
@@ -115,13 +210,13 @@ def classes(draw):
 
 def all_with_all(sources):
     """Groups by what alike means: each is compared with each, and pairs are joined."""
-    runs = [alike._runs(alike.normalized(source)) for source in sources]
+    runs = [overview._runs(overview.normalized(source)) for source in sources]
     often = Counter(run for own in runs for run in own)
-    rare = [{run for run in own if often[run] <= alike.OFTEN} for own in runs]
+    rare = [{run for run in own if often[run] <= overview.OFTEN} for own in runs]
     groups = [{number} for number in range(len(sources))]
     for first, second in combinations(range(len(sources)), 2):
         shared, either = rare[first] & rare[second], rare[first] | rare[second]
-        if len(shared) >= alike.FEWEST and len(shared) >= alike.SHARE * len(either):
+        if len(shared) >= overview.FEWEST_RUNS and len(shared) >= overview.SHARE * len(either):
             joined = [group for group in groups if group & {first, second}]
             groups = [group for group in groups if group not in joined] + [set().union(*joined)]
     return sorted(sorted(group) for group in groups if len(group) > 1)
@@ -135,7 +230,7 @@ def test_who_is_compared_with_few_is_found_as_if_with_all(sources):
 
 def test_few_sets_are_compared_however_many_there_are(monkeypatch):
     compared = []
-    monkeypatch.setattr(alike, "_share", lambda *pair: compared.append(pair))
+    monkeypatch.setattr(overview, "_share", lambda *pair: compared.append(pair))
     sources = [LONG.replace("1e-3", f"{number} + h{number}(new)") for number in range(400)]
     find_alike({f"{number}": {"q": each} for number, each in enumerate(sources)}, {"q": [LONG]})
     assert len(compared) < 400

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2lcompute.grading.sheets import read_table, shown, to_number, to_text, typed
+from d2lcompute.grading.formats import read_table, shown, to_number, to_text, typed
 
 TABLE = [["name", "points"], ["张三", "2.5"], ["Zoë", ""]]
 
