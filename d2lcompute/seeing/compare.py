@@ -17,8 +17,7 @@ from ..files.read import read
 from ..files.report import AnyPath, FitReport, Rename
 from ..files.restore import state_of
 from ..words.language import _, ngettext
-from .compare_traces import compare_traces
-from .comparison import Comparison, Pair, TraceComparison, by_size, gap_text
+from .comparison import Comparison, Pair, TraceComparison, by_size, compare_traces, gap_text
 from .trace import Trace
 
 _PIECE = 1 << 22  # values that are compared together, so that little memory is needed

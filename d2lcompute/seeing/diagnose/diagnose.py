@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...arguments import function
 from ...passes.event import type_name
 from ...passes.inputs import Inputs
-from . import failing, modes, registration, signals, state, unreached
+from . import failing, modes, registration, signals, state
 from .findings import Diagnosis, Finding
 from .observe import Seen, observe
 
@@ -97,6 +97,6 @@ def _about_pass(seen: Seen) -> Iterator[Finding]:
     if seen.failure is None:
         yield from modes.spreading_doubles(seen)
         yield from state.unsized(seen.net, ran=True)
-        yield from unreached.no_gradient(seen)
+        yield from failing.no_gradient(seen)
         if signals.tells_of_training(seen.net):
             yield from signals.signals(seen)
