@@ -37,8 +37,8 @@ from .files.save_load import load_parameters as load_parameters
 from .files.save_load import save as save
 from .files.save_load import save_parameters as save_parameters
 from .files.save_load import verify as verify
+from .initializers.initialize import InitReport as InitReport
 from .initializers.initialize import initialize as initialize
-from .initializers.report import InitReport as InitReport
 from .layers import CenteredLayer as CenteredLayer
 from .layers import MyDense as MyDense
 from .layers import MyLinear as MyLinear
@@ -49,8 +49,8 @@ from .lazy import materialize as materialize
 from .lazy import pending as pending
 from .notebooks.errors import load_ipython_extension as load_ipython_extension
 from .notebooks.errors import unload_ipython_extension as unload_ipython_extension
+from .parameters.describe import Description as Description
 from .parameters.describe import describe as describe
-from .parameters.description import Description as Description
 from .parameters.keep_ties import keep_ties as keep_ties
 from .parameters.names import collect_params as collect_params
 from .parameters.names import set_data as set_data

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import one_of
-from ..words.markdown import parts
+from ..words.language import parts
 
 SOLUTION, RIGHT = "solution", "right"
 _PREDICT = "predict "

@@ -14,7 +14,7 @@ from babel.messages import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from .markdown import parts
+from .language import parts
 
 FOLDER = Path(__file__).parent
 PACKAGE = FOLDER.parent

@@ -10,7 +10,7 @@ import pytest
 import d2lcompute as d2c
 from d2lcompute.words import __main__ as catalogues
 from d2lcompute.words import language
-from d2lcompute.words.language import _, mark, marks, ngettext
+from d2lcompute.words.language import Part, _, mark, marks, ngettext, parts
 
 every_language = pytest.mark.parametrize(
     "path", sorted(catalogues.FOLDER.glob("*.po")), ids=lambda path: path.stem
@@ -108,3 +108,45 @@ def test_an_unknown_language_names_the_known_and_changes_nothing():
 def test_choosing_a_language_loads_no_torch():
     code = "import sys, d2lcompute as d2c; d2c.language('zh'); print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+TEXT = """# First
+
+A paragraph
+in two lines.
+
+1. an item
+2. another,
+   that goes on
+- [x] ticked
+- [ ] not ticked
+
+```python right
+# no heading
+x = 1
+
+1. no item
+```
+## Second
+```
+```
+"""
+
+
+def test_headings_items_paragraphs_and_code_are_told_apart():
+    assert list(parts(TEXT)) == [
+        Part("#", "First"),
+        Part("paragraph", "A paragraph in two lines."),
+        Part("item", "an item"),
+        Part("item", "another, that goes on"),
+        Part("item", "ticked", "x"),
+        Part("item", "not ticked", " "),
+        Part("code", "# no heading\nx = 1\n\n1. no item\n", "right"),
+        Part("##", "Second"),
+        Part("code", ""),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "   \n"])
+def test_nothing_has_no_parts(text):
+    assert list(parts(text)) == []
