@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _LazyConvXdMixin
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
-from ..initializers.targets import find_targets
+from ..initializers.rules import find_targets
 from ..parameters.keep_ties import keep_ties
 from ..parameters.memory import span
 from ..parameters.names import entries, slots, walk

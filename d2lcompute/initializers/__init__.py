@@ -16,7 +16,7 @@ from .builtin import Orthogonal as Orthogonal
 from .builtin import Uniform as Uniform
 from .builtin import Xavier as Xavier
 from .builtin import Zero as Zero
-from .mixed import Mixed as Mixed
+from .rules import Mixed as Mixed
 from .visitors import init_42 as init_42
 from .visitors import init_constant as init_constant
 from .visitors import init_normal as init_normal

@@ -23,8 +23,7 @@ from ..tables import Rows, Shown, Table
 from ..words.language import _, marks
 from .base import Initializer, Moments, Role, stream
 from .builtin import BUILT_IN, Orthogonal, Uniform
-from .mixed import Assignment, assign
-from .targets import Target, find_targets, lone_target
+from .rules import Assignment, Target, assign, find_targets, lone_target
 
 Job = tuple[Order, Assignment, bool]  # the last: whether it has a random stream of its own
 _WORTH_THREADS = 2**20

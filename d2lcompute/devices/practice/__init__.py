@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from ...arguments import LAST_DEVICE, integer
-from .memory import DEVICES
+from .devices import DEVICES
 
 
 def practice_gpus(count: int = 2, memory: int | None = None) -> list[torch.device]:

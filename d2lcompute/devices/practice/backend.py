@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .generators import Generator as Generator
-from .generators import default_generator
-from .memory import DEVICES, Memory
+from .devices import DEVICES, Memory, default_generator
+from .devices import Generator as Generator
 
 Device = torch.device | str | int | None
 _initialized = True  # for torch.utils.checkpoint, which else keeps no random state of the device

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from .generators import chosen, drawing_from
-from .memory import DEVICES
+from .devices import DEVICES, chosen, drawing_from
 from .tensor import CPU, Lent, adopt, host_of, place, place_sparse, sparse_host_of, write_sparse
 
 _ELSEWHERE = -1  # where a tensor of no practice device is

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .generators import Generator
-from .memory import DEVICES
+from .devices import DEVICES, Generator
 from .tensor import CPU, allow_threads, place
 
 _Function = Callable[..., Any]

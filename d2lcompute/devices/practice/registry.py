@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from . import backend
+from .devices import DEVICES
 from .fused import CELLS, attention, autocast_kernels
 from .kernels import Kernel
-from .memory import DEVICES
 from .patches import passing, patch_for_good
 from .tensor import CPU, CPU_KEYS, adopt, host_of, place, structural_kernels
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .memory import DEVICES
+from .devices import DEVICES
 
 CPU = torch.device("cpu")
 CPU_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
