@@ -25,10 +25,10 @@ from .devices.transfers import Transfers as Transfers
 from .devices.transfers import watch_transfers as watch_transfers
 from .exercises.check import check as check
 from .exercises.check import list_exercises as list_exercises
+from .exercises.check import predict as predict
 from .exercises.check import progress as progress
+from .exercises.check import reveal as reveal
 from .exercises.check import solution as solution
-from .exercises.predict import predict as predict
-from .exercises.predict import reveal as reveal
 from .files.report import FileError as FileError
 from .files.report import FileReport as FileReport
 from .files.report import FitReport as FitReport

@@ -1,4 +1,4 @@
-"""Check an answer, list the exercises and which of them have passed, and show another way."""
+"""What a reader calls: check an answer, list the exercises, see another way; predict and reveal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
-from ..arguments import flag
+from ..arguments import flag, one_of
 from ..tables import Shown, Table, printable
 from ..words.language import _, marks
-from .exercise import SOLUTION, Exercise, exercises, find, hints_for
+from .exercise import (
+    SECTIONS,
+    SOLUTION,
+    Exercise,
+    Prediction,
+    exercises,
+    find,
+    hints_for,
+    predictions,
+)
 from .judge import Verdict, judge
 
 # The causes where it helps to read once more what is wanted.
@@ -22,6 +32,7 @@ _UNCLEAR = {
     "nothing given", "not a pair", "nothing returned", "not callable", "call", "a None", "unusable",
 }  # fmt: skip
 _failures: Counter[tuple[str, str]] = Counter()  # by exercise and cause: hints grow with it
+_guesses: dict[str, int] = {}  # of this process alone: a notebook that is run anew begins anew
 
 
 def check(name: str, answer: Any = ..., *, _seed: int = 0) -> None:
@@ -54,7 +65,7 @@ def check(name: str, answer: Any = ..., *, _seed: int = 0) -> None:
     if verdict.failed:
         _explain(exercise, verdict)
     else:
-        note(passed=name)
+        _note(passed=name)
         _lead_on(exercise)
 
 
@@ -143,7 +154,7 @@ def _predicted() -> dict[str, bool]:
     return first
 
 
-def note(**facts: object) -> None:
+def _note(**facts: object) -> None:
     """Remember that something passed or was predicted; where that is impossible, go on."""
     file = _file()
     try:
@@ -213,3 +224,62 @@ def solution(name: str) -> Solution | None:
         print(printable(text.replace("'", '"')))
         return None
     return Solution(name, exercise.material.answers[SOLUTION][0])
+
+
+def predict(name: str, guess: Any = ...) -> None:
+    """Show the choices of a prediction, or note one of them, before you run a cell.
+
+    >>> d2c.predict("blocks.children", ...)
+    blocks.children  What does `NaiveSequential(p, p, p)` give for 0, where `p` adds one?
+      a  3.0
+      b  1.0
+      c  an error
+    >>> d2c.predict("blocks.children", "a")
+
+    `name` is `"section.prediction"`; `guess` is the letter of a choice, and `...` shows them. The
+    next cell ends in `reveal`. The first guess counts in `progress`.
+
+    Raises `ValueError` for a prediction or a choice that does not exist.
+    """
+    one = _prediction(name)
+    if guess is ...:
+        _guesses.pop(name, None)
+        print(printable(f"{name}  {_(one.question)}"))
+        for letter, choice in zip(ascii_lowercase, one.choices, strict=False):
+            print(printable(f"  {letter}  {_(choice)}"))
+        return
+    letters = ascii_lowercase[: len(one.choices)]
+    guess = guess.lower() if isinstance(guess, str) else guess
+    _guesses[name] = letters.index(one_of("guess", guess, letters, what="the letter of a choice"))
+    _note(predicted=name, right=_guesses[name] == one.right)
+
+
+def reveal(name: str, value: Any) -> None:
+    """Show what came, which choice was right, and why.
+
+    >>> d2c.predict("blocks.children", "a")
+    >>> d2c.reveal("blocks.children", 1.0)
+    blocks.children
+      came  1.0
+      your guess  a: not this time
+      right  b  1.0
+      why  `children()` gives each module once, so `p` runs once and not three times.
+
+    `name` is that of the prediction, `value` what the cell has computed.
+
+    Raises `ValueError` for a prediction that does not exist.
+    """
+    one = _prediction(name)
+    print(name)
+    _say(_("came"), str(value))
+    guess = _guesses.get(name)
+    if guess is not None:
+        verdict = _("right") if guess == one.right else _("not this time")
+        _say(_("your guess"), f"{ascii_lowercase[guess]}: {verdict}")
+    _say(_("right"), f"{ascii_lowercase[one.right]}  {_(one.choices[one.right])}")
+    _say(_("why"), _(one.why))
+
+
+def _prediction(name: str) -> Prediction:
+    known = {key: one for section in SECTIONS for key, one in predictions(section).items()}
+    return known[one_of("name", name, known, what="a prediction")]

@@ -35,7 +35,7 @@ PRELOAD = (
     "torch._dynamo",
     # What notebooks that use d2lcompute import of it: a fifth of a second for each.
     "d2lcompute.blocks", "d2lcompute.devices.devices", "d2lcompute.devices.practice.registry",
-    "d2lcompute.devices.transfers", "d2lcompute.exercises.check", "d2lcompute.exercises.predict",
+    "d2lcompute.devices.transfers", "d2lcompute.exercises.check",
     "d2lcompute.files.save_load", "d2lcompute.layers", "d2lcompute.lazy",
     "d2lcompute.notebooks.errors", "d2lcompute.parameters.tie", "d2lcompute.seeing.compare",
     "d2lcompute.seeing.diagnose", "d2lcompute.seeing.draw", "d2lcompute.seeing.gradients_by_use",

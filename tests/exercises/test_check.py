@@ -1,4 +1,4 @@
-"""The loop: a reader tries, fails, gets hints and passes; and what is remembered of it.
+"""The loop: a reader tries, fails, gets hints and passes, or predicts; and what is remembered.
 
 Progress is the person's: wherever a notebook stands, in both languages, and resettable.
 """
@@ -19,8 +19,8 @@ from stored_answers import defined
 from torch import nn
 
 import d2lcompute as d2c
-from d2lcompute.exercises.check import _file, note
-from d2lcompute.exercises.exercise import SOLUTION, exercises, hints_for
+from d2lcompute.exercises.check import _file, _note
+from d2lcompute.exercises.exercise import SECTIONS, SOLUTION, exercises, hints_for, predictions
 from d2lcompute.exercises.judge import judge
 from d2lcompute.words.language import _
 
@@ -245,7 +245,7 @@ def test_passing_twice_counts_once_and_next_is_what_is_left(said):
 
 def test_who_has_passed_all_is_told(said):
     for name in NAMES:
-        note(passed=name)
+        _note(passed=name)
     assert said("blocks.parallel", PARALLEL)[-1].startswith("next  nothing: you have passed all")
 
 
@@ -286,7 +286,7 @@ def test_before_an_exercise_is_passed_a_word_says_so(said, capsys):
 
 
 def test_after_that_the_code_is_shown(said):
-    note(passed="blocks.item")
+    _note(passed="blocks.item")
     shown = d2c.solution("blocks.item")
     assert repr(shown).startswith("def halve(X):")
     assert shown._repr_markdown_() == f"```python\n{shown.code}```"
@@ -295,3 +295,87 @@ def test_after_that_the_code_is_shown(said):
 def test_an_unknown_exercise_has_no_solution_and_names_near_ones():
     with pytest.raises(ValueError, match=r"must be an exercise, .* such as 'blocks.item'"):
         d2c.solution("blocks.itm")
+
+
+PREDICTED = "blocks.children"
+
+
+@pytest.fixture(autouse=True)
+def a_new_reader(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr("d2lcompute.exercises.check._guesses", {})
+
+
+@pytest.fixture
+def shown(capsys):
+    """The lines that a call prints, without their indent."""
+
+    def call(function, *arguments):
+        function(*arguments)
+        return [line.strip() for line in capsys.readouterr().out.splitlines()]
+
+    return call
+
+
+def test_three_dots_show_the_choices(shown):
+    question, *choices = shown(d2c.predict, PREDICTED, ...)
+    assert question.startswith(f"{PREDICTED}  What does `NaiveSequential")
+    assert choices == ["a  3.0", "b  1.0", "c  an error"]
+    assert shown(d2c.predict, PREDICTED) == [question, *choices]
+
+
+@pytest.mark.parametrize(
+    ("guess", "verdict"), [("b", "b: right"), ("A", "a: not this time"), ("c", "c: not this time")]
+)
+def test_a_guess_is_noted_in_silence_and_answered_by_the_next_cell(shown, guess, verdict):
+    assert shown(d2c.predict, PREDICTED, guess) == []
+    title, came, yours, right, why = shown(d2c.reveal, PREDICTED, 1)
+    assert (title, came, yours, right) == (
+        PREDICTED,
+        "came  1",
+        f"your guess  {verdict}",
+        "right  b  1.0",
+    )
+    assert why.startswith("why  ")
+
+
+def test_without_a_guess_nothing_is_said_of_one(shown):
+    assert not any("guess" in line for line in shown(d2c.reveal, PREDICTED, 1))
+    shown(d2c.predict, PREDICTED, "a")
+    shown(d2c.predict, PREDICTED, ...)  # whoever runs the notebook anew begins anew
+    assert not any("guess" in line for line in shown(d2c.reveal, PREDICTED, 1))
+
+
+def test_the_first_guess_counts_and_predictions_are_counted_apart(shown):
+    assert len(d2c.progress().notes) == 1
+    for guess in "ab":
+        d2c.predict(PREDICTED, guess)
+    assert d2c.progress().notes[1] == "0 of 1 predictions right"
+
+
+@pytest.mark.parametrize("guess", ["d", "", "ab", 1, None])
+def test_a_choice_that_does_not_exist_names_the_others(guess):
+    error = ValueError if isinstance(guess, str) else TypeError
+    with pytest.raises(error, match=r"`guess` must be the letter of a choice, got .*; do choose"):
+        d2c.predict(PREDICTED, guess)
+
+
+@pytest.mark.parametrize("function", [d2c.predict, lambda name: d2c.reveal(name, 1)])
+def test_an_unknown_prediction_names_near_ones(function):
+    with pytest.raises(ValueError, match=r"must be a prediction, .* such as 'blocks.children'"):
+        function("blocks.childen")
+
+
+def test_the_words_are_chinese_where_the_notebook_is(shown, chinese):
+    for line in [*shown(d2c.predict, PREDICTED, ...)[:1], *shown(d2c.reveal, PREDICTED, 1)[2:]]:
+        assert re.search("[\u4e00-\u9fff]", line)
+
+
+def test_every_prediction_is_complete():
+    for section in SECTIONS:
+        for name, one in predictions(section).items():
+            assert name.startswith(f"{section}.")
+            assert one.question.endswith("?")
+            assert one.why.endswith(".")
+            assert 2 <= len(one.choices) <= 5
+            assert 0 <= one.right < len(one.choices)
