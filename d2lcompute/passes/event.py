@@ -28,6 +28,7 @@ class Event:
     ports: tuple[int, ...] = ()  # which of what its source made each input is
     held: tuple[int, ...] = ()  # ids of the inputs that nothing made, 0 for the others
     outputs: tuple[Shape, ...] = ()
+    taken: dict[tuple[Event, int], Shape] | None = None  # what it read inside, by source and port
     origins: tuple[Event | None, ...] = ()  # what inside made each output
     parameters: frozenset[int] = frozenset()  # ids of those that it read itself
     value: bool | int | float | None = None  # what a step that reads values gave

@@ -104,6 +104,7 @@ def _is_function_of_kinds(func: Any) -> bool:
         and not _UNPREDICTABLE & set(func.tags)
         and not is_composite(func)  # or it may give back its own argument
         and all(one.alias_info is None for one in (*func._schema.arguments, *func._schema.returns))
+        and bool(func._schema.returns)  # or there is nothing to remember
         and all(isinstance(one.type, torch.TensorType) for one in func._schema.returns)
     )
 

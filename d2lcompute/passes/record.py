@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from operator import itemgetter
@@ -198,7 +198,9 @@ class Recorder:
             self._read(_given(args, kwargs))
             raise
         if isinstance(result, Tensor) or tensors_in(result):
-            self._read(_given(args, kwargs))
+            inputs = _given(args, kwargs)
+            self._read(inputs)
+            self._take(self._block, inputs)
         return result
 
     def _run_step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -251,6 +253,8 @@ class Recorder:
         given, outputs = tensors_in(kwargs) if kwargs else [], tensors_in(result)
         if given and event.parent:
             self._connect(event, given)
+        if event.taken and event.parent:
+            self._connect_taken(event, event.taken)
         self._finish(event, outputs)
         if self.watcher:
             with _disable_current_modes():
@@ -258,8 +262,12 @@ class Recorder:
 
     def _hide_inside(self, event: Event) -> None:
         """Drop the steps of one of torch's own layers, which would be noise."""
-        for step in self.events[event.first_inside :]:
+        hidden = self.events[event.first_inside :]
+        event.taken = {}
+        for step in hidden:
             event.parameters |= step.parameters
+            links = zip(step.sources, step.ports, step.inputs, strict=True)
+            event.taken |= {(s, port): size for s, port, size in links if s and s not in hidden}
         del self.events[event.first_inside :]
 
     def _begun(self, block: nn.Module | None) -> Event:
@@ -288,6 +296,16 @@ class Recorder:
                 event.sources += (made.maker if made else None,)
                 event.ports += (made.port if made else 0,)
                 event.held += (0 if made else id(tensor),)
+
+    def _connect_taken(self, event: Event, taken: Mapping[tuple[Event, int], Shape]) -> None:
+        """Count what a block of torch has read of the pass without its being an argument."""
+        known = set(zip(event.sources, event.ports, strict=True))
+        for (source, port), size in taken.items():
+            if (source, port) not in known:
+                event.inputs += (size,)
+                event.sources += (source,)
+                event.ports += (port,)
+                event.held += (0,)
 
     def _shapes_of(self, tensors: list[Tensor]) -> tuple[Shape, ...]:
         """Return the shapes, the same object for the same ones: there are few, and many calls."""
@@ -343,6 +361,13 @@ class Recorder:
             self._watched.add(id(tensor))
             if not is_lazy(tensor):
                 self._note_sized(tensor)
+
+    def _take(self, block: Event | None, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            made = self._making(tensor)
+            if made and block:
+                block.taken = block.taken or {}
+                block.taken[made.maker, made.port] = shape(tensor)
 
     def _note_sized(self, tensor: Tensor) -> None:
         self.memory.leave_out(tensor)

@@ -108,7 +108,8 @@ class Wiring:
     `inside` are the positions of the calls that each call made, `number` is where in that list of
     its parent a call stands. `links` tell, for each call, where its inputs come from, None for what
     nothing made; behind them stands what calls inside take from elsewhere without its being an
-    input. `leaving` are the links of the outputs of a block to what made them inside.
+    input. `leaving` are the links of the outputs of a block to what made them inside; behind them
+    stands what others take from inside without its being an output.
     """
 
     def __init__(self, calls: Sequence[Call]) -> None:
@@ -121,6 +122,7 @@ class Wiring:
         self.leaving: list[list[Link]] = [[]] * len(calls)
         self._calls = calls
         self._hidden: dict[int, list[tuple[int, int, Shape]]] = defaultdict(list)
+        self._taken: dict[int, dict[tuple[int, int], Link]] = defaultdict(dict)
         self._entries: dict[int, dict[tuple[int | None, int], int]] = {}
         for position in reversed(range(len(calls))):  # what is inside first: it may take more
             self._connect(position, calls[position])
@@ -129,7 +131,8 @@ class Wiring:
         if self.inside[position]:
             ends = zip(call.origins, call.outputs, strict=True)
             links = [self._end(origin, shape, position) for origin, shape in ends]
-            self.leaving[position] = [link for link in links if link]
+            taken = self._taken[position].values()
+            self.leaving[position] = [*(link for link in links if link), *taken]
         if call.parent is not None:
             given = zip(call.sources, call.ports, call.inputs, strict=True)
             self.links[position] = [
@@ -157,16 +160,33 @@ class Wiring:
         return self._link(origin, fitting[0], shape, block)
 
     def _link(self, source: int, port: int, shape: Shape, block: int) -> Link:
-        maker: int | None = source
-        while maker is not None and self._calls[maker].parent != block:
-            maker = self._calls[maker].parent
-        if maker is not None:
-            return Link(self.number[maker], port if maker == source else 0, shape)
+        way = self._way_out(source, block)
+        if way:
+            return self._taken_out(way, port, shape)
         entries = self._entries_of(block)
         if (source, port) not in entries:
             entries[source, port] = len(entries)
             self._hidden[block].append((source, port, shape))
         return Link(~entries[source, port], port, shape)
+
+    def _way_out(self, source: int, block: int) -> list[int]:
+        """Return a call and those around it, up to one that `block` made, [] if none is."""
+        way = [source]
+        while (around := self._calls[way[-1]].parent) != block:
+            if around is None:
+                return []
+            way.append(around)
+        return way
+
+    def _taken_out(self, way: Sequence[int], port: int, shape: Shape) -> Link:
+        """Return the link to the last call on the way, out of which the data of the first comes."""
+        link = Link(self.number[way[0]], port, shape)
+        for around in way[1:]:
+            taken = self._taken[around]
+            taken.setdefault((way[0], port), link)
+            place = len(self._calls[around].outputs) + list(taken).index((way[0], port))
+            link = Link(self.number[around], place, shape)
+        return link
 
     def _entries_of(self, block: int) -> dict[tuple[int | None, int], int]:
         if block not in self._entries:

@@ -68,13 +68,15 @@ def title(calls: Sequence[Call], part: Part) -> str:
         return part.repeats()
     labels = list(dict.fromkeys(calls[position].label for position in sorted(part.calls)))
     first = calls[part.calls[0]]
-    label = labels[0] if len(labels) == 1 else _spanned(labels, first.is_block)
+    is_step = not first.is_block and len(labels) > 1
+    label = _to(labels[0], labels[-1]) if is_step else spanned(labels)
     return f"{label}: {first.type}" if first.name else label
 
 
-def _spanned(labels: Sequence[str], are_blocks: bool) -> str:
-    if not are_blocks:
-        return _to(labels[0], labels[-1])
+def spanned(labels: Sequence[str]) -> str:
+    """Return several dotted names as one: `layers.0 to 5`."""
+    if len(labels) == 1:
+        return labels[0]
     leaves = list(dict.fromkeys(label.rpartition(".")[2] for label in labels))
     if len(leaves) == 1:  # if it hangs at several places
         return leaves[0]

@@ -93,6 +93,16 @@ class Trace(Rows[Call]):
         )
 
 
+_LAYERS = (
+    nn.RNNBase | nn.MultiheadAttention | nn.TransformerEncoderLayer | nn.EmbeddingBag | nn.Fold
+    | nn.BCELoss | nn.MSELoss | nn.SmoothL1Loss | nn.SoftMarginLoss
+)  # fmt: skip
+_STEPS = {
+    "scaled_dot_product_attention", "batch_norm", "embedding_bag", "fold",
+    "binary_cross_entropy", "mse_loss", "smooth_l1_loss", "soft_margin_loss",
+}  # fmt: skip
+
+
 @collector_paused()
 def trace(
     net: nn.Module,
@@ -155,8 +165,9 @@ def trace(
         )
     made = Pass(net, Inputs.of(inputs, named_inputs, forward_kwargs))
     names = Names(made.net)
+    parameters = [parameter for _name, parameter in names.parameters.values()]
     recorder = made.record(
-        [parameter for _name, parameter in names.parameters.values()],
+        parameters,
         values=values,
         grown=names.look_at,
         then=partial(_go_back, loss_fn=loss_fn) if backward else None,
@@ -174,7 +185,7 @@ def trace(
         recorder.memory.peak,
         recorder.memory.kept if recorder.saves else None,
         is_about=made.is_about
-        or (made.on_meta and any(map(_has_several_kernels, recorder.events))),
+        or (made.on_meta and _are_kernels_many(recorder.events, [*recorder.inputs, *parameters])),
         went_another_way=seconds is None,
         depth=depth,
         registered=recorder.registered.names,
@@ -187,6 +198,11 @@ def _go_back(recorder: Recorder, output: Any, loss_fn: Callable[[Any], Tensor] |
         return
     try:
         loss = loss_fn(output) if loss_fn else _sum_of_floats(output)
+        if loss is None and not loss_fn:
+            raise ValueError(
+                "`backward` must find a floating output that depends on parameters, got none; "
+                "do trace in grad mode, or pass a loss_fn"
+            )
         if not isinstance(loss, Tensor) or loss.grad_fn is None:
             raise ValueError(
                 f"`loss_fn` must return a scalar that depends on parameters, got "
@@ -203,16 +219,18 @@ def _sum_of_floats(output: Any) -> Tensor | None:
     return torch.stack([one.sum().to(floats[0]) for one in floats]).sum() if floats else None
 
 
-def _has_several_kernels(event: Event) -> bool:
-    """Return whether on meta a call may keep other tensors for the backward pass than elsewhere."""
+def _are_kernels_many(events: Sequence[Event], tensors: Sequence[Tensor]) -> bool:
+    """Return whether on meta some call may make other tensors than elsewhere."""
+    has_halves = any(t.is_floating_point() and t.itemsize < 4 for t in tensors)
+    return any(_has_several_kernels(event, has_halves) for event in events)
+
+
+def _has_several_kernels(event: Event, has_halves: bool) -> bool:
     block = event.block
     if isinstance(block, nn.modules.batchnorm._NormBase):
-        return not block.training and block.track_running_stats
-    layers = (
-        nn.RNNBase | nn.MultiheadAttention | nn.TransformerEncoderLayer | nn.EmbeddingBag | nn.Fold
-    )
-    steps = "scaled_dot_product_attention", "batch_norm", "embedding_bag", "fold"
-    return isinstance(block, layers) or event.name in steps
+        return has_halves or (not block.training and block.track_running_stats)
+    is_norm = isinstance(block, nn.LayerNorm) or event.name in ("layer_norm", "instance_norm")
+    return isinstance(block, _LAYERS) or event.name in _STEPS or (is_norm and has_halves)
 
 
 def _seconds(made: Pass, events: Sequence[Event]) -> list[float] | None:

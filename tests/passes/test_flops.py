@@ -210,3 +210,12 @@ def test_what_computes_with_a_weight_and_has_no_formula_is_named():
 def test_what_moves_scales_or_sums_up_is_no_product(net):
     report = d2c.trace(net, torch.tensor([[0, 1]]))
     assert (report.calls[0].flops, report.uncounted) == (0, {})
+
+
+def test_a_backward_pass_needs_an_output_to_begin_at():
+    class Silent(nn.Module):
+        def forward(self, X):
+            return None
+
+    report = d2c.trace(Silent(), torch.rand(2, 4), backward=True)
+    assert str(report.error).startswith("`backward` must find a floating output")

@@ -94,6 +94,13 @@ def test_no_more_than_so_many_results_are_remembered(monkeypatch):
             assert len(imagined._MAKERS) <= 3
 
 
+@pytest.mark.parametrize("name", ["cholesky", "eigvalsh", "inv", "matrix_exp", "pinv", "svdvals"])
+def test_operators_that_only_look_give_nothing(name):
+    X = torch.empty(3, 3, device="meta")
+    with on_meta():
+        assert getattr(torch.linalg, name)(X).shape[-1] == 3
+
+
 def test_an_operator_that_fails_fails_again():
     X = torch.empty(2, 3, device="meta")
     with on_meta():

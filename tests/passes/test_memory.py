@@ -198,6 +198,51 @@ def test_a_net_of_seven_billion_needs_no_memory_to_tell_its_own():
     assert report.kept == 103 * 1024 * 8192 * 4
 
 
+LAYERS = {
+    "layer norm": (nn.LayerNorm(8), (4, 8)),
+    "rms norm": (nn.RMSNorm(8), (4, 8)),
+    "batch norm": (nn.BatchNorm1d(8), (4, 8)),
+    "batch norm of images": (nn.BatchNorm2d(4), (2, 4, 5, 5)),
+    "batch norm that is trained": (nn.BatchNorm1d(8).eval(), (4, 8)),
+    "instance norm": (nn.InstanceNorm2d(4), (2, 4, 5, 5)),
+    "group norm": (nn.GroupNorm(2, 4), (2, 4, 5, 5)),
+    "convolution": (nn.Conv2d(4, 4, 3), (2, 4, 5, 5)),
+    "pooling": (nn.MaxPool2d(2), (2, 4, 6, 6)),
+    "activation": (nn.GELU(), (4, 8)),
+    "softmax": (nn.Softmax(-1), (4, 8)),
+    "recurrent": (nn.GRU(8, 8), (4, 2, 8)),
+    "attention": (nn.TransformerEncoderLayer(8, 2, 16), (4, 2, 8)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", LAYERS)
+def test_bytes_by_shape_are_those_of_tensors_or_said_to_be_about_right(name, dtype):
+    layer, shape = LAYERS[name]
+    net = nn.Sequential(nn.Identity(), layer).to(dtype)
+    real = d2c.trace(net, torch.rand(shape, dtype=dtype).requires_grad_())
+    imagined = d2c.trace(net, torch.empty(shape, dtype=dtype, device="meta").requires_grad_())
+    assert imagined.is_about or (imagined.peak, imagined.kept) == (real.peak, real.kept)
+
+
+LOSSES = {
+    nn.BCELoss, nn.BCEWithLogitsLoss, nn.CrossEntropyLoss, nn.HuberLoss, nn.L1Loss, nn.MSELoss,
+    nn.PoissonNLLLoss, nn.SmoothL1Loss, nn.SoftMarginLoss, nn.MultiLabelSoftMarginLoss,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES, key=str))
+def test_bytes_of_a_loss_by_shape_are_right_or_said_to_be_about_right(loss):
+    class Step(nn.Module):
+        def forward(self, X, Y):
+            return loss().forward(X * 1, Y)
+
+    X, Y = torch.rand(4, 8), torch.rand(4, 8)
+    for net in (loss(), Step()):
+        real, imagined = d2c.trace(net, X, Y), d2c.trace(net, (4, 8), (4, 8))
+        assert imagined.is_about or imagined.peak == real.peak
+
+
 def test_where_kernels_differ_bytes_by_shape_are_about_right():
     assert d2c.trace(nn.LSTM(4, 8), (5, 2, 4)).is_about
     assert not d2c.trace(nn.LSTM(4, 8), torch.rand(5, 2, 4)).is_about

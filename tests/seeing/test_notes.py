@@ -92,7 +92,33 @@ def test_a_buffer_and_a_constant_are_small_boxes_and_a_parameter_is_a_note():
     assert [text for text in texts if "(2,)" in text] == ["scale (2,)", "plain (2,)"]
     assert "weight" in texts
     assert "*, from input" not in drawn.alt
-    assert "+, from * + plain (2,), gives (1, 2)" in drawn.alt
+    assert "+, from * and plain (2,), gives (1, 2)" in drawn.alt
+
+
+def test_the_parameters_of_a_loop_are_named_as_its_block_knows_them():
+    class Reading(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weights = nn.ParameterList(torch.ones(2) for _ in range(4))
+            self.biases = nn.ParameterDict({"last": torch.ones(2)})
+
+        def forward(self, X):
+            for weight in self.weights:
+                X = (X * weight).relu()
+            return X + self.biases["last"]
+
+    for net in (Reading(), nn.Sequential(Reading())):
+        texts = [text.get_text() for text in d2c.draw(net, torch.rand(1, 2)).ax.texts]
+        assert {"weights.0 to 3", "biases.last"} <= set(texts)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_stack_is_explained_where_there_is_one(times):
+    layer = nn.Linear(2, 2)
+    same = d2c.draw(nn.Sequential(layer, layer), torch.rand(1, 2))
+    alike = d2c.draw(nn.Sequential(*(nn.Linear(2, 2) for _ in range(times))), torch.rand(1, 2))
+    shown = ["alike ones" in str([text.get_text() for text in d.ax.texts]) for d in (same, alike)]
+    assert shown == [False, times > 2]
 
 
 def test_the_table_tells_what_a_step_reads():

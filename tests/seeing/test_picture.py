@@ -390,6 +390,55 @@ def test_what_is_taken_from_elsewhere_comes_in_too():
     ]  # fmt: skip
 
 
+def test_what_others_take_out_of_a_block_leaves_it():
+    class Keeping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, X):
+            self.seen = self.layer(X)
+            return X + 1
+
+    class Around(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.keeping = Keeping()
+
+        def forward(self, X):
+            return self.keeping(X)
+
+    class Looking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.around = Around()
+
+        def forward(self, X):
+            return self.around(X) + self.around.keeping.seen
+
+    root = graph(Looking(), torch.rand(2, 4))
+    around = root.children[0]
+    (keeping,) = around.children
+    assert set(pairs(keeping)) == {(ENTRY, 0), (ENTRY, 1), (0, EXIT), (1, EXIT)}
+    assert set(pairs(around)) == {(ENTRY, 0), (0, EXIT)}
+    assert set(pairs(root)) == {(ENTRY, 0), (0, 1), (1, EXIT)}
+
+
+def test_weights_that_are_computed_flow_into_the_layer_that_takes_them():
+    class Hyper(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.maker, self.layer = nn.Linear(3, 8), nn.Linear(4, 2)
+
+        def forward(self, X, code):
+            weight = self.maker(code).view(2, 4)
+            return torch.func.functional_call(self.layer, {"weight": weight}, X)
+
+    root = graph(Hyper(), torch.rand(5, 4), torch.rand(3))
+    assert titles(root.children) == ["maker: Linear", "view", "layer: Linear"]
+    assert set(pairs(root)) == {(~1, 0), (0, 1), (~0, 2), (1, 2), (2, EXIT)}
+
+
 def test_a_loop_takes_each_thing_apart():
     class Cells(nn.Module):
         def __init__(self):

@@ -13,7 +13,7 @@ from ...words.language import _
 from ..calls import Call, reader
 from ..fold import Wiring
 from ..parts import Part, parts_of, title
-from .notes import Notes, labels, leaf
+from .notes import Notes, labels
 
 EXIT = 1 << 30  # as the target of a flow: it leaves the node; from here on, a column of it
 
@@ -172,8 +172,9 @@ class Graph:
                 for name, shape in zip(call.held, call.inputs, strict=True):
                     if name and name not in call.parameters:
                         if name not in places:
+                            local = self._notes.local(call, name)
                             places[name] = len(node.children)
-                            node.children.append(Node(f"{leaf(name)} {shape_text(shape)}", "held"))
+                            node.children.append(Node(f"{local} {shape_text(shape)}", "held"))
                         node.flows.append(Flow(places[name], index, shape))
 
 

@@ -9,7 +9,7 @@ from ...tables import listed
 from ...words.language import _, marks, ngettext
 from ..calls import Call
 from ..fold import Wiring
-from ..parts import Part, calls_text
+from ..parts import Part, calls_text, spanned
 
 MOST_NAMES = 2
 MOST_SHAPES = 3
@@ -68,7 +68,7 @@ class Notes:
             decided = [f"{name} {shape_text(shape)}" for name, shape in first.decided]
             return listed(decided, MOST_SHAPES) if decided else _("no shape yet")
         if not first.is_block:
-            return listed([leaf(name) for name in first.parameters], MOST_NAMES)
+            return listed(self._names(part), MOST_NAMES)
         calls = [self._calls[position] for position in part.calls]
         counts = {call.name: call.parameter_count for call in calls}
         least, most = min(counts.values()), max(counts.values())
@@ -80,6 +80,18 @@ class Notes:
             return ngettext("{n} parameter each", "{n:,} parameters each", most)
         return ngettext("{n} parameter", "{n:,} parameters", most)
 
+    def _names(self, part: Part) -> list[str]:
+        """Return what the steps of a part call the parameters that they read."""
+        calls = [self._calls[position] for position in part.calls]
+        names = [[self.local(call, name) for name in call.parameters] for call in calls]
+        return [spanned(list(dict.fromkeys(column))) for column in zip(*names, strict=False)]
+
+    def local(self, call: Call, name: str) -> str:
+        """Return a name in the block around a call, the last part of what hangs elsewhere."""
+        around = "" if call.parent is None else self._calls[call.parent].name
+        inside = name.removeprefix(f"{around}.") if around else name
+        return inside if not around or inside != name else name.rpartition(".")[2]
+
 
 def labels(shapes: Sequence[Shape], names: Sequence[str]) -> list[str]:
     """Return what stands at the arrows into the net: shapes, with names if there are several."""
@@ -87,8 +99,3 @@ def labels(shapes: Sequence[Shape], names: Sequence[str]) -> list[str]:
     if len(shapes) < 2 or len(names) != len(shapes):
         return texts
     return [f"{name} {text}" for name, text in zip(names, texts, strict=True)]
-
-
-def leaf(name: str) -> str:
-    """Return the last part of a dotted name."""
-    return name.rpartition(".")[2]

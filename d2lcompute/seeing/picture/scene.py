@@ -253,7 +253,7 @@ def _legend(nodes: Sequence[Node]) -> Iterator[tuple[Node, str]]:
     """Yield a sample of what may need words, and the words."""
     if any(node.lazy for node in nodes):
         yield Node("", "block", lazy=True), _("no shape before this pass")
-    if any(node.badge for node in nodes):
+    if any(boxes.sheets(node) > 1 for node in nodes):
         yield Node("", "block", count=3), _("alike ones, drawn once")
     if any(node.shade is not None for node in nodes):
         yield Node("", "block", shade=0), _("the same block or parameter")

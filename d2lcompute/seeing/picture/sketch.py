@@ -129,7 +129,7 @@ def _sources(node: Node, index: int) -> str:
     if list(found) == [index - 1]:
         return ""
     names = [_name(node.children[i]) if i >= 0 else _entry(node, ~i) for i in found]
-    return _("from {names}", names=" + ".join(names)) if names else ""
+    return _("from {names}", names=_(" and ").join(names)) if names else ""
 
 
 def _entry(node: Node, number: int) -> str:
