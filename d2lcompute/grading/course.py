@@ -7,9 +7,12 @@ import re
 import zipfile
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..notebooks.published import install_command
-from .assignment import Assignment
+
+if TYPE_CHECKING:  # a course is begun without what grading needs
+    from .assignment import Assignment
 
 _PACKAGE = Path(__file__).parents[1]
 _STUDENTS = "# A line for each student: owner/repository on GitHub, group/project on GitLab.\n"
