@@ -103,10 +103,16 @@ def build(source):
 def main(names):
     """Build the named sections, or all of them, and say which."""
     known = {source.stem: source for source in sources()}
-    unknown = set(names) - set(known)
+    stems = {stem.partition("_")[2]: stem for stem in known}
+    chosen = [stems.get(name, name) for name in names] or list(known)
+    unknown = [name for name in chosen if name not in known]
     if unknown:
-        sys.exit(f"no section {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    for name in names or known:
+        print(
+            f"error: `section` must be one of {', '.join(stems)}, got {unknown[0]!r}",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    for name in chosen:
         build(known[name])
         print(f"{name}: {', '.join(LANGUAGES)}", flush=True)
 

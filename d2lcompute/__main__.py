@@ -14,7 +14,7 @@ import typer
 
 from .grading.commands import add_commands
 from .notebooks import chapter as notebooks
-from .notebooks.console import fail, installed, require, requirements
+from .notebooks.console import a_folder, fail, installed, require, requirements
 from .notebooks.published import way_to_get
 
 app = typer.Typer(
@@ -89,7 +89,9 @@ def run(
 
 @app.command("open")
 def open_(
-    folder: Annotated[Path, typer.Argument(help="Where the copies go.")] = Path("d2l-notebooks"),
+    folder: Annotated[Path, typer.Argument(help="Where the copies go.", callback=a_folder)] = Path(
+        "d2l-notebooks"
+    ),
     lang: Language = None,
     clear: Annotated[
         bool, typer.Option("--clear", help="Copy without any outputs, to run it all yourself.")
@@ -114,7 +116,7 @@ def open_(
 def build(section: Sections = None) -> None:
     """Rebuild the notebooks from their bilingual sources.
 
-    Example: `d2lcompute build 1_blocks`
+    Example: `d2lcompute build blocks`
     """
     require("test")
     raise typer.Exit(subprocess.call([sys.executable, str(BUILD), *(section or [])]))
@@ -173,11 +175,17 @@ def main() -> None:
         status = app(standalone_mode=False)
     except Exception as error:
         usage = getattr(error, "format_message", None)
-        message = usage() if usage else f"{type(error).__name__}: {error}"
+        message = usage() if usage else _in_words(error)
         if message:  # empty where the help was shown instead
             print(f"error: {message}", file=sys.stderr)
         status = 2 if usage else 1
     sys.exit(status)
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

@@ -288,8 +288,8 @@ def test_rebuilding_an_unchanged_source_gives_the_same_bytes(copied):
 
 def test_building_an_unknown_section_names_the_known(copied):
     finished = run_build(copied, "9_nothing")
-    assert (finished.returncode, finished.stdout) == (1, "")
-    assert finished.stderr == "no section 9_nothing; there are 1_blocks\n"
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert finished.stderr == "error: `section` must be one of blocks, got '9_nothing'\n"
 
 
 def test_where_the_repository_has_an_address_notebooks_open_with_one_click(monkeypatch):

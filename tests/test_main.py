@@ -153,6 +153,15 @@ def test_no_command_shows_the_help():
     assert "Traceback" not in finished.stderr
 
 
+READING = [
+    ["release"], ["examine"], ["grade"], ["gradescope"], ["self-check"],
+    ["self-check", "file", "--released"],
+]  # fmt: skip
+WRITING = [
+    ["open", "--no-lab"], ["new"], ["release", "file", "--to"], ["grade", "file", "folder", "--to"],
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -161,9 +170,16 @@ def test_no_command_shows_the_help():
         (["open", "--no-lab", "--lang", "de"], "`lang` must be one of en, zh, got 'de'"),
         (["run", "--fast"], "No such option: --fast"),
         (["fly"], "No such command 'fly'."),
+        *[([*command, "none.md"], "none.md, which is not there") for command in READING],
+        *[([*command, "folder"], "must be a file, got folder, which is a") for command in READING],
+        *[([*command, "file"], "must be a folder, got file, and ") for command in WRITING],
+        *[([*command, "file/in"], "must be a folder, got file/in, and ") for command in WRITING],
     ],
 )
-def test_wrong_use_exits_2_with_one_line(call, arguments, message):
+def test_wrong_use_exits_2_with_one_line(call, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("file").touch()
     status, output, errors = call(*arguments)
     assert (status, output) == (2, "")
     assert errors.startswith("error: ")
@@ -231,3 +247,12 @@ def test_an_unforeseen_error_is_one_line_and_no_traceback(call, monkeypatch):
 
     monkeypatch.setattr(chapter, "copy_out", broken)
     assert call("open", "--no-lab") == (1, "", "error: OSError: disk on fire\n")
+
+
+def test_a_file_that_cannot_be_written_is_named(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("d2l-notebooks").mkdir()
+    Path("d2l-notebooks", "en").touch()
+    status, output, errors = call("open", "--no-lab")
+    assert (status, output) == (1, "")
+    assert errors.startswith("error: d2l-notebooks/en: ")

@@ -253,7 +253,8 @@ def read_notebook(path: str | Path) -> NotebookNode:
     try:
         notebook: NotebookNode = jupytext.read(path)
     except Exception as error:  # jupytext and nbformat raise errors of many kinds
-        raise AssignmentError([f"{path} can not be read as a notebook: {error}"]) from error
+        why = str(error).partition(" Please use one of")[0]  # forty of them
+        raise AssignmentError([f"{path} can not be read as a notebook: {why}"]) from error
     return adopt(notebook)
 
 

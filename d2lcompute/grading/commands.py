@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..notebooks.console import fail, require
+from ..notebooks.console import a_file, a_folder, fail, require
 from ..notebooks.published import install_command
 from .terminal import (
     among,
@@ -24,7 +24,9 @@ from .terminal import (
 if TYPE_CHECKING:
     from .grade import Workers
 
-Reference = Annotated[Path, typer.Argument(help="The instructor's notebook, .md or .ipynb.")]
+Reference = Annotated[
+    Path, typer.Argument(help="The instructor's notebook, .md or .ipynb.", callback=a_file)
+]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; one a core without it.")]
 Timeout = Annotated[
     float, typer.Option(min=0.1, help="Seconds for a cell; a submission has ten times that.")
@@ -47,7 +49,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def new(
-    folder: Annotated[Path, typer.Argument(help="Where it goes.")],
+    folder: Annotated[Path, typer.Argument(help="Where it goes.", callback=a_folder)],
     url: Annotated[
         str, typer.Option(help="Where pip finds this package in the workflows, such as git+https.")
     ] = "",
@@ -75,9 +77,9 @@ def new(
 
 def release(
     reference: Reference,
-    to: Annotated[Path, typer.Option(help="The folder for the students' notebook.")] = Path(
-        "release"
-    ),
+    to: Annotated[
+        Path, typer.Option(help="The folder for the students' notebook.", callback=a_folder)
+    ] = Path("release"),
 ) -> None:
     """Make the students' notebook: solutions become stubs, hidden checks stay here.
 
@@ -149,7 +151,9 @@ def grade(
     submissions: Annotated[
         Path, typer.Argument(help="A folder, a zip of one, or a list of files.")
     ],
-    to: Annotated[Path, typer.Option(help="The folder for the results.")] = Path("results"),
+    to: Annotated[Path, typer.Option(help="The folder for the results.", callback=a_folder)] = Path(
+        "results"
+    ),
     jobs: Jobs = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
     timeout: Timeout = 30.0,
@@ -279,10 +283,13 @@ def replay(
 
 
 def self_check(
-    notebook: Annotated[Path, typer.Argument(help="Your notebook, saved.")],
+    notebook: Annotated[Path, typer.Argument(help="Your notebook, saved.", callback=a_file)],
     released: Annotated[
         Path | None,
-        typer.Option(help="The notebook as it was given to you, where yours lost its checks."),
+        typer.Option(
+            help="The notebook as it was given to you, where yours lost its checks.",
+            callback=a_file,
+        ),
     ] = None,
 ) -> None:
     """For students: run the checks of your notebook, and read what the grader would say of them.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -41,6 +43,30 @@ def installed(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def a_file(parameter: typer.CallbackParam, path: Path | None) -> Path | None:
+    """Return a path of the command line, or end the command if there is no file to read."""
+    if path is not None and not path.is_file():
+        is_folder = path.is_dir()
+        wrong = "a folder" if is_folder else "not there"
+        advice = "name a file in it" if is_folder else f"write its path from {Path.cwd()}"
+        fail(
+            f"`{parameter.name}` must be a file, got {path}, which is {wrong}; do {advice}",
+            status=2,
+        )
+    return path
+
+
+def a_folder(parameter: typer.CallbackParam, path: Path) -> Path:
+    """Return a path of the command line, or end the command if no folder can be written there."""
+    place = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    is_folder = place.is_dir()
+    if not is_folder or not os.access(place, os.W_OK):
+        why = "cannot be written to" if is_folder else "is a file"
+        name = parameter.name
+        fail(f"`{name}` must be a folder, got {path}, and {place} {why}; do name another", status=2)
+    return path
 
 
 def fail(*messages: str, status: int) -> NoReturn:

@@ -63,15 +63,17 @@ def test_every_command_has_help_with_an_example(call, command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["release", "none.md"], "none.md can not be read as a notebook: "),
-        (["grade", "none.md", "submissions"], "none.md can not be read as a notebook: "),
+        (["release", "text.txt"], "text.txt can not be read as a notebook: Extension '.txt' is "),
+        (["grade", "text.txt", "submissions"], "text.txt can not be read as a notebook: "),
     ],
 )
 def test_a_reference_that_is_none_is_a_finding(call, arguments, message):
+    Path("text.txt").touch()
     status, output, errors = call(*arguments)
     assert (status, output) == (1, "")
     assert errors.startswith(f"error: {message}")
     assert errors.count("\n") == 1
+    assert len(errors) < 100
 
 
 def test_every_defect_of_a_reference_is_a_line(call):
