@@ -47,7 +47,7 @@ def alt(*args, **kwargs):
 def test_two_like_steps_of_which_one_takes_a_buffer_are_drawn():
     net = Net(lambda self, x: x + self.pe + x)
     net.register_buffer("pe", torch.ones(2, 4))
-    assert "from the input + pe (2, 4)" in alt(net, X)
+    assert "from the input and pe (2, 4)" in alt(net, X)
 
 
 def test_a_use_inside_of_a_reentrant_checkpoint_is_refused():
