@@ -10,11 +10,12 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 import reference
 
-from d2lcompute.notebooks.published import REPOSITORY
+from d2lcompute.notebooks.published import REPOSITORY, way_to_get
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -26,6 +27,9 @@ SETUP = {"en": "Install the package where it is missing", "zh": "没有安装本
 
 
 def main():
+    missing = [name for name in ("furo", "myst_nb", "sphinx") if find_spec(name) is None]
+    if missing:
+        sys.exit(f"error: {', '.join(missing)} not installed; do {way_to_get('docs')}")
     shutil.rmtree(STAGE, ignore_errors=True)
     shutil.rmtree(SITE, ignore_errors=True)
     for language in LANGUAGES:
