@@ -46,6 +46,7 @@ _ERRORS = {
     r"numpy\(\) on Tensor that requires grad": "numpy of a graph",
     r"(Missing|Unexpected) key|size mismatch|\d misfit": "keys",
     r"uninitialized parameter|UninitializedParameter": "still lazy",
+    r"is not a Module subclass": "not called",
     r"positional argument|unexpected keyword|takes no arguments": "call",
     r"share memory": "tensors share memory",
     r"[Pp]ickl|weights_only": "needs the class",
