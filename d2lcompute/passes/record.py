@@ -364,8 +364,10 @@ class Recorder:
 
     def _take(self, block: Event | None, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
-            made = self._making(tensor)
-            if made and block:
+            made = self._making(tensor) if id(tensor) in self._makers else None
+            if not made or not block:
+                continue
+            if (made.maker, made.port) not in zip(block.sources, block.ports, strict=True):
                 block.taken = block.taken or {}
                 block.taken[made.maker, made.port] = shape(tensor)
 
