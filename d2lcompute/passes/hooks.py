@@ -18,7 +18,7 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
 
 from .values import tensors_in
 
@@ -119,6 +119,17 @@ class Operators(TorchDispatchMode):
             with self:
                 return func.decompose(*args, **kwargs)
         return self._run(func, args, kwargs)
+
+
+@contextmanager
+def outermost(count: int) -> Iterator[None]:
+    """Let only the first `count` modes see the operators inside: those around a whole look."""
+    others = [_pop_mode() for _ in range(torch._C._len_torch_dispatch_stack() - count)]
+    try:
+        yield
+    finally:
+        for mode in reversed(others):
+            _push_mode(mode)
 
 
 @cache

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from torch._C._autograd import _get_sequence_nr
 from torch.autograd.graph import Node
 from torch.nn.parameter import is_lazy
-from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.hooks import RemovableHandle
 
 from ..parameters.names import Shape
 from .event import Event, shape, step_name, type_name, writes_or_reads_values
 from .flops import Flops, formula_of, is_no_product
-from .hooks import Functions, Operators, Run, hooked
+from .hooks import Functions, Operators, Run, hooked, outermost
 from .keep import Writes, written_by
 from .memory import Memory, can_watch, gives_a_view, storage_of
 from .registered import Registered, without_making
@@ -113,6 +112,7 @@ class Recorder:
         see_operators = self._writes or self._steps or self._compute
         see_functions = self._writes or self._steps or self.watcher
         self.saves = self.saves and can_watch()
+        self._around = torch._C._len_torch_dispatch_stack()
         try:
             with (
                 hooked(self._enter_block, self._leave_block),
@@ -180,7 +180,7 @@ class Recorder:
         if self._writes:
             self._writes.before_function(func, args)
         if self.watcher:
-            with torch._C.DisableTorchFunction(), _disable_current_modes():
+            with torch._C.DisableTorchFunction(), outermost(self._around):
                 self.watcher.see(func, args, kwargs, self._block.block if self._block else None)
         if not self._steps:
             return func(*args, **kwargs)
@@ -257,7 +257,7 @@ class Recorder:
             self._connect_taken(event, event.taken)
         self._finish(event, outputs)
         if self.watcher:
-            with _disable_current_modes():
+            with outermost(self._around):
                 self.watcher.left(event, [*tensors_in(args), *given], outputs)
 
     def _hide_inside(self, event: Event) -> None:
@@ -342,7 +342,7 @@ class Recorder:
         found[port] = self._statistics(gradient)
 
     def _statistics(self, tensor: Tensor) -> Statistics | None:
-        with _disable_current_modes():  # what is computed here is our own, and no step of the net
+        with outermost(self._around):  # what is computed here is our own, and no step of the net
             return statistics(tensor)
 
     def _made(self, tensors: list[Tensor], event: Event) -> None:

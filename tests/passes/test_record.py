@@ -7,6 +7,7 @@ import torch
 from nets import CHAPTER, WELL_KNOWN
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 import d2lcompute as d2c
@@ -231,3 +232,36 @@ def test_blocks_of_other_threads_are_not_recorded():
             return self.here(X)
 
     assert [name for _, name, _ in blocks(d2c.trace(Threaded(), torch.rand(1, 2)))] == ["", "here"]
+
+
+class Counting(TorchDispatchMode):
+    """How many operators run inside."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_mode_that_a_net_enters_sees_the_net_alone_and_one_around_sees_what_a_look_reads_too():
+    class Watching(nn.Sequential):
+        def forward(self, X):
+            with inner:
+                return super().forward(X)
+
+    inner, net = Counting(), Watching(nn.Linear(2, 3), nn.ReLU())
+    looks = (
+        lambda: d2c.trace(net, torch.ones(1, 2)),
+        lambda: d2c.trace(net, torch.ones(1, 2), values=True),
+        lambda: d2c.diagnose(net, torch.ones(1, 2)),
+    )
+    counts = []
+    for look in looks:
+        inner.count = 0
+        with Counting() as around:
+            look()
+        counts.append((inner.count, around.count))
+    plain, with_values, _diagnosed = counts
+    assert {inside for inside, _ in counts} == {plain[0]}
+    assert with_values[1] > plain[1]
