@@ -6,8 +6,10 @@ Without data means on the meta device, where operators tell shapes and compute n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
-from types import MethodType
+from functools import update_wrapper
+from types import CellType, FunctionType, MethodType
 from typing import Any, TypeVar
 
 import torch
@@ -105,6 +107,9 @@ def _copied(modules: Sequence[nn.Module], memo: dict[int, Any]) -> dict[int, Any
         state = vars(copy)
         for name, value in vars(module).items():
             state[name] = value if type(value) in _ATOMS else _copy_of(value, memo)
+    for copy in list(memo.values()):
+        if type(copy) is FunctionType:
+            _close_over(copy, memo)
     return memo
 
 
@@ -127,12 +132,27 @@ def _copy_of(value: Any, memo: dict[int, Any]) -> Any:
             copy[name] = _copy_of(held, memo)
     elif kind is MethodType:  # a hook of a lazy layer
         copy = MethodType(value.__func__, _copy_of(value.__self__, memo))
+    elif kind is FunctionType and value.__closure__:  # a hook that knows the net
+        cells = tuple(CellType() for _cell in value.__closure__)
+        copy = FunctionType(value.__code__, value.__globals__, value.__name__, None, cells)
+        memo[key] = update_wrapper(copy, value)
+        copy.__defaults__, copy.__kwdefaults__ = value.__defaults__, value.__kwdefaults__
     elif kind is RemovableHandle:  # and what removes it
         memo[key] = copy = RemovableHandle.__new__(RemovableHandle)
         copy.__setstate__(tuple(_copy_of(part, memo) for part in value.__getstate__()))
     else:
         copy = deepcopy(value, memo)
     return copy
+
+
+def _close_over(copy: FunctionType, memo: dict[int, Any]) -> None:
+    """Let the copy of a function know the copies of what the function itself knows."""
+    function: Any = copy.__dict__.get("__wrapped__")
+    for cell, known in zip(copy.__closure__ or (), function.__closure__, strict=True):
+        with suppress(ValueError):  # it may know a name that has no value yet
+            value = known.cell_contents
+            is_method = type(value) is MethodType and id(value.__self__) in memo
+            cell.cell_contents = _copy_of(value, memo) if is_method else memo.get(id(value), value)
 
 
 def _move_to_meta(copy: nn.Module) -> None:

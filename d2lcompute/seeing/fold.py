@@ -122,7 +122,7 @@ class Wiring:
         self.leaving: list[list[Link]] = [[]] * len(calls)
         self._calls = calls
         self._hidden: dict[int, list[tuple[int, int, Shape]]] = defaultdict(list)
-        self._taken: dict[int, dict[tuple[int, int], Link]] = defaultdict(dict)
+        self._taken: dict[int, dict[tuple[int, int], tuple[int, Link]]] = defaultdict(dict)
         self._entries: dict[int, dict[tuple[int | None, int], int]] = {}
         for position in reversed(range(len(calls))):  # what is inside first: it may take more
             self._connect(position, calls[position])
@@ -131,7 +131,7 @@ class Wiring:
         if self.inside[position]:
             ends = zip(call.origins, call.outputs, strict=True)
             links = [self._end(origin, shape, position) for origin, shape in ends]
-            taken = self._taken[position].values()
+            taken = [link for _place, link in self._taken[position].values()]
             self.leaving[position] = [*(link for link in links if link), *taken]
         if call.parent is not None:
             given = zip(call.sources, call.ports, call.inputs, strict=True)
@@ -182,9 +182,8 @@ class Wiring:
         """Return the link to the last call on the way, out of which the data of the first comes."""
         link = Link(self.number[way[0]], port, shape)
         for around in way[1:]:
-            taken = self._taken[around]
-            taken.setdefault((way[0], port), link)
-            place = len(self._calls[around].outputs) + list(taken).index((way[0], port))
+            taken, outputs = self._taken[around], len(self._calls[around].outputs)
+            place, _link = taken.setdefault((way[0], port), (outputs + len(taken), link))
             link = Link(self.number[around], place, shape)
         return link
 
