@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from ..parameters.names import entries, hang
 from .hooks import is_composite
+from .memory import storage_of
 from .values import replaced, tensors_in
 
 _CONSTANTS = {
@@ -78,7 +79,7 @@ def remembered(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     is_taken = _check_types(func, args, kwargs)
     result = func(*args, **kwargs)
     maker = _maker(result)
-    if maker and is_taken:
+    if maker and is_taken and not _shares_memory(result, args):
         if len(_MAKERS) >= _MOST:
             _MAKERS.clear()
         _MAKERS[key] = maker
@@ -161,6 +162,12 @@ def _maker(result: Any) -> Callable[[], Any] | None:
         return made[0] if single else tuple(made)
 
     return make
+
+
+def _shares_memory(result: Any, args: tuple[Any, ...]) -> bool:
+    """Whether a result is in the memory of an argument, as that of `_unsafe_view` is, unsaid."""
+    given = {storage_of(tensor) for tensor in tensors_in(args)}
+    return any(storage_of(tensor) in given for tensor in tensors_in((result,)))
 
 
 def _check_types(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

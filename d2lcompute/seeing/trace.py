@@ -98,7 +98,7 @@ _LAYERS = (
     | nn.BCELoss | nn.MSELoss | nn.SmoothL1Loss | nn.SoftMarginLoss
 )  # fmt: skip
 _STEPS = {
-    "scaled_dot_product_attention", "batch_norm", "embedding_bag", "fold",
+    "scaled_dot_product_attention", "batch_norm", "embedding_bag", "fold", "one_hot",
     "binary_cross_entropy", "mse_loss", "smooth_l1_loss", "soft_margin_loss",
 }  # fmt: skip
 

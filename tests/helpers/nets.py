@@ -98,6 +98,7 @@ CHAPTER = {
     "shared_layer": shared_layer,
 }
 
+READ_VALUES = {"FixedHiddenMLP", "FancyMLP", "chimera"}  # which shapes alone do not take
 WELL_KNOWN = {
     "mlp": mlp,
     "autoencoder": autoencoder,

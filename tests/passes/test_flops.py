@@ -1,13 +1,12 @@
 import pytest
 import torch
-from nets import CHAPTER, WELL_KNOWN
+from nets import CHAPTER, READ_VALUES, WELL_KNOWN
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import d2lcompute as d2c
 
-READ_VALUES = {"FixedHiddenMLP", "FancyMLP", "chimera"}
 NETS = {name: build for name, build in (CHAPTER | WELL_KNOWN).items() if name not in READ_VALUES}
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import CHAPTER, WELL_KNOWN
+from nets import CHAPTER, READ_VALUES, WELL_KNOWN
 from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,7 +15,6 @@ from d2lcompute.passes import imagined
 from d2lcompute.passes.hooks import Operators
 from d2lcompute.passes.imagined import remembered
 
-READ_VALUES = {"FixedHiddenMLP", "FancyMLP", "chimera"}
 NETS = {name: build for name, build in (CHAPTER | WELL_KNOWN).items() if name not in READ_VALUES}
 
 

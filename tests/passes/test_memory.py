@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import CHAPTER, WELL_KNOWN
+from nets import CHAPTER, READ_VALUES, WELL_KNOWN
 from nets_saving import NETS as SAVING
 from strategies import plans
 from torch import nn
@@ -241,6 +241,25 @@ def test_bytes_of_a_loss_by_shape_are_right_or_said_to_be_about_right(loss):
     for net in (loss(), Step()):
         real, imagined = d2c.trace(net, X, Y), d2c.trace(net, (4, 8), (4, 8))
         assert imagined.is_about or imagined.peak == real.peak
+
+
+class Crossing(nn.Module):
+    """Products of what lies in another order in memory, so that it is copied first."""
+
+    def forward(self, X):
+        X = X.transpose(1, 2)
+        return (X @ X.mT).flatten(2) @ torch.einsum("bhqk,bhlk->bhql", X, X).flatten(2).mT
+
+
+def test_bytes_by_shape_are_the_same_each_time():
+    nets = {name: make() for name, make in NETS.items() if name not in READ_VALUES}
+    for net, inputs in [(Crossing(), [torch.rand(3, 5, 2, 4).requires_grad_()]), *nets.values()]:
+        given = [X.to("meta") for X in inputs]
+        first, again = d2c.trace(net, *given), d2c.trace(net, *given)
+        assert repr(first) == repr(again)
+        assert [call.bytes for call in first] == [call.bytes for call in again]
+        real = d2c.trace(net, *inputs)
+        assert first.is_about or (first.peak, first.kept) == (real.peak, real.kept)
 
 
 def test_where_kernels_differ_bytes_by_shape_are_about_right():

@@ -8,7 +8,7 @@ import torch
 from fingerprint import unchanged
 from hypothesis import given, settings
 from matplotlib.figure import Figure
-from nets import CHAPTER, WELL_KNOWN
+from nets import CHAPTER, READ_VALUES, WELL_KNOWN
 from strategies import plans
 from torch import nn
 from torch.nn import functional as F
@@ -17,7 +17,6 @@ import d2lcompute as d2c
 from d2lcompute.seeing.trace_table import table_of
 
 NETS = CHAPTER | WELL_KNOWN
-READ_VALUES = {"FixedHiddenMLP", "FancyMLP", "chimera"}
 
 ELSEWHERE = torch.tensor([True, False, True])
 
