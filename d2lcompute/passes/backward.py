@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from .statistics import plain
+from .event import plain
 
 
 def gradients(

@@ -18,13 +18,21 @@ from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
 from ..parameters.names import Shape
-from .event import Event, shape, step_name, type_name, writes_or_reads_values
+from .event import (
+    Event,
+    Statistics,
+    can_be_read,
+    shape,
+    statistics,
+    step_name,
+    type_name,
+    writes_or_reads_values,
+)
 from .flops import Flops, formula_of, is_no_product
 from .hooks import Functions, Operators, Run, hooked, outermost
 from .keep import Writes, written_by
 from .memory import Memory, can_watch, gives_a_view, storage_of
 from .registered import Registered, without_making
-from .statistics import Statistics, can_be_read, statistics
 from .values import tensors_in
 
 

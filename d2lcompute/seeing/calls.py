@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..parameters.names import Shape, attributes_of, walk
-from ..passes.event import Event, shape
-from ..passes.statistics import Statistics
+from ..passes.event import Event, Statistics, shape
 
 
 @dataclass(frozen=True, slots=True)

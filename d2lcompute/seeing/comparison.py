@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from ..files.report import Kind, cell
 from ..parameters.names import shape_text
-from ..passes.statistics import Statistics
+from ..passes.event import Statistics
 from ..tables import Named, Report, Rows, Table, listed
 from ..words.language import _, marks, ngettext
 from .calls import Call, inside, reader

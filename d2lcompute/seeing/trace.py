@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from ..arguments import flag, function
 from ..passes.backward import gradients
-from ..passes.event import Event
+from ..passes.event import Event, plain
 from ..passes.inputs import Inputs
 from ..passes.record import Recorder
 from ..passes.registered import registered_text
 from ..passes.run import Pass, collector_paused, wants_values
-from ..passes.statistics import plain
 from ..passes.values import tensors_in
 from ..tables import Rows, Table, listed, size_text
 from ..words.language import _

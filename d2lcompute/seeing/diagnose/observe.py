@@ -16,11 +16,10 @@ from torch.nn.parameter import is_lazy
 
 from ...parameters.names import Entry, Shape, entries, walk
 from ...passes.backward import gradients, projection
-from ...passes.event import Event, type_name
+from ...passes.event import Event, Statistics, can_be_read, plain, statistics, type_name
 from ...passes.inputs import Inputs
 from ...passes.record import Recorder
 from ...passes.run import Pass
-from ...passes.statistics import Statistics, can_be_read, plain, statistics
 from ...passes.values import tensors_in
 from .state import distinct
 

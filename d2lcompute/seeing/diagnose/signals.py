@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from ...parameters.names import walk
-from ...passes.event import Event
-from ...passes.statistics import Statistics
+from ...passes.event import Event, Statistics
 from ...words.language import _, mark
 from .findings import Finding
 from .observe import Rectified, Seen, trained

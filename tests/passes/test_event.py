@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2lcompute.passes.statistics import statistics
+from d2lcompute.passes.event import statistics
 
 numbers = st.lists(
     st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=30
