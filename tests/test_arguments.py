@@ -177,7 +177,7 @@ NAMED = [(ValueError, "`inputs` must be tensors or shapes of them, got", {"input
 FITS = [
     (RuntimeError, "fit the net, got", "x", 3, None, (2, "4"), (2, 4.0), [X, X], torch.ones(3, 3)),
 ]
-DEPTH = [(ValueError, 'be None, "all" or at least 0, got', -1, 1.5, True, "some")]
+DEPTH = [(ValueError, 'be None, "all" or at least 0, got', -1, 1.5, True, "some", np.ones(2), X)]
 AXES = [
     (TypeError, "be axes of matplotlib, got", 5, "x", X, np.zeros(2), plt.figure()),
     (ValueError, "be flat axes, got polar ones", plt.figure().add_subplot(projection="polar")),
@@ -558,6 +558,7 @@ WRONG = {
         "code": [
             (TypeError, "be one of en, zh, got int; do", 3),
             (ValueError, "be one of en, zh, got", "fr", "", "ZH"),
+            (TypeError, "be one of en, zh, got ndarray; do", np.ones(2)),
         ]
     },
 }  # fmt: skip

@@ -104,6 +104,9 @@ def _check_kind(exercise: Exercise, answer: Any) -> None:
     if answer is None:
         raise NotYetError("nothing given", _("Your answer is None."))
     if not exercise.pair:
+        fact = _("A function, a class or a layer is wanted, your answer is {answer}.",
+                 answer=shown(answer))  # fmt: skip
+        expect(callable(answer), "nothing given", fact)
         return
     if not (isinstance(answer, tuple | list) and len(answer) == 2 and all(map(callable, answer))):
         fact = _("Two functions are wanted, your answer is {answer}.", answer=shown(answer))

@@ -46,7 +46,8 @@ class Part:
 def check_depth(depth: object) -> None:
     """Raise unless `depth` says how many levels of calls to show."""
     is_number = isinstance(depth, int) and not isinstance(depth, bool) and depth >= 0
-    if not (depth is None or depth == "all" or is_number):
+    is_all = isinstance(depth, str) and depth == "all"
+    if not (depth is None or is_all or is_number):
         raise ValueError(f'`depth` must be None, "all" or at least 0, got {depth!r}; do depth=2')
 
 

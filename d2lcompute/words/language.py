@@ -89,7 +89,7 @@ def marks(*messages: str) -> tuple[str, ...]:
 
 def _catalogue(code: str) -> gettext.NullTranslations:
     known = [_ENGLISH, *sorted(path.stem for path in _FOLDER.glob("*.mo"))]
-    if code not in known:
+    if not isinstance(code, str) or code not in known:
         kind = ValueError if isinstance(code, str) else TypeError
         got = repr(code) if isinstance(code, str) else type(code).__name__
         raise kind(f"`code` must be one of {', '.join(known)}, got {got}; do language('en')")
