@@ -33,7 +33,7 @@ def test_no_module_is_long():
 
 
 def test_modules_are_so_few_that_one_finds_ones_way():
-    assert len([m for m in MODULES if m.name != "__init__.py"]) <= 150  # merge before you add
+    assert len([m for m in MODULES if m.name != "__init__.py"]) <= 147  # merge before you add
 
 
 def test_every_room_leans_only_on_those_before_it():
