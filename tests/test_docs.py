@@ -12,6 +12,8 @@ from urllib.parse import unquote
 import pytest
 
 import d2lcompute as d2c
+from d2lcompute.grading import release as releasing
+from d2lcompute.grading.assignment import read_notebook
 from d2lcompute.seeing.picture.sketch import ROOM
 from docs import pictures as sheet
 
@@ -75,6 +77,15 @@ def test_all_but_the_reference_is_in_both_languages():
     }
     assert names["zh"] - names["en"] == {Path("guides/assignment.md")}  # in English by the chapters
     assert names["en"] <= names["zh"]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_guide_names_the_notebooks_that_release_writes(language, tmp_path):
+    released = releasing.release(read_notebook(ROOT / "chapters/assignment/reference.md"), {})
+    written = releasing.write(released, tmp_path / "release")
+    guide = (DOCS / language / "guides" / "grading.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(release/[^`]+)`", guide))
+    assert named == {path.relative_to(tmp_path).as_posix() for path in written}
 
 
 class Page(html.parser.HTMLParser):
