@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from ..parameters.names import entries, hang
 from .hooks import is_composite
-from .memory import storage_of
+from .memory import gives_a_view, storage_of
 from .values import replaced, tensors_in
 
 _CONSTANTS = {
@@ -173,14 +173,13 @@ def _shares_memory(result: Any, args: tuple[Any, ...]) -> bool:
 def _check_types(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Raise if an operator on the CPU would not take these types: on meta, few look at them.
 
-    Of several types, or of whole numbers, a small sample is tried. What is refused is taken for
-    refused because of the types if the same sample in float32 is not. Returns False for what is
-    only taken because autocast would convert it.
+    A small sample is tried, but of single floating tensors. What is refused is taken for refused
+    because of the types if the same sample of other types is not. Returns False for what is only
+    taken because autocast would convert it.
     """
     tensors = tensors_in((args, kwargs))
-    types = {tensor.dtype for tensor in tensors}
-    one = next(iter(types), None)
-    if one is None or (len(types) == 1 and one.is_floating_point) or not _can_be_tried(func):
+    is_usual = len(tensors) < 2 and all(tensor.is_floating_point() for tensor in tensors)
+    if is_usual or not _can_be_tried(func):
         return True
     key = func, tuple((tensor.dtype, tensor.dim()) for tensor in tensors)
     if key not in _REFUSALS:
@@ -203,9 +202,9 @@ def _is_in_autocast() -> bool:
 def _refusal(func: Any, args: Any, kwargs: Any, size: int) -> str | None:
     """Return why a sample of all sizes `size` is refused, None if its types are not the reason."""
 
-    def attempt(dtype: torch.dtype | None) -> str:
+    def attempt(types: Mapping[int, torch.dtype]) -> str:
         def sample(tensor: Tensor) -> Tensor:
-            return torch.zeros([size] * tensor.dim(), dtype=dtype or tensor.dtype, device="cpu")
+            return torch.zeros([size] * tensor.dim(), dtype=types[id(tensor)], device="cpu")
 
         try:
             func(*_small(replaced(args, sample), size), **replaced(kwargs, sample))
@@ -213,8 +212,14 @@ def _refusal(func: Any, args: Any, kwargs: Any, size: int) -> str | None:
             return str(error).partition("\n")[0] or type(error).__name__
         return ""
 
-    refusal = attempt(None)
-    return refusal if not refusal or not attempt(torch.float32) else None
+    own = {id(tensor): tensor.dtype for tensor in tensors_in((args, kwargs))}
+    floats = dict.fromkeys(own, torch.float32)
+    if all(dtype.is_floating_point for dtype in own.values()) and len({*own.values()}) == 1:
+        own = floats  # the CPU may lack a kernel for halves that other devices have
+    whole = dict.fromkeys(own, torch.int64)
+    others = [floats, whole, *(own | {key: torch.int64} for key in own)]
+    refusal = attempt(own)
+    return refusal if not refusal or not all(map(attempt, others)) else None
 
 
 def _small(value: Any, size: int) -> Any:
@@ -228,6 +233,7 @@ def _small(value: Any, size: int) -> Any:
 def _can_be_tried(func: Any) -> bool:
     return (
         _is_of_torch(func)
+        and not gives_a_view(func)
         and torch.Tag.nondeterministic_seeded not in func.tags
         and func is not torch.ops.aten.histc.default  # accelerators take whole numbers there
     )

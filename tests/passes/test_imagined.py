@@ -227,4 +227,35 @@ def test_each_operator_is_tried_once_for_its_types(monkeypatch):
     net = nn.Sequential(nn.Embedding(5, 4), *[nn.Linear(4, 4) for _ in range(5)])
     for _ in range(2):
         d2c.infer_shapes(net, torch.zeros(2, 3, dtype=torch.long))
-    assert tried == [torch.ops.aten.embedding.default]
+    aten = torch.ops.aten
+    assert tried == [aten.embedding.default, aten.addmm.default]
+
+
+WHOLE = {
+    "embedding": lambda W, X: F.embedding(X, W),
+    "index_select": lambda W, X: W.index_select(0, X[0]),
+    "index_add": lambda W, X: W.index_add(0, X[0], W[:3]),
+    "gather": lambda W, X: W.gather(1, X),
+    "scatter": lambda W, X: W.scatter(1, X, W),
+    "index": lambda W, X: W[X],
+    "gcd": lambda W, X: torch.gcd(X, X),
+    "bits": lambda W, X: X & X,
+    "shift": lambda W, X: X << 1,
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_takes_whole_numbers_refuses_others_by_shape_too(name):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.W = nn.Parameter(torch.rand(5, 5))
+
+        def forward(self, X):
+            return WHOLE[name](self.W, X)
+
+    net, X = Net(), torch.ones(3, 3)
+    with pytest.raises((RuntimeError, IndexError)):
+        net(X)
+    with pytest.raises(RuntimeError, match="`inputs` must fit the net"):
+        d2c.infer_shapes(net, X)
