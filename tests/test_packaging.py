@@ -158,9 +158,19 @@ metadata.version = hidden
 """
 
 
-@pytest.mark.parametrize("command", ["run", "grade a b", "release a", "report", "pytest a b"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run"],
+        ["grade", __file__, "b"],
+        ["release", __file__],
+        ["report"],
+        ["pytest", __file__, "b"],
+    ],
+    ids=lambda command: command[0],
+)
 def test_without_extras_commands_say_what_they_need(installed, command):
-    finished = installed(*command.split(), prefix=WITHOUT_EXTRAS)
+    finished = installed(*command, prefix=WITHOUT_EXTRAS)
     assert finished.returncode == 2
     assert re.fullmatch(r"error: .* is not installed; do pip install .*\n", finished.stderr)
 
