@@ -23,11 +23,11 @@ import torch
 from ..notebooks.clock import MOST_WAITING
 from .answers import MIME, asked, decode, restore
 from .comparison import Tolerances, compare, difference
+from .disturb import calls, disturb
 
 # Elsewhere a kernel is for one trial, which runs in the kernel itself.
 FORKS = sys.platform == "linux"
 ANOTHER = "the answer to other inputs"
-INSTEAD: tuple[Any, ...] = (None, 0, 0.0, False, "", [], {})
 
 Counts = list[tuple[str, str, int, int]]
 
@@ -111,7 +111,7 @@ class _Bench:
             values = list(map(decode, answers))
             swapped = ((ANOTHER, *pair) for pair in pairwise(values))
             strict = tolerances[name] is None
-            changed = (each for value in values for each in _disturbed(value, strict))
+            changed = (each for value in values for each in disturb(value, strict))
             for what, got, wanted in chain(swapped, changed):
                 tried[name, what] += 1
                 passed[name, what] += difference(got, wanted, tolerances[name]) is None
@@ -152,6 +152,7 @@ class _Bench:
                 self._run(part)
             elif part.check in left:
                 left.remove(part.check)
+                calls.forget()
                 with asked(self._shell, part.source, go_on=True) as draw:
                     for given in map(draw, self._seeds):
                         yield part.check, given[0] if len(given) == 1 else None
@@ -203,28 +204,3 @@ def _speak(writing: int, answers: Iterator[tuple[str, str | None]], seconds: flo
 
 
 def _say_nothing(*_: object, **__: object) -> None: ...
-
-
-def _disturbed(value: Any, strict: bool, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield each change of an answer: what it is, and the part that it concerns, new and old.
-
-    Zeros are `strict`: where an author gave tolerances, a part may well be zero within them.
-    """
-    if not place:
-        yield from ((f"{other!r} for the answer", other, value) for other in INSTEAD)
-    if isinstance(value, dict | list):
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _disturbed(part, strict, f"{place}[{key!r}]")
-        return
-    where = f"at {place}" if place else "for the answer"
-    if isinstance(value, bool | str) or value is None:
-        return
-    tensor = torch.as_tensor(value)
-    changes = {}
-    if tensor.dtype.is_floating_point and tensor.isnan().all():
-        changes["NaN"] = tensor  # which is what it must be
-    elif tensor.any():
-        changes["what is far larger"] = 3 * tensor + 1
-        changes |= {"zeros": torch.zeros_like(tensor)} if strict else {}
-    for what, new in changes.items():
-        yield f"{what} {where}", new if isinstance(value, torch.Tensor) else new.item(), value

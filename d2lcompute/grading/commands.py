@@ -139,7 +139,10 @@ def examine(
     found = state[1]
     for row in examining.table(assignment, found):
         print(row)
-    weak = examining.findings(assignment, found)
+    weak = [
+        *examining.findings(assignment, found),
+        *examining.constants(assignment, found).values(),
+    ]
     for finding in weak:
         print(f"\n{finding}")
     print(f"\n{len(weak)} findings")

@@ -2,9 +2,9 @@
 
 Every check is asked with answers that must not pass: nothing, the stub, echoes of what a function
 is given, the author's own wrong answers (cells with the tag `wrong`), solutions with one small
-mistake, and the reference's answer disturbed part by part. And with answers that must pass: the
-reference and other right ones (the tag `also-right`). What passes is counted over many seeds, for a
-mark must not depend on the draw.
+mistake, solutions that are right but for what they give in the end, and the reference's answer
+disturbed part by part. And with answers that must pass: the reference and other right ones (the tag
+`also-right`). What passes is counted over many seeds, for a mark must not depend on the draw.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import math
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,12 +22,14 @@ from ..notebooks.cell import KernelError
 from ..notebooks.clock import MOST_WAITING
 from . import bench
 from .answers import MIME
-from .assignment import ALSO_RIGHT, SOLUTION, Assignment, AssignmentError
+from .assignment import ALSO_RIGHT, SOLUTION, Assignment, AssignmentError, Cell
 from .attempt import Conditions, start_prepared, to_run, watch_over
+from .disturb import CHANGES, LOUD, OF_VALUES
 from .judge import expect
-from .mutants import echoes, mutants
+from .mutants import Mutant, disturbances, echoes, mutants
 
 QUICK, SEEDS, CHEATS, FEW = 20, 2000, 200, 5  # how many seeds
+STATISTIC = 0.01  # from this tolerance on, an author compares statistics
 BLOCK = 250  # seeds under which one kernel asks, so that its answers fit into memory
 PORTION = 24  # candidates that one kernel tries
 SECONDS = 4.0  # processor time that the draws of a changed solution may take: some never end
@@ -37,13 +39,27 @@ RIGHT, WRONG, CHEAT, CHANGED = KINDS = ("right", "wrong", "cheat", "changed")
 
 @dataclass(frozen=True)
 class Candidate:
-    """An answer to one question in place of the reference's: of which of `KINDS`, and `what`."""
+    """An answer to one question in place of the reference's: of which of `KINDS`, and `what`.
+
+    Where it is the reference's with one `aspect` disturbed, by what change.
+    """
 
     solution: str
     kind: str
     what: str
     source: str
     difference: str = ""
+    aspect: str = ""
+    change: str = ""
+
+    @property
+    def need(self) -> Need:
+        """Of what it takes the place: a solution, or one aspect of it."""
+        return self.solution, self.aspect
+
+    def concerns(self, check: Cell) -> bool:
+        """Whether a check that looks at this aspect must refuse it; a statistic need not."""
+        return self.change not in OF_VALUES or max(check.tolerances or (0,)) < STATISTIC
 
 
 @dataclass
@@ -67,16 +83,19 @@ class Tally:
 
 
 Key = tuple[Any, str]
+Need = tuple[str, str]
+Needs = Mapping[Need, Sequence[str]]
 
 
 @dataclass
 class Examination:
     """What was counted: `answers` by candidate and check, `parts` by check and what was disturbed.
 
-    `needs` are the checks that each solution is for: without it they fail.
+    `needs` are the checks that each solution is for, as without it they fail; or an aspect of it,
+    as they fail where it is `LOUD`.
     """
 
-    needs: dict[str, Sequence[str]] = field(default_factory=dict)
+    needs: dict[Need, Sequence[str]] = field(default_factory=dict)
     answers: defaultdict[Key, Tally] = field(default_factory=lambda: defaultdict(Tally))
     parts: defaultdict[Key, Tally] = field(default_factory=lambda: defaultdict(Tally))
 
@@ -94,16 +113,22 @@ def candidates(assignment: Assignment) -> list[Candidate]:
         found.append(Candidate(name, RIGHT, "the reference", cell.source))
         found.append(Candidate(name, CHEAT, "the stub", cell.stub))
         found += [Candidate(name, CHEAT, what, source) for what, source in echoes(cell.source)]
-        found += [
-            Candidate(name, CHANGED, f"{each.what} [{each.id}]", each.source, each.difference)
-            for each in mutants(cell.source)
-            if each.id not in cell.equivalent
-        ]
+        found += _mutated(name, cell, CHANGED, mutants(cell.source))
+        found += _mutated(name, cell, CHEAT, disturbances(cell.source))
     for cell in assignment.others:
         kind = RIGHT if cell.tag == ALSO_RIGHT else WRONG
         first = cell.source.strip().partition("\n")[0].lstrip("# ")
         found.append(Candidate(cell.id, kind, f"{cell.tag}: {first}", cell.source))
     return found
+
+
+def _mutated(name: str, cell: Cell, kind: str, several: Iterable[Mutant]) -> Iterator[Candidate]:
+    for each in several:
+        if each.id not in cell.equivalent:
+            what = f"{each.what} [{each.id}]"
+            yield Candidate(
+                name, kind, what, each.source, each.difference, each.aspect, each.change
+            )
 
 
 def examine(
@@ -124,13 +149,16 @@ def examine(
     if not quick:
         expect(assignment, conditions, [dict.fromkeys(assignment.checks, drawn[:FEW])])
     task = _Task(assignment, conditions)
-    found = _what_is_needed(task, executor, drawn[:FEW])
     several = defaultdict(list)
     for candidate in candidates(assignment):
-        several[candidate.kind].append(candidate)
+        several[candidate.change or candidate.kind].append(candidate)
+    loud = [] if quick else several[LOUD]
+    found = _what_is_needed(task, executor, loud, drawn[:FEW])
     portions = [([], drawn[:CHEATS]), *_share(several[CHEAT], drawn[:CHEATS])]
     if not quick:
-        portions += _share(several[CHANGED], drawn[:FEW])
+        disturbed = [each for what in CHANGES if what != LOUD for each in several[what]]
+        needed = [each for each in disturbed if found.needs[each.need]]
+        portions += _share([*needed, *several[CHANGED]], drawn[:FEW])
         most = len(several[RIGHT] + several[WRONG])  # so that the reference answers them all once
         for start in range(0, len(drawn), BLOCK):
             some = drawn[start : start + BLOCK]
@@ -138,16 +166,16 @@ def examine(
     futures = [executor.submit(task.try_out, some, found.needs, draws) for some, draws in portions]
     for done, future in enumerate(futures, start=1):
         found.add(future.result())
-        for name in assignment.checks if quick else ():
-            found.parts.pop((name, bench.ANOTHER), None)  # of which `release` warns
         yield done / len(futures), found
 
 
-def _what_is_needed(task: _Task, executor: Executor, seeds: Sequence[int]) -> Examination:
-    """Leave out each solution; what it is for are the checks that fail then."""
-    solutions = task.assignment.solutions
-    several = [Candidate(name, CHEAT, "nothing", "pass") for name in solutions]
-    every = dict.fromkeys(solutions, tuple(task.assignment.checks))
+def _what_is_needed(
+    task: _Task, executor: Executor, loud: Sequence[Candidate], seeds: Sequence[int]
+) -> Examination:
+    """Leave out each solution; what it is for are the checks that fail then. So for each aspect."""
+    several = [Candidate(name, CHEAT, "nothing", "pass") for name in task.assignment.solutions]
+    several += loud
+    every = {each.need: tuple(task.assignment.checks) for each in several}
     portions = _share(several, seeds)
     futures = [executor.submit(task.try_out, some, every, draws) for some, draws in portions]
     found = Examination()
@@ -155,9 +183,8 @@ def _what_is_needed(task: _Task, executor: Executor, seeds: Sequence[int]) -> Ex
         for key, tally in future.result().answers.items():
             if tally.passed < tally.asked:
                 found.answers[key] = tally
-    for name in solutions:
-        keys = [(each, check) for each, check in found.answers if each.solution == name]
-        found.needs[name] = [check for _, check in keys]
+    for need in every:
+        found.needs[need] = [check for each, check in found.answers if each.need == need]
     return found
 
 
@@ -179,7 +206,7 @@ class _Task:
     def try_out(
         self,
         several: Sequence[Candidate],
-        needs: Mapping[str, Sequence[str]],
+        needs: Needs,
         seeds: Sequence[int],
     ) -> Examination:
         """Ask the checks that each candidate is for; of none, disturb the answers to all checks.
@@ -206,15 +233,14 @@ class _Task:
             found.parts[check, what].add(*counts)
         return found
 
-    def _trial(
-        self, candidate: Candidate, needs: Mapping[str, Sequence[str]], draws: int
-    ) -> bench.Trial:
+    def _trial(self, candidate: Candidate, needs: Needs, draws: int) -> bench.Trial:
         cells, solution = self.assignment.cells, candidate.solution
         place = next(
             i for i, cell in enumerate(cells) if (cell.tag, cell.id) == (SOLUTION, solution)
         )
         behind = [cell.id for cell in cells[place:] if cell.is_check]
-        checks = [name for name in behind if name in needs[solution]]
+        needed = [name for name in behind if name in needs[candidate.need]]
+        checks = [name for name in needed if candidate.concerns(self.assignment.checks[name])]
         answers = {name: [cell.source] for name, cell in self.assignment.solutions.items()}
         answers[solution] = [candidate.source]
         source = "" if self.assignment.find_breaches(solution, answers) else candidate.source
@@ -267,8 +293,22 @@ def _worst(tallies: Sequence[Tally]) -> str:
     return _how_often(worst) if worst else "-"
 
 
+def constants(assignment: Assignment, found: Examination) -> dict[str, str]:
+    """Return the checks whose answer is the same under all seeds, with a line for each.
+
+    Where a course means it, `release` only warns.
+    """
+    lines = {}
+    for name, check in assignment.checks.items():
+        tally = found.parts[name, bench.ANOTHER]
+        if tally.passed == tally.asked and check.points:
+            way = "hard-coded" if check.hidden else "copied from what the notebook shows"
+            lines[name] = f"check {name} answers the same under all seeds: it can be {way}"
+    return lines
+
+
 def findings(assignment: Assignment, found: Examination) -> list[str]:
-    """Return what must not be: what passes and is wrong, what fails and is right."""
+    """Return what passes and is wrong, and what fails and is right; without `constants`."""
     worth = {name for name, check in assignment.checks.items() if check.points}
     needed = {check for checks in found.needs.values() for check in checks}
     lines = [f"check {name} needs no solution: nothing passes it" for name in worth - needed]
@@ -282,7 +322,7 @@ def findings(assignment: Assignment, found: Examination) -> list[str]:
             lines += _about(candidate, name, tally)
     lines += _survivors(found)
     for (name, what), tally in found.parts.items():
-        if tally.passed == tally.asked and name in worth:
+        if tally.passed == tally.asked and name in worth and what != bench.ANOTHER:
             lines.append(f"check {name} passes {what}, under all of {tally.asked} seeds")
     return sorted(lines)
 

@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from . import disturb
 from .assignment import BEGIN, END
 
 BINARY: dict[type[ast.operator], type[ast.operator]] = {
@@ -34,6 +35,7 @@ NAMES = {
     "named_parameters": "named_buffers", "ModuleList": "list", "ModuleDict": "dict",
     "ParameterList": "list", "sorted": "list", "all": "any", "any": "all",
 }  # fmt: skip
+DUNDERS = {"__call__", "__getitem__", "__iter__", "__len__"}
 DROPPED_CALLS = {"detach", "clone", "item", "contiguous", "squeeze", "unsqueeze", "abs", "float"}
 
 Edit = Callable[[ast.AST], ast.AST | None]
@@ -41,11 +43,16 @@ Edit = Callable[[ast.AST], ast.AST | None]
 
 @dataclass(frozen=True)
 class Mutant:
-    """A changed solution; `what` says what was changed, `difference` shows it."""
+    """A changed solution; `what` says what was changed, `difference` shows it.
+
+    Where its functions are `disturbed`, by what change and in which aspect.
+    """
 
     source: str
     what: str
-    difference: str
+    difference: str = ""
+    aspect: str = ""
+    change: str = ""
 
     @property
     def id(self) -> str:
@@ -92,6 +99,31 @@ def echoes(source: str) -> Iterator[tuple[str, str]]:
             if function.name != "__init__" and number < len(own):
                 function.body = [ast.Return(ast.Name(own[number], ast.Load()))]
         yield f"returns argument {number + 1}", ast.unparse(ast.fix_missing_locations(tree))
+
+
+def disturbances(source: str) -> Iterator[Mutant]:
+    """Yield the solution with one aspect of all its functions disturbed, see `disturb`."""
+    tree = _tree(source)
+    mark = ast.Call(ast.Name("_disturbed", ast.Load()), [], [])
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    for node in tree.body:
+        own = node.body if isinstance(node, ast.ClassDef) else []
+        methods = [each for each in own if isinstance(each, ast.FunctionDef)]
+        functions += [each for each in methods if each.name in DUNDERS or each.name[:2] != "__"]
+    for function in functions:
+        function.decorator_list.append(mark)
+    begin = next((n for n, node in enumerate(tree.body) if not _comes_first(node)), 0)
+    line = f"from {disturb.__name__} import disturbed as _disturbed"
+    tree.body[begin:begin] = ast.parse(line).body
+    for aspect, what in disturb.DISTURBANCES if functions else ():
+        mark.args = [ast.Constant(aspect), ast.Constant(what)]
+        changed = ast.unparse(ast.fix_missing_locations(tree))
+        yield Mutant(changed, f"{aspect} that is {what}", aspect=aspect, change=what)
+
+
+def _comes_first(node: ast.stmt) -> bool:
+    is_future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    return is_future or isinstance(node, ast.Expr)
 
 
 def _tree(source: str) -> ast.Module:

@@ -204,7 +204,7 @@ def test_two_candidates_may_have_one_source():
     assignment = assignment_of("def f(x): return 3 * x", STRONG)
     several = [Candidate("f", "cheat", what, "def f(x): return x") for what in ("1", "2")]
     task = examining._Task(assignment, CONDITIONS)
-    found = task.try_out(several, {"f": ["c0"]}, [1, 2])
+    found = task.try_out(several, {("f", ""): ["c0"]}, [1, 2])
     assert [tally.asked for tally in found.answers.values()] == [2, 2]
 
 

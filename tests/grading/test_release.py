@@ -168,8 +168,8 @@ def rehearsed(monkeypatch):
     [
         ("answer(f(draw()))", "hidden-check", []),
         ("answer(f(draw()))", "check", []),
-        ("answer(f())", "hidden-check", ["check c answers the same under two seeds: it can be ha"]),
-        ("answer(f())", "check", ["check c answers the same under two seeds: it can be copied"]),
+        ("answer(f())", "hidden-check", ["check c answers the same under all seeds: it can be ha"]),
+        ("answer(f())", "check", ["check c answers the same under all seeds: it can be copied"]),
         ("answer(int(100 * f(1 + draw())))", "hidden-check", ["hidden check c answers with "]),
         ("answer(int(100 * f(1 + draw())))", "check", []),
     ],

@@ -13,7 +13,7 @@ from handins import Here
 from d2lcompute.grading import examine as examining
 from d2lcompute.grading.assignment import Cell, load
 from d2lcompute.grading.attempt import Conditions
-from d2lcompute.grading.examine import examine, findings
+from d2lcompute.grading.examine import constants, examine, findings
 
 REFERENCE = Path(__file__).parents[2] / "chapters" / "assignment" / "reference.md"
 EACH = 4  # of the small mistakes that `examine` tries
@@ -34,7 +34,7 @@ def found_in(monkeypatch):
     def run(assignment, seeds):
         conditions = Conditions(allow_unisolated=True)
         *_, (_, found) = examine(assignment, conditions, Here(), seeds)
-        return findings(assignment, found)
+        return [*findings(assignment, found), *constants(assignment, found).values()]
 
     return run
 
@@ -105,11 +105,11 @@ FORMER = {
     ),
     "inputs that never change": (
         ("gated", "gated-training", ALWAYS_THE_SAME, ""),
-        "check gated-training passes the answer to other inputs",
+        "check gated-training answers the same under all seeds",
     ),
     "a shape alone": (
         ("settle", "settle-steps", ONLY_A_SHAPE, ""),
-        "check settle-steps passes the answer to other inputs",
+        "check settle-steps answers the same under all seeds",
     ),
     "a result that is cut off from the graph": (
         ("running-center", "running-center-saved", FORMER_CENTER, ""),
