@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element as Element
 
 LONGEST_CELL = 30_000  # a spreadsheet cuts off what is longer than 32,767 characters
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A Chinese spreadsheet takes wide signs for narrow ones.
+FORMULA = (*"=+-@", *"＝＋－＠", "\t", "\r")
 
 csv.field_size_limit(1 << 24)
 
