@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "docs" / "everywhere.md"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 SETS = ("oldest", "tested", "newest")
+VERSIONS = "versions.txt"  # tests read constraints.txt to know what is tested
 BOUND = re.compile(r'"([\w-]+)(?:\[[\w,]+\])?>=([\w.]+)"')
 
 
@@ -58,7 +59,7 @@ def try_one(program, versions, options):
         subprocess.run(["git", "clone", "-q", str(ROOT), str(copy)], check=True)
         subprocess.run([program, "-m", "venv", str(environment)], check=True)
         scripts = environment / ("Scripts" if os.name == "nt" else "bin")
-        (copy / "constraints.txt").write_text(constraints(versions), encoding="utf-8")
+        (copy / VERSIONS).write_text(constraints(versions), encoding="utf-8")
         path = os.pathsep.join([str(scripts), os.environ["PATH"]])
         variables = {**os.environ, "PATH": path, "VIRTUAL_ENV": str(environment)}
         shell = {"cwd": copy, "env": variables, "shell": True, "text": True}
@@ -95,10 +96,10 @@ def commands(options):
     """Return README's two commands, with what was asked for."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     run, test = re.findall(r"^pip install -c constraints.txt .*", text, re.M)
-    pip = "uv pip install " if options.uv else "pip install "
+    pip = "uv pip install" if options.uv else "pip install"
     return [
-        run.replace("pip install ", pip),
-        f"{test} {options.tests}".replace("pip install ", pip),
+        command.replace("pip install -c constraints.txt", f"{pip} -c {VERSIONS}")
+        for command in (run, f"{test} {options.tests}")
     ]
 
 

@@ -1,7 +1,6 @@
 """The documentation: the reference has every public name, and the pages lead somewhere."""
 
 import html.parser
-import importlib.metadata
 import importlib.util
 import re
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from pinned import is_pinned
 
 import d2lcompute as d2c
 from d2lcompute.grading import release as releasing
@@ -154,12 +154,6 @@ def test_both_languages_can_be_searched(site):
     script = (folder / "zh" / "_static" / "language_data.js").read_text(encoding="utf-8")
     assert "window.Stemmer = EnglishStemmer;" in script
     assert "splitQuery" in script
-
-
-def is_pinned(package):
-    """Whether a package has the version with which everything is tried."""
-    pinned = (sheet.FOLDER.parent / "constraints.txt").read_text(encoding="utf-8")
-    return f"{package}=={importlib.metadata.version(package)}" in pinned
 
 
 @pytest.mark.parametrize(("name", "title"), [(name, title) for name, title, *_ in sheet.SHEET])

@@ -6,6 +6,7 @@ They are built from a configuration, with random weights: nothing is downloaded.
 import pytest
 import torch
 from fingerprint import unchanged
+from pinned import is_pinned
 from torch.testing import assert_close
 
 import d2lcompute as d2c
@@ -58,6 +59,7 @@ def test_trace_reports_the_pass_and_leaves_the_net(make, X):
 
 
 @every_net
+@pytest.mark.skipif(not is_pinned("transformers"), reason="some releases read values on the way")
 def test_shapes_are_inferred_without_values(make, X):
     net = make()
     with unchanged(net):

@@ -106,6 +106,9 @@ def test_numbers_are_converted_only_where_they_stay_what_they_are(path, found, w
             d2c.load_parameters(net, path)
 
 
+# From some torch on, 8 bits without infinity hold what is too large as their largest number.
+SATURATES = torch.tensor(1e6).to(torch.float8_e4m3fn).float().isfinite()
+LARGEST = "the largest number" if SATURATES else "NaN"
 LOSSY = [
     # value, to, what is said
     ([1e6, -1e6, 1.0, 0.0], torch.float16, "converted, 2 values are infinite now"),
@@ -113,9 +116,8 @@ LOSSY = [
     ([1.001, 1.0, float("inf"), float("nan")], torch.bfloat16, "converted, 1 value is rounded"),
     ([1e5, 1e-9, 1 / 3], torch.float16,
      "converted, 1 value is infinite now, 1 value is 0 now, 1 value is rounded"),
-    ([1e6, 0.3], torch.float8_e4m3fn, "converted, 1 value is the largest number now, 1 value is "
-     "rounded"),
-    ([float("inf"), 1.0], torch.float8_e4m3fn, "converted, 1 value is the largest number now"),
+    ([1e6, 0.3], torch.float8_e4m3fn, f"converted, 1 value is {LARGEST} now, 1 value is rounded"),
+    ([float("inf"), 1.0], torch.float8_e4m3fn, f"converted, 1 value is {LARGEST} now"),
     ([0.5, 2.0], torch.float8_e5m2, "converted"),
     ([1e300, 1e-300, 0.1], torch.float32,
      "converted, 1 value is infinite now, 1 value is 0 now, 1 value is rounded"),
