@@ -116,16 +116,19 @@ def test_more_paths_are_refused(submissions):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [(None, "can not be read as a notebook: "), ("# Nothing\n", "no cell has the tag check")],
+    ("text", "message", "status"),
+    [
+        (None, "which is not there; do write its path", 2),
+        ("# Nothing\n", "no cell has the tag check", pytest.ExitCode.USAGE_ERROR),
+    ],
 )
-def test_a_reference_that_is_none_is_wrong_use(submissions, tmp_path, text, message):
+def test_a_reference_that_is_none_is_wrong_use(submissions, tmp_path, text, message, status):
     reference = tmp_path / "reference.md"
     reference.unlink()
     if text is not None:
         reference.write_text(text, encoding="utf-8")
     finished = run(submissions)
-    assert finished.returncode == pytest.ExitCode.USAGE_ERROR
+    assert finished.returncode == status
     assert message in finished.stdout + finished.stderr
     assert "Traceback" not in finished.stderr
 
