@@ -148,7 +148,7 @@ def _is_plain(tensor: Tensor) -> bool:
 
 def _maker(result: Any) -> Callable[[], Any] | None:
     """Return what makes a result of the same kind, None if it is not all on the meta device."""
-    single = type(result) is Tensor
+    single = isinstance(result, Tensor)
     tensors = [result] if single else list(result)
     if not all(type(tensor) is Tensor and _is_plain(tensor) for tensor in tensors):
         return None

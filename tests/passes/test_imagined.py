@@ -259,3 +259,10 @@ def test_what_takes_whole_numbers_refuses_others_by_shape_too(name):
         net(X)
     with pytest.raises(RuntimeError, match="`inputs` must fit the net"):
         d2c.infer_shapes(net, X)
+
+
+def test_a_parameter_that_is_filled_is_not_taken_apart_into_rows():
+    weight, fill = nn.Parameter(torch.empty(4, 3, device="meta")), torch.ops.aten.uniform_.default
+    with torch.no_grad(), Kinds() as kinds:
+        remembered(fill, (weight,), {})
+    assert [func for func, _ in kinds.seen] == [fill]
