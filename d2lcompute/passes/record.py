@@ -208,7 +208,7 @@ class Recorder:
         if isinstance(result, Tensor) or tensors_in(result):
             inputs = _given(args, kwargs)
             self._read(inputs)
-            self._take(self._block, inputs)
+            self._take(inputs)
         return result
 
     def _run_step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -270,13 +270,13 @@ class Recorder:
 
     def _hide_inside(self, event: Event) -> None:
         """Drop the steps of one of torch's own layers, which would be noise."""
-        hidden = self.events[event.first_inside :]
+        hidden = dict.fromkeys(self.events[event.first_inside :])
+        del self.events[event.first_inside :]
         event.taken = {}
         for step in hidden:
             event.parameters |= step.parameters
             links = zip(step.sources, step.ports, step.inputs, strict=True)
             event.taken |= {(s, port): size for s, port, size in links if s and s not in hidden}
-        del self.events[event.first_inside :]
 
     def _begun(self, block: nn.Module | None) -> Event:
         """Return an event that costs what will have been spent when it ends."""
@@ -370,12 +370,14 @@ class Recorder:
             if not is_lazy(tensor):
                 self._note_sized(tensor)
 
-    def _take(self, block: Event | None, tensors: Iterable[Tensor]) -> None:
+    def _take(self, tensors: Iterable[Tensor]) -> None:
+        """Note what the block that runs reads of the pass, its arguments by place apart."""
+        block = self._block
+        if block is None:
+            return
         for tensor in tensors:
-            made = self._making(tensor) if id(tensor) in self._makers else None
-            if not made or not block:
-                continue
-            if (made.maker, made.port) not in zip(block.sources, block.ports, strict=True):
+            made = self._making(tensor)
+            if made and (made.maker, made.port) not in zip(block.sources, block.ports, strict=True):
                 block.taken = block.taken or {}
                 block.taken[made.maker, made.port] = shape(tensor)
 
